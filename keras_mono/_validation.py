@@ -1,0 +1,115 @@
+"""Checks of arguments that several layers share."""
+
+import math
+import operator
+from collections.abc import Sequence
+
+from keras_mono._typing import Axes
+
+
+def positive_steps(name: str, value: int) -> int:
+    """`value` as an int ≥ 1, or a `ValueError` that names the argument."""
+    try:
+        number = -1 if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        number = -1
+    if number < 1:
+        raise ValueError(
+            f"`{name}` must be a positive integer number of training steps. Received: "
+            f"{name}={value!r}. Pass 10 for the papers' setting."
+        )
+    return number
+
+
+def finite_number(name: str, value: float) -> float:
+    """`value` as a finite float, or a `ValueError` that names the argument."""
+    try:
+        number = math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise ValueError(
+            f"`{name}` must be a finite number. Received: {name}={value!r}."
+        )
+    return number
+
+
+def variance_compensation(value: float) -> float:
+    """`value` as a finite float ≥ 0."""
+    number = finite_number("variance_compensation", value)
+    if number < 0:
+        raise ValueError(
+            "`variance_compensation` must be 0 or positive. Received: "
+            f"variance_compensation={value!r}. Pass 0.01 for the papers' setting or 0 "
+            "for none."
+        )
+    return number
+
+
+def axis_argument(axis: int | Sequence[int] | None) -> int | list[int] | None:
+    """`axis` as an int, a list of distinct ints, or None."""
+    if axis is None:
+        return None
+    try:
+        if isinstance(axis, bool):
+            raise TypeError
+        if not isinstance(axis, Sequence):
+            return operator.index(axis)
+        axes = [operator.index(a) for a in axis]
+    except TypeError:
+        axes = []
+    if not axes or len(set(axes)) < len(axes):
+        raise ValueError(
+            "`axis` must be None, an integer or a tuple of different integers. "
+            f"Received: axis={axis!r}. Pass `axis=-1` for one neuron a channel or "
+            "`axis=None` for one neuron at every position."
+        )
+    return axes
+
+
+def neuron_axes(
+    axis: int | Sequence[int] | None, shape: tuple[int | None, ...]
+) -> Axes:
+    """The axes of `shape` that index neurons, non-negative and ascending."""
+    rank = len(shape)
+    if rank < 2:
+        raise ValueError(
+            "Inputs must have a batch axis and at least one axis of neurons. Received: "
+            f"shape={shape}. Reshape them to (batch, neurons)."
+        )
+    if axis is None:
+        axes = tuple(range(1, rank))
+        if any(shape[a] is None for a in axes):
+            raise ValueError(
+                "`axis=None` keeps one statistic for every position of a sample and so "
+                f"needs fixed lengths. Received: inputs of shape {shape}, where None is "
+                "an unknown length. Pass `axis=-1` to count one neuron a channel, or "
+                "give the input a fixed length."
+            )
+        return axes
+    given = [axis] if isinstance(axis, int) else list(axis)
+    for a in given:
+        if not -rank <= a < rank:
+            raise ValueError(
+                f"`axis` must lie between {-rank} and {rank - 1} for inputs of shape "
+                f"{shape}. Received: axis={axis}."
+            )
+    axes = tuple(sorted(a % rank for a in given))
+    if len(set(axes)) < len(axes):
+        raise ValueError(
+            f"`axis` names an axis twice. Received: axis={axis} for inputs of shape "
+            f"{shape}, that is the axes {axes}. Name each once."
+        )
+    if axes[0] == 0:
+        raise ValueError(
+            "`axis` must not name the batch axis: statistics are taken over samples. "
+            f"Received: axis={axis} for inputs of shape {shape}. Pass `axis=-1` for one "
+            "neuron a channel."
+        )
+    if any(shape[a] is None for a in axes):
+        raise ValueError(
+            "Every axis in `axis` needs a fixed length, one statistic an index. "
+            f"Received: axis={axis} for inputs of shape {shape}, where None is an "
+            "unknown length. Leave that axis out, for example `axis=-1`."
+        )
+    return axes

@@ -1,0 +1,192 @@
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_mono import _validation, selectors
+from keras_mono._typing import Tensor
+from keras_mono.layers.running_statistics import RunningStatistics
+from keras_mono.ops.deactivate import deactivate
+
+
+@keras.saving.register_keras_serializable(package="keras_mono")
+class MonosemanticInhibition(RunningStatistics):
+    """Trains a network off its monosemantic neurons (MEmeL).
+
+    Put it after the layer whose neurons should become less monosemantic. While training
+    it finds the activations that lie furthest from their neuron's own history and
+    replaces them by the neuron's mean, with a reversed gradient:
+
+    `φ = (z - mean)² / (variance + ε · average variance of the layer)`
+
+    `selected: mean - Δ·(z - ng(z))`, that is the value `mean` with the gradient -Δ
+
+    What follows sees a value that carries no information and learns to use other
+    neurons; the reversed gradient moves the true activation towards its mean. At
+    inference the layer is the identity and can be removed.
+
+    Reference: MEmeL (arXiv:2312.11560), Def. 3.1, section 3.3, Algs. 1 and 2.
+
+    Args:
+        select: Which activations: an integer k for the k largest φ of each sample
+            (`TopK(k)`), or a selector.
+        strength: Δ. 1 is reversed deactivation, 0 and -1 the paper's naive (a) and (b);
+            MEmeL-Tune searches {1, 5, 10, 50, 100}.
+        axis: Axis or axes that index neurons, as in `BatchNormalization`. None: every
+            position of a sample is a neuron (the paper's reading), which needs fixed
+            lengths. `-1`: one neuron a channel, batch and positions pooled.
+        forget_steps: n_f: the history weighs at most this many times the largest batch
+            a neuron has had. None never forgets.
+        start_step: l_s: the first `start_step` training batches are only observed.
+        variance_compensation: ε ≥ 0: share of the layer's average variance added to
+            each neuron's own.
+        include_current_batch: False scores a batch against the history before it (the
+            paper's definition). True lets it join first, as the authors' code does.
+        active: `"training"`, or `"always"` to inhibit at inference too. State moves in
+            training only.
+        **kwargs: As in any `keras.layers.Layer`.
+
+    Call arguments:
+        inputs: Float tensor of rank 2 or more, batch first.
+        mask: Keras mask, boolean. Masked entries are neither counted nor selected.
+            Passed on.
+        training: Inhibits and learns if True and the layer is trainable.
+
+    Input shape:
+        `(batch, ..., neurons)`. Batch size and, with `axis=-1`, lengths may be unknown.
+
+    Output shape:
+        Same as the input. At inference the input itself.
+
+    Raises:
+        ValueError: for arguments out of range (k larger than the layer, steps below 1,
+            negative compensation, an `axis` that is out of range, repeated or the batch
+            axis), for `axis=None` with an unknown length, and for an input that is not
+            float.
+
+    Example:
+
+    >>> model = keras.Sequential([
+    ...     keras.Input((16,)),
+    ...     keras.layers.Dense(32, activation="relu"),
+    ...     km.layers.MonosemanticInhibition(name="inhibition"),
+    ...     keras.layers.Dense(2),
+    ... ])
+    >>> model.compile("sgd", "mse")
+    >>> x = np.random.default_rng(0).normal(size=(96, 16)).astype("float32")
+    >>> history = model.fit(x, x[:, :2], batch_size=8, verbose=0)
+    >>> int(model.get_layer("inhibition").step)
+    12
+
+    Notes:
+        `trainable=False` means inference mode, as in `BatchNormalization`: nothing is
+        learned, and nothing inhibited unless `active="always"`. Statistics are float32
+        under every dtype policy and the output has the compute dtype. NaN, infinite and
+        larger than 3.6e16 entries pass through; they are neither counted nor selected.
+        A neuron is not selected before its history holds two values.
+    """
+
+    def __init__(
+        self,
+        select: int | selectors.Selector = 1,
+        strength: float = 1.0,
+        axis: int | Sequence[int] | None = None,
+        forget_steps: int | None = 10,
+        start_step: int = 10,
+        variance_compensation: float = 0.01,
+        include_current_batch: bool = False,
+        active: str = "training",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(axis, forget_steps, variance_compensation, **kwargs)
+        self.select = selectors.get(select)
+        self._initial_strength = _validation.finite_number("strength", strength)
+        self.start_step = _validation.positive_steps("start_step", start_step)
+        self.include_current_batch = bool(include_current_batch)
+        if active not in ("training", "always"):
+            raise ValueError(
+                "`active` must be 'training' (the identity at inference) or 'always' "
+                f"(inhibit at inference too). Received: active={active!r}."
+            )
+        self.active = active
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "select": keras.saving.serialize_keras_object(self.select),
+            "strength": self._initial_strength,
+            "start_step": self.start_step,
+            "include_current_batch": self.include_current_batch,
+            "active": self.active,
+        }
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        super().build(input_shape)
+        self.select.check(tuple(input_shape), self._channel_axis)
+        self._strength = self.add_weight(
+            name="strength",
+            shape=(),
+            dtype="float32",
+            initializer=keras.initializers.Constant(self._initial_strength),
+            trainable=False,
+            autocast=False,
+        )
+
+    @property
+    def strength(self) -> float:
+        """Δ in force. Setting it takes effect at the next step, without recompiling."""
+        if self.built:
+            return float(ops.convert_to_numpy(self._strength))
+        return self._initial_strength
+
+    @strength.setter
+    def strength(self, value: float) -> None:
+        value = _validation.finite_number("strength", value)
+        if self.built:
+            self._strength.assign(value)
+        else:
+            self._initial_strength = value
+
+    def _own_variables(self) -> list[keras.Variable]:
+        return [*super()._own_variables(), *([self._strength] if self.built else [])]
+
+    def call(
+        self,
+        inputs: Tensor,
+        mask: Tensor | None = None,
+        training: bool | None = None,
+    ) -> Tensor:
+        self._check_dtype(inputs)
+        history = self._current_history()
+        if self._is_learning(training):
+            started = self._has_started()
+            batch = self._observe(inputs, mask, history)
+            phi = batch.squared * (self._precision(history) * started)
+            updated = self._learn(history, batch)
+            if self.include_current_batch:
+                history = updated
+                phi = self._score(inputs, mask, history) * started
+        elif self.active == "always":
+            phi = self._score(inputs, mask, history) * self._has_started()
+        else:
+            return inputs
+        selected = self.select(phi, self._channel_axis)
+        return deactivate(inputs, selected, history.mean, self._strength.value)
+
+    def selected(self, z: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Which of the activations `z` the layer would inhibit now; moves no state.
+
+        Args:
+            z: Activations, the shape of the layer's input.
+            mask: Optional Keras mask, boolean, shape `(batch,)` to the shape of `z`.
+
+        Returns:
+            Boolean tensor, the shape of `z`; all False before `start_step`.
+        """
+        phi = self.score(z, mask) * self._has_started()
+        return self.select(phi, self._channel_axis)
+
+    def _has_started(self) -> Tensor:
+        """1.0 once the history holds `start_step` batches, before that 0.0."""
+        return ops.cast(self.step.value >= self.start_step, "float32")

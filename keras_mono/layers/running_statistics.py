@@ -1,0 +1,204 @@
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_mono import _history, _validation
+from keras_mono._typing import Tensor
+
+
+class RunningStatistics(keras.layers.Layer):
+    """Base of this library's layers: keeps mean and variance of every neuron.
+
+    Subclasses call `_observe` on a training batch and `_learn` with what it returned.
+    Neither is called at inference, so no state moves there.
+
+    Attributes:
+        mean, variance: float32, the input's shape with 1 on the batch axis and on every
+            axis that `axis` does not name. `variance` is unbiased.
+        count: How many values the statistics weigh, same shape.
+        largest_batch: Most values the neuron had in one batch, same shape.
+        mean_remainder: What float32 could not add to `mean`, same shape.
+        step: Integer, training batches seen.
+        non_finite: How many entries were left out because they were NaN, infinite or
+            beyond 3.6e16.
+    """
+
+    def __init__(
+        self,
+        axis: int | Sequence[int] | None = None,
+        forget_steps: int | None = 10,
+        variance_compensation: float = 0.01,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.axis = _validation.axis_argument(axis)
+        self.forget_steps = (
+            None
+            if forget_steps is None
+            else _validation.positive_steps("forget_steps", forget_steps)
+        )
+        self.variance_compensation = _validation.variance_compensation(
+            variance_compensation
+        )
+        self.supports_masking = True
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "axis": self.axis,
+            "forget_steps": self.forget_steps,
+            "variance_compensation": self.variance_compensation,
+        }
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        neurons = _validation.neuron_axes(self.axis, tuple(input_shape))
+        rank = len(input_shape)
+        self._channel_axis = neurons[-1]
+        self._reduction_axes = tuple(i for i in range(rank) if i not in neurons)
+        shape = tuple(input_shape[i] if i in neurons else 1 for i in range(rank))
+        self.mean = self._statistic("mean", shape)
+        self.variance = self._statistic("variance", shape)
+        self.count = self._statistic("count", shape)
+        self.largest_batch = self._statistic("largest_batch", shape)
+        self.mean_remainder = self._statistic("mean_remainder", shape)
+        self.non_finite = self._statistic("non_finite", ())
+        self.step = self._statistic("step", (), "int32")
+
+    def score(self, z: Tensor, mask: Tensor | None = None) -> Tensor:
+        """φ of `z` against the running statistics; moves no state.
+
+        Args:
+            z: Activations, the shape of the layer's input.
+            mask: Optional Keras mask, boolean, shape `(batch,)` to the shape of `z`.
+
+        Returns:
+            float32 without gradient, the shape of `z`; 0 at masked and non-finite
+            entries, and for neurons with fewer than two values in their history.
+        """
+        return self._score(z, mask, self._current_history())
+
+    def reset(self) -> None:
+        """Forget everything: statistics, step and the count of non-finite entries."""
+        for variable in self._statistics():
+            variable.assign(ops.zeros_like(variable))
+
+    def save_own_variables(self, store: Any) -> None:
+        for variable in self._own_variables():
+            store[variable.name] = keras.ops.convert_to_numpy(variable)
+
+    def load_own_variables(self, store: Any) -> None:
+        expected = {v.name: v for v in self._own_variables()}
+        found = set(store.keys())
+        if found != set(expected):
+            raise ValueError(
+                f"Layer '{self.name}' expected the saved variables {sorted(expected)}. "
+                f"Received: {sorted(found)}. Load weights that were saved from a "
+                f"{type(self).__name__}, or build the layer before loading."
+            )
+        for name, variable in expected.items():
+            if tuple(store[name].shape) != tuple(variable.shape):
+                raise ValueError(
+                    f"Layer '{self.name}' expected `{name}` of shape "
+                    f"{tuple(variable.shape)}. Received: {tuple(store[name].shape)}. "
+                    "Load weights saved from a layer of the same input shape and `axis`."
+                )
+        for name, variable in expected.items():
+            variable.assign(store[name])
+
+    def _statistic(
+        self, name: str, shape: tuple[int | None, ...], dtype: str = "float32"
+    ) -> keras.Variable:
+        return self.add_weight(
+            name=name,
+            shape=shape,
+            dtype=dtype,
+            initializer="zeros",
+            trainable=False,
+            autocast=False,
+        )
+
+    def _statistics(self) -> list[keras.Variable]:
+        if not self.built:
+            return []
+        return [
+            self.mean,
+            self.variance,
+            self.count,
+            self.largest_batch,
+            self.mean_remainder,
+            self.non_finite,
+            self.step,
+        ]
+
+    def _own_variables(self) -> list[keras.Variable]:
+        """Everything that is saved, by name, so that the order may change."""
+        return self._statistics()
+
+    def _current_history(self) -> _history.History:
+        return _history.History(
+            self.mean.value,
+            self.mean_remainder.value,
+            self.variance.value,
+            self.count.value,
+            self.largest_batch.value,
+        )
+
+    def _precision(self, history: _history.History) -> Tensor:
+        return _history.precision(history, self.variance_compensation)
+
+    def _score(
+        self, z: Tensor, mask: Tensor | None, history: _history.History
+    ) -> Tensor:
+        z, mask = _as_entries(z, mask)
+        deviation = _history.deviation_from(z, mask, history.mean)
+        return ops.square(deviation) * self._precision(history)
+
+    def _observe(
+        self, inputs: Tensor, mask: Tensor | None, history: _history.History
+    ) -> _history.Batch:
+        z, mask = _as_entries(inputs, mask)
+        return _history.observe(z, mask, history, self._reduction_axes)
+
+    def _learn(
+        self, history: _history.History, batch: _history.Batch
+    ) -> _history.History:
+        """Let the batch join the history, store it, and return it."""
+        updated = _history.merge(history, batch, self.forget_steps)
+        self.mean.assign(updated.mean)
+        self.mean_remainder.assign(updated.mean_remainder)
+        self.variance.assign(updated.variance)
+        self.count.assign(updated.count)
+        self.largest_batch.assign(updated.largest_batch)
+        self.non_finite.assign(self.non_finite.value + batch.non_finite)
+        self.step.assign(self.step.value + 1)
+        return updated
+
+    def _is_learning(self, training: bool | None) -> bool:
+        return bool(training) and self.trainable
+
+    def _check_dtype(self, inputs: Tensor) -> None:
+        dtype = keras.backend.standardize_dtype(inputs.dtype)
+        if "float" not in dtype:
+            raise ValueError(
+                f"Layer '{self.name}' measures activations and expected a float input. "
+                f"Received: dtype={dtype}. Put it after a layer with float outputs, or "
+                "cast the input, for example `keras.ops.cast(x, 'float32')`."
+            )
+
+
+def _as_entries(z: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    """Float32 activations without gradient, and a mask that broadcasts against them."""
+    z = ops.cast(ops.stop_gradient(z), "float32")
+    if mask is None:
+        return z, None
+    mask = ops.cast(mask, "bool")
+    if mask.ndim > z.ndim:
+        raise ValueError(
+            "`mask` must have at most as many axes as the input. Received: mask of "
+            f"shape {tuple(mask.shape)} for an input of shape {tuple(z.shape)}."
+        )
+    for _ in range(z.ndim - mask.ndim):
+        mask = ops.expand_dims(mask, -1)
+    return z, mask

@@ -1,0 +1,6 @@
+"""Pure functions on tensors: the papers' arithmetic, on any backend, at any rank."""
+
+from keras_mono.ops.deactivate import deactivate as deactivate
+from keras_mono.ops.kth_largest import kth_largest as kth_largest
+from keras_mono.ops.merge_moments import merge_moments as merge_moments
+from keras_mono.ops.monosemantic_scale import monosemantic_scale as monosemantic_scale

@@ -1,0 +1,61 @@
+from keras import ops
+
+from keras_mono._typing import Tensor
+
+
+def merge_moments(
+    count: Tensor,
+    mean: Tensor,
+    variance: Tensor,
+    batch_count: Tensor,
+    batch_mean: Tensor,
+    batch_variance: Tensor,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Count, mean and variance of a history and a batch taken together.
+
+    With m earlier values (mean μ, unbiased variance v) and b new ones (mean μ', biased
+    variance v'):
+
+    `μ ← (m·μ + b·μ') / (m + b)`
+
+    `v ← m·b·(μ - μ')² / ((m+b-1)(m+b)) + (b·v' + (m-1)·v) / (m+b-1)`
+
+    Without forgetting this gives the statistics of all values concatenated. A caller
+    that forgets passes a smaller `count` than the number of values seen (Alg. 1).
+
+    Reference: MEmeL (arXiv:2312.11560), Lemma 3.2.
+
+    Args:
+        count: m ≥ 0, the number of values in the history. May differ by neuron.
+        mean: μ, in the activations' units. Ignored where `count` is 0.
+        variance: v, unbiased (divisor m - 1). Ignored where `count` is below 2.
+        batch_count: b ≥ 0, the number of new values. May differ by neuron.
+        batch_mean: μ'. Ignored where `batch_count` is 0.
+        batch_variance: v', biased (divisor b).
+
+    All six broadcast against each other.
+
+    Returns:
+        `(count, mean, variance)` of the union, the variance unbiased and 0 where fewer
+        than two values have been seen. Where `batch_count` is 0, the history unchanged.
+
+    Example:
+
+    >>> merged = km.ops.merge_moments(2.0, 1.0, 2.0, 2.0, 4.0, 1.0)  # {0, 2}, {3, 5}
+    >>> [round(float(x), 4) for x in merged]
+    [4.0, 2.5, 4.3333]
+    """
+    count, mean, variance = (ops.convert_to_tensor(x) for x in (count, mean, variance))
+    total = count + batch_count
+    weight = batch_count / ops.maximum(total, 1.0)
+    change = (batch_mean - mean) * weight
+    # m·b·(μ-μ')²/(m+b) is count · (μ-μ') · change: one product less.
+    between = count * (batch_mean - mean) * change
+    within = batch_count * batch_variance + ops.maximum(count - 1.0, 0.0) * variance
+    merged = (between + within) / ops.maximum(total - 1.0, 1.0)
+    nothing_new = ops.less_equal(batch_count, 0.0)
+    return (
+        total,
+        ops.where(nothing_new, mean, mean + change),
+        ops.where(nothing_new, variance, merged),
+    )

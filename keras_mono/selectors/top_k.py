@@ -1,0 +1,117 @@
+import math
+import operator
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_mono._typing import Tensor
+from keras_mono.ops.kth_largest import kth_largest
+from keras_mono.selectors.selector import Selector
+
+# Smallest normal float32: φ below it is 0, and 0 is never selected.
+_SMALLEST_PHI = 1.2e-38
+
+
+@keras.saving.register_keras_serializable(package="keras_mono")
+class TopK(Selector):
+    """The k activations with the largest φ, of each sample or of each position.
+
+    All activations tied with the k-th are taken; φ = 0 never is, so fewer than k are
+    taken where fewer count. Use `per="position"` in a causal language model: a choice
+    over all positions of a sample would let later tokens decide what happens to earlier
+    ones.
+
+    Reference: MEmeL (arXiv:2312.11560), section 4.1.2 and its E.3. The paper uses k = 1
+    in its main experiments and searches {1, 5, 10, 50, 100} in MEmeL-Tune. `per` is
+    this library's.
+
+    Args:
+        k: Positive integer.
+        per: `"sample"`: over all neurons and positions of a sample. `"position"`: over
+            the channels at each position, where the channels are the layer's `axis`
+            (the last of several; the last axis of the input for `axis=None`).
+
+    Call arguments:
+        phi: Monosemantic Scale, shape `(batch, ...)`, non-negative, 0 at activations
+            that must not be selected.
+        channel_axis: The axis that `per="position"` ranks over.
+
+    Returns:
+        Boolean tensor in the shape of `phi`.
+
+    Raises:
+        ValueError: if `k` is not a positive integer, if `per` is unknown, or, when a
+            layer is built, if `k` exceeds the number of activations it ranks.
+
+    Example:
+
+    >>> phi = np.array([[[1.0, 9.0], [5.0, 4.0]]], "float32")
+    >>> selected = km.selectors.TopK(1, per="position")(phi)
+    >>> keras.ops.convert_to_numpy(selected).tolist()
+    [[[False, True], [True, False]]]
+    """
+
+    def __init__(self, k: int = 1, per: str = "sample") -> None:
+        try:
+            number = -1 if isinstance(k, bool) else operator.index(k)
+        except TypeError:
+            number = -1
+        if number < 1:
+            raise ValueError(
+                f"`k` must be a positive integer. Received: k={k!r}. Pass the number of "
+                "activations to select, for example `k=1`."
+            )
+        if per not in ("sample", "position"):
+            raise ValueError(
+                f"`per` must be 'sample' or 'position'. Received: per={per!r}."
+            )
+        self.k = number
+        self.per = per
+
+    def get_config(self) -> dict[str, Any]:
+        return {"k": self.k, "per": self.per}
+
+    def check(self, shape: tuple[int | None, ...], channel_axis: int) -> None:
+        ranked = (shape[channel_axis],) if self.per == "position" else shape[1:]
+        known = [n for n in ranked if n is not None]
+        if len(known) == len(ranked) and self.k > math.prod(known):
+            raise ValueError(
+                f"`k` must be at most the {math.prod(known)} activations of a "
+                f"{self.per}. Received: k={self.k} for inputs of shape {shape}. Choose a "
+                "smaller `k`."
+            )
+
+    def __call__(self, phi: Tensor, channel_axis: int = -1) -> Tensor:
+        phi = ops.convert_to_tensor(phi)
+        threshold = ops.maximum(self._kth(phi, channel_axis), _SMALLEST_PHI)
+        return phi >= threshold
+
+    def _kth(self, phi: Tensor, channel_axis: int) -> Tensor:
+        """The k-th largest φ of each row, with size 1 on the axes ranked over."""
+        per_sample = self.per == "sample"
+        axes = tuple(range(1, phi.ndim)) if per_sample else (channel_axis,)
+        if self.k == 1:
+            return ops.max(phi, axis=axes, keepdims=True)
+        if not per_sample:
+            phi = ops.moveaxis(phi, channel_axis, -1)
+        shape = list(ops.shape(phi))
+        ranked = shape[1:] if per_sample else shape[-1:]
+        size = math.prod(ranked) if all(isinstance(n, int) for n in ranked) else None
+        if size is None:
+            rows = _rows_of_unknown_length(phi, ranked, self.k)
+        else:
+            rows = ops.reshape(phi, (-1, size))
+        kth = kth_largest(rows, self.k if size is None else min(self.k, size))
+        kept = shape[:1] + [1] * (len(shape) - 1) if per_sample else [*shape[:-1], 1]
+        kth = ops.reshape(kth, kept)
+        return kth if per_sample else ops.moveaxis(kth, -1, channel_axis)
+
+
+def _rows_of_unknown_length(phi: Tensor, ranked: list[Tensor], k: int) -> Tensor:
+    """Rows of φ followed by k zeros, so that a row is never shorter than k."""
+    size = ranked[0]
+    for n in ranked[1:]:
+        size = size * n
+    rows = ops.reshape(phi, ops.stack([-1, size]))
+    return ops.pad(rows, ((0, 0), (0, k)))
