@@ -148,7 +148,9 @@ def _finite_part(
         return _repaired_if_needed(raw, axes)
     if mask is None and backend == "torch":
         scaled = raw * _OVERFLOW_SCALE  # what cannot be squared overflows here
-        clean = ops.nan_to_num(scaled / _OVERFLOW_SCALE, nan=0.0, posinf=0.0, neginf=0.0)
+        clean = ops.nan_to_num(
+            scaled / _OVERFLOW_SCALE, nan=0.0, posinf=0.0, neginf=0.0
+        )
         left_out = ops.nan_to_num(scaled * 0.0, nan=1.0)
         count = _entries(raw, None, axes) - _sum(left_out, axes)
         return _with_sums(clean, count, axes)
@@ -168,7 +170,9 @@ def _repaired_if_needed(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     everything = _with_sums(raw, _entries(raw, None, axes), axes)
     all_count = ops.sum(everything[3]) < LARGEST_DEVIATION**2  # False for NaN
-    return ops.cond(all_count, lambda: everything, lambda: _masked_part(raw, None, axes))
+    return ops.cond(
+        all_count, lambda: everything, lambda: _masked_part(raw, None, axes)
+    )
 
 
 def _with_sums(
@@ -185,7 +189,7 @@ def _entries(z: Tensor, mask: Tensor | None, axes: Axes) -> Tensor:
         one = ops.ones([1 if i in axes else n for i, n in enumerate(shape)])
         return one * _product(shape[i] for i in axes)
     held = ops.shape(mask)
-    repeats = _product(n for i, n in enumerate(shape) if i in axes and held[i] == 1 != n)
+    repeats = _product(shape[i] for i in axes if held[i] == 1)
     return ops.sum(ops.cast(mask, "float32"), axis=axes, keepdims=True) * repeats
 
 

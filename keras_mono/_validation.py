@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from keras_mono._typing import Axes
 
 
-def positive_steps(name: str, value: int) -> int:
+def positive_integer(name: str, value: int, of_what: str, advice: str = "") -> int:
     """`value` as an int ≥ 1, or a `ValueError` that names the argument."""
     try:
         number = -1 if isinstance(value, bool) else operator.index(value)
@@ -15,10 +15,16 @@ def positive_steps(name: str, value: int) -> int:
         number = -1
     if number < 1:
         raise ValueError(
-            f"`{name}` must be a positive integer number of training steps. Received: "
-            f"{name}={value!r}. Pass 10 for the papers' setting."
+            f"`{name}` must be a positive integer number {of_what}. Received: "
+            f"{name}={value!r}.{advice}"
         )
     return number
+
+
+def positive_steps(name: str, value: int) -> int:
+    """`value` as a positive number of training steps."""
+    advice = " Pass 10 for the papers' setting."
+    return positive_integer(name, value, "of training steps", advice)
 
 
 def finite_number(name: str, value: float) -> float:
@@ -82,9 +88,9 @@ def neuron_axes(
         if any(shape[a] is None for a in axes):
             raise ValueError(
                 "`axis=None` keeps one statistic for every position of a sample and so "
-                f"needs fixed lengths. Received: inputs of shape {shape}, where None is "
-                "an unknown length. Pass `axis=-1` to count one neuron a channel, or "
-                "give the input a fixed length."
+                f"needs fixed lengths. Received: inputs of shape {shape}, where None "
+                "is an unknown length. Pass `axis=-1` to count one neuron a channel, "
+                "or give the input a fixed length."
             )
         return axes
     given = [axis] if isinstance(axis, int) else list(axis)
@@ -103,8 +109,8 @@ def neuron_axes(
     if axes[0] == 0:
         raise ValueError(
             "`axis` must not name the batch axis: statistics are taken over samples. "
-            f"Received: axis={axis} for inputs of shape {shape}. Pass `axis=-1` for one "
-            "neuron a channel."
+            f"Received: axis={axis} for inputs of shape {shape}. Pass `axis=-1` for "
+            "one neuron a channel."
         )
     if any(shape[a] is None for a in axes):
         raise ValueError(

@@ -1,0 +1,5 @@
+"""Callbacks that show and steer what happens during `model.fit`."""
+
+from keras_mono.callbacks.monosemanticity_monitor import (
+    MonosemanticityMonitor as MonosemanticityMonitor,
+)

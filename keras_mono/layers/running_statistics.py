@@ -102,7 +102,7 @@ class RunningStatistics(keras.layers.Layer):
                 raise ValueError(
                     f"Layer '{self.name}' expected `{name}` of shape "
                     f"{tuple(variable.shape)}. Received: {tuple(store[name].shape)}. "
-                    "Load weights saved from a layer of the same input shape and `axis`."
+                    "Load weights of a layer with the same input shape and `axis`."
                 )
         for name, variable in expected.items():
             variable.assign(store[name])
@@ -190,7 +190,7 @@ class RunningStatistics(keras.layers.Layer):
 
 def _as_entries(z: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
     """Float32 activations without gradient, and a mask that broadcasts against them."""
-    z = ops.cast(ops.stop_gradient(z), "float32")
+    z = ops.cast(ops.stop_gradient(ops.convert_to_tensor(z)), "float32")
     if mask is None:
         return z, None
     mask = ops.cast(mask, "bool")

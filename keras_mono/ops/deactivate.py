@@ -8,9 +8,10 @@ def deactivate(
 ) -> Tensor:
     """Replace selected activations by their mean, with a gradient of -strength.
 
-    `-Δ·z + ng(mean + Δ·z)` where selected, `z` elsewhere; `ng` stops the gradient. Δ = 1
-    is reversed deactivation (RD), which moves the true activation towards its mean;
-    Δ = 0 is the paper's naive (a), Δ = -1 its naive (b), which moves it further away.
+    `-Δ·z + ng(mean + Δ·z)` where selected, `z` elsewhere; `ng` stops the gradient.
+    Δ = 1 is reversed deactivation (RD), which moves the true activation towards its
+    mean; Δ = 0 is the paper's naive (a), Δ = -1 its naive (b), which moves it further
+    away.
     Evaluated as `mean - Δ·(z - ng(z))`, so that the value is the mean exactly, in half
     precision and at large Δ too.
 

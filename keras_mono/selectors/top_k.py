@@ -1,10 +1,10 @@
 import math
-import operator
 from typing import Any
 
 import keras
 from keras import ops
 
+from keras_mono import _validation
 from keras_mono._typing import Tensor
 from keras_mono.ops.kth_largest import kth_largest
 from keras_mono.selectors.selector import Selector
@@ -53,20 +53,13 @@ class TopK(Selector):
     """
 
     def __init__(self, k: int = 1, per: str = "sample") -> None:
-        try:
-            number = -1 if isinstance(k, bool) else operator.index(k)
-        except TypeError:
-            number = -1
-        if number < 1:
-            raise ValueError(
-                f"`k` must be a positive integer. Received: k={k!r}. Pass the number of "
-                "activations to select, for example `k=1`."
-            )
         if per not in ("sample", "position"):
             raise ValueError(
                 f"`per` must be 'sample' or 'position'. Received: per={per!r}."
             )
-        self.k = number
+        self.k = _validation.positive_integer(
+            "k", k, "of activations to select", " Pass for example `k=1`."
+        )
         self.per = per
 
     def get_config(self) -> dict[str, Any]:
@@ -78,8 +71,8 @@ class TopK(Selector):
         if len(known) == len(ranked) and self.k > math.prod(known):
             raise ValueError(
                 f"`k` must be at most the {math.prod(known)} activations of a "
-                f"{self.per}. Received: k={self.k} for inputs of shape {shape}. Choose a "
-                "smaller `k`."
+                f"{self.per}. Received: k={self.k} for inputs of shape {shape}. Choose "
+                "a smaller `k`."
             )
 
     def __call__(self, phi: Tensor, channel_axis: int = -1) -> Tensor:

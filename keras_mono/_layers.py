@@ -1,0 +1,40 @@
+"""The layers of any model, by name."""
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+
+
+def named_layers(model: keras.Model) -> dict[str, keras.layers.Layer]:
+    """Every layer inside `model`, nested ones too, in order, under a unique name.
+
+    The name is the layer's own; where several layers share one, it is the path of names
+    from the model to the layer, such as `encoder/dense`.
+    """
+    found = list(_walk(model, (), {id(model)}))
+    times = Counter(path[-1] for path, _ in found)
+    return {
+        path[-1] if times[path[-1]] == 1 else "/".join(path): layer
+        for path, layer in found
+    }
+
+
+def _walk(
+    parent: Any, path: tuple[str, ...], seen: set[int]
+) -> Iterator[tuple[tuple[str, ...], keras.layers.Layer]]:
+    for child in _children(parent):
+        if id(child) in seen:
+            continue
+        seen.add(id(child))
+        below = (*path, child.name)
+        yield below, child
+        yield from _walk(child, below, seen)
+
+
+def _children(parent: Any) -> list[keras.layers.Layer]:
+    if isinstance(parent, keras.Model):
+        return list(parent.layers)
+    held = keras.tree.flatten(list(vars(parent).values()))
+    return [x for x in held if isinstance(x, keras.layers.Layer)]

@@ -1,0 +1,60 @@
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_mono._layers import named_layers
+from keras_mono.analysis.recording import Recorded, record
+
+
+def activations(
+    model: keras.Model, data: Any, layers: Sequence[str], batch_size: int = 128
+) -> dict[str, np.ndarray]:
+    """Activations of named layers on given inputs, at inference.
+
+    Args:
+        model: Any built Keras model; nested and subclassed ones too.
+        data: The model's inputs: an array, or a list, tuple or dict of arrays.
+        layers: Names of layers. A name that stands more than once in nested models is
+            given with its path, such as `"encoder/dense"`.
+        batch_size: Samples a forward pass.
+
+    Returns:
+        Layer name to an array of the layer's output, shape `(samples, ...)`; of a layer
+        of this library, its input. The calls of a layer that is called several times
+        follow one another on the first axis, batch by batch.
+
+    Raises:
+        ValueError: for a name that the model does not have, listing those it has.
+
+    Example:
+
+    >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, name="a")])
+    >>> km.analysis.activations(model, np.ones((5, 4)), ["a"])["a"].shape
+    (5, 3)
+    """
+    watched = find_layers(model, layers)
+    parts: dict[str, list[np.ndarray]] = {name: [] for name in watched}
+
+    def consume(name: str, recorded: Recorded) -> None:
+        parts[name].append(keras.ops.convert_to_numpy(recorded.value))
+
+    record(model, data, watched, batch_size, consume)
+    return {name: np.concatenate(arrays) for name, arrays in parts.items()}
+
+
+def find_layers(
+    model: keras.Model, names: Sequence[str]
+) -> dict[str, keras.layers.Layer]:
+    """The named layers of `model`, or a `ValueError` that lists what there is."""
+    names = [names] if isinstance(names, str) else list(names)
+    available = named_layers(model)
+    unknown = [name for name in names if name not in available]
+    if unknown or not names:
+        raise ValueError(
+            f"Expected names of layers of model '{model.name}'. Received: {names}, of "
+            f"which it has no {unknown or 'layer to watch'}. It has: "
+            f"{sorted(available)}."
+        )
+    return {name: available[name] for name in names}

@@ -1,0 +1,76 @@
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from keras_mono.analysis._extras import need
+from keras_mono.analysis.plots.style import look
+
+_PANELS = (
+    ("top1", "Largest φ of a sample", "mean over samples", 1.0),
+    ("threshold", "φ that 2 % of activations exceed", "φ", 1.0),
+    ("tail", "Activations beyond 3 standard deviations", "share with φ ≥ 9, %", 100.0),
+    ("kurtosis", "Kurtosis of the neurons", "mean of φ²", 1.0),
+    ("inhibited", "Activations inhibited", "share selected, %", 100.0),
+)
+
+
+def tail_over_training(rows: Sequence[Mapping[str, Any]], unit: str = "epoch") -> Any:
+    """The tail figures of every watched layer over training, one panel a figure.
+
+    Args:
+        rows: One mapping a layer and measurement with `layer`, `unit` (its number) and
+            the figures, as `MonosemanticityMonitor.rows` holds them.
+        unit: `"epoch"` or `"batch"`: what the horizontal axis counts.
+
+    Returns:
+        A matplotlib `Figure`, not shown and not registered with pyplot.
+
+    Raises:
+        ImportError: if matplotlib is missing, naming the extra.
+        ValueError: if there is nothing to draw.
+
+    Example:
+
+    >>> row = dict(layer="a", epoch=0, top1=9.0, threshold=5.0, tail=0.01, kurtosis=3.0)
+    >>> figure = km.analysis.plots.tail_over_training([row, {**row, "epoch": 1}])
+    >>> [axes.get_title() for axes in figure.axes][0]
+    'Largest φ of a sample'
+    """
+    if not rows:
+        raise ValueError(
+            "Expected at least one measurement to draw. Received none. Train with the "
+            "monitor first."
+        )
+    panels = [p for p in _PANELS if any(np.isfinite(r.get(p[0], np.nan)) for r in rows)]
+    columns = min(3, max(len(panels), 1))
+    lines = -(-len(panels) // columns) or 1
+    figure = need("matplotlib.figure").Figure(
+        figsize=(4.2 * columns, 3.3 * lines), layout="constrained"
+    )
+    layers = list(dict.fromkeys(r["layer"] for r in rows))
+    for position, (figure_name, title, label, scale) in enumerate(panels):
+        axes = figure.add_subplot(lines, columns, position + 1)
+        for index, layer in enumerate(layers):
+            points = [r for r in rows if r["layer"] == layer and figure_name in r]
+            if points:
+                axes.plot(
+                    [r[unit] + 1 for r in points],
+                    [scale * r[figure_name] for r in points],
+                    label=layer,
+                    markersize=4,
+                    **look(index),
+                )
+        axes.set_title(title, fontsize=10)
+        axes.set_xlabel(unit)
+        axes.set_ylabel(label)
+        axes.set_ylim(bottom=0)
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(axis="y", alpha=0.25)
+    if panels:
+        handles, labels = figure.axes[0].get_legend_handles_labels()
+        figure.legend(
+            handles, labels, loc="outside lower center", ncols=4, frameon=False
+        )
+    return figure

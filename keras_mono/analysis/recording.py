@@ -1,0 +1,104 @@
+"""Reading what flows through a model's layers, without changing the model."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+
+from keras_mono._typing import Tensor
+from keras_mono.layers.running_statistics import RunningStatistics
+
+
+class Recorded(NamedTuple):
+    """One call of a layer: the activations there and the mask it was given."""
+
+    value: Tensor
+    mask: Tensor | None
+
+
+def record(
+    model: keras.Model,
+    data: Any,
+    layers: Mapping[str, keras.layers.Layer],
+    batch_size: int,
+    consume: Callable[[str, Recorded], None],
+) -> None:
+    """Run `model` on `data` at inference and hand every watched activation over.
+
+    Of a layer of this library it is the input (its output differs where it inhibits);
+    of any other layer the output. Runs eagerly, so that layers of nested and subclassed
+    models are reached too. Calls `consume(name, recorded)` for each call and batch.
+    """
+    reached = set()
+
+    def keep(name: str, recorded: Recorded) -> None:
+        reached.add(name)
+        consume(name, recorded)
+
+    with _listening(layers, keep):
+        for batch in batches(data, batch_size):
+            model(batch, training=False)
+    missed = [name for name in layers if name not in reached]
+    if missed:
+        raise ValueError(
+            f"The model never called the layers {missed} on this data. Watch layers "
+            "that take part in the model's forward pass."
+        )
+
+
+def batches(data: Any, batch_size: int) -> Iterator[Any]:
+    """Slices of `data`, an array or a structure of arrays with a common first axis."""
+    data = keras.tree.map_structure(np.asarray, data)
+    lengths = {len(x) if x.ndim else None for x in keras.tree.flatten(data)}
+    if len(lengths) != 1 or lengths & {None, 0}:
+        raise ValueError(
+            "`data` must be an array, or a list, tuple or dict of arrays with the same "
+            f"number of samples, at least one. Received lengths: {lengths}. Pass the "
+            "model's inputs only, without labels."
+        )
+    length = len(keras.tree.flatten(data)[0])
+    for start in range(0, length, batch_size):
+        stop = start + batch_size
+        yield keras.tree.map_structure(lambda x, a=start, b=stop: x[a:b], data)
+
+
+@contextmanager
+def _listening(
+    layers: Mapping[str, keras.layers.Layer], keep: Callable[[str, Recorded], None]
+) -> Iterator[None]:
+    """Wrap `call` of each layer object while the block runs."""
+
+    def wrap(name: str, layer: keras.layers.Layer) -> None:
+        original = layer.call
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            outputs = original(*args, **kwargs)
+            if isinstance(layer, RunningStatistics):
+                inputs = args[0] if args else kwargs["inputs"]
+                mask = args[1] if len(args) > 1 else kwargs.get("mask")
+                keep(name, Recorded(inputs, mask))
+            else:
+                keep(name, Recorded(_single(name, outputs), None))
+            return outputs
+
+        layer.call = call
+
+    try:
+        for name, layer in layers.items():
+            wrap(name, layer)
+        yield
+    finally:
+        for layer in layers.values():
+            vars(layer).pop("call", None)
+
+
+def _single(name: str, outputs: Any) -> Tensor:
+    tensors = keras.tree.flatten(outputs)
+    if len(tensors) != 1:
+        raise ValueError(
+            f"Layer '{name}' has {len(tensors)} outputs; only a layer with one output "
+            "can be watched. Name a layer inside or after it."
+        )
+    return tensors[0]

@@ -1,0 +1,78 @@
+import numpy as np
+
+TAIL_START = 9.0
+"""φ from which an activation counts as tail: three standard deviations."""
+
+TOP_FRACTION = 0.02
+"""L2E's default share of activations that counts as monosemantic."""
+
+
+def summary(z: np.ndarray, variance_compensation: float = 0.01) -> dict[str, float]:
+    """How monosemantic a layer's activations are, by their own statistics.
+
+    φ of each activation is taken against the mean and unbiased variance of its neuron
+    over the samples of `z`; every position of a sample is a neuron. The mean of φ is
+    about 1 whatever the neurons do, so the tail is reported.
+
+    Reference: MEmeL (arXiv:2312.11560), Def. 3.1; the 2 % is L2E's (arXiv:2503.23298).
+
+    Args:
+        z: Activations, shape `(samples, ...)`, at least two samples. NaN and infinite
+            entries are left out.
+        variance_compensation: ε ≥ 0, as in the layers.
+
+    Returns:
+        A dict: `top1`, the largest φ of a sample, averaged over samples; `threshold`,
+        the φ that 2 % of the activations exceed; `tail`, the share with φ ≥ 9;
+        `kurtosis`, the mean of φ². NaN where nothing can be scored.
+
+    Raises:
+        ValueError: for fewer than two samples or no neurons.
+
+    Example:
+
+    >>> z = np.random.default_rng(0).normal(size=(1000, 20))
+    >>> {name: round(value, 1) for name, value in km.analysis.summary(z).items()}
+    {'top1': 4.9, 'threshold': 5.4, 'tail': 0.0, 'kurtosis': 2.9}
+    """
+    return tail_figures(own_phi(z, variance_compensation))
+
+
+def own_phi(z: np.ndarray, variance_compensation: float = 0.01) -> np.ndarray:
+    """φ of every entry of `z` against its own column's statistics; NaN if left out."""
+    z = np.asarray(z, np.float64)
+    if z.ndim < 2 or len(z) < 2 or not z.size:
+        raise ValueError(
+            "`z` must hold at least two samples of at least one neuron, shape "
+            f"(samples, ...). Received: shape {z.shape}. Pass more inputs."
+        )
+    counted = np.isfinite(z)
+    count = counted.sum(axis=0)
+    mean = np.where(counted, z, 0.0).sum(axis=0) / np.maximum(count, 1)
+    deviation = np.where(counted, z - mean, 0.0)
+    variance = (deviation**2).sum(axis=0) / np.maximum(count - 1, 1)
+    known = count >= 2
+    average = variance[known].mean() if known.any() else 0.0
+    denominator = variance + variance_compensation * average
+    scored = known & (denominator > 0)
+    phi = np.where(scored, deviation**2 / np.where(scored, denominator, 1.0), 0.0)
+    return np.where(counted, phi, np.nan)
+
+
+def tail_figures(phi: np.ndarray) -> dict[str, float]:
+    """`top1`, `threshold`, `tail` and `kurtosis` of φ, shape `(samples, ...)`.
+
+    Entries that do not count are NaN, as are the figures when nothing counts.
+    """
+    phi = np.asarray(phi, np.float64).reshape(len(phi), -1)
+    counted = ~np.isnan(phi)
+    if not counted.any():
+        return dict.fromkeys(("top1", "threshold", "tail", "kurtosis"), np.nan)
+    values = phi[counted]
+    largest = np.where(counted, phi, -np.inf).max(axis=1)
+    return {
+        "top1": float(largest[counted.any(axis=1)].mean()),
+        "threshold": float(np.quantile(values, 1 - TOP_FRACTION)),
+        "tail": float((values >= TAIL_START).mean()),
+        "kurtosis": float((values**2).mean()),
+    }

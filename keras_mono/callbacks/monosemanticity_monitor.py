@@ -1,0 +1,258 @@
+import copy
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_mono import _validation
+from keras_mono._layers import named_layers
+from keras_mono.analysis._extras import need
+from keras_mono.analysis.activations import find_layers
+from keras_mono.analysis.plots.tail_over_training import tail_over_training
+from keras_mono.analysis.recording import Recorded, batches, record
+from keras_mono.analysis.summary import own_phi, tail_figures
+from keras_mono.layers.monosemantic_inhibition import MonosemanticInhibition
+from keras_mono.layers.running_statistics import RunningStatistics
+
+_FIGURES = ("ms_top1", "ms_threshold", "ms_tail", "ms_kurtosis")
+
+
+class MonosemanticityMonitor(keras.callbacks.Callback):
+    """Shows during `fit` how monosemantic the neurons of each watched layer are.
+
+    Runs the model on `data` at inference and writes these figures of each layer NAME
+    into `logs`, so that `History`, `CSVLogger`, the progress line and every logger
+    after it carry them:
+
+    - `NAME_ms_top1`: the largest φ of a sample, averaged over the samples;
+    - `NAME_ms_threshold`: the φ that 2 % of the activations exceed;
+    - `NAME_ms_tail`: the share of activations with φ ≥ 9 (3 standard deviations);
+    - `NAME_ms_kurtosis`: the mean of φ²;
+    - `NAME_inhibited`: the share of activations that the layer would inhibit if it
+      trained on `data` now (layers that inhibit only; 0 before their `start_step`).
+
+    The reference of φ: for a layer of this library its running statistics, which come
+    from the training batches, and only for neurons with a history (NaN before any); for
+    any other layer the mean and variance of its outputs on `data` itself, every
+    position of a sample being a neuron. Figures with different references should not be
+    compared: to watch a plain model as a model with inhibition is watched, put
+    `MonosemanticScale` in it. Masked entries count in no figure of a layer of this
+    library; other layers' masks are not seen.
+
+    Reference: MEmeL (arXiv:2312.11560), Def. 3.1; the 2 % is L2E's (arXiv:2503.23298).
+
+    Args:
+        data: The model's inputs, without labels: an array, or a list, tuple or dict of
+            arrays. A few hundred held-out samples will do.
+        layers: Names of the layers to watch. None: all layers of this library.
+        every: Measure at the first epoch (batch) and every so many after it. In
+            between, the epoch's figures are NaN and nothing is computed.
+        unit: `"epoch"` or `"batch"`: what `every` counts. By batch, the figures stand
+            in the batch's logs, and the latest ones in the epoch's.
+        batch_size: Samples a forward pass.
+
+    Raises:
+        ValueError: when training begins, for a name that no layer has (the names are
+            listed), for a model without layers to watch, and for missing `data`.
+
+    Attributes:
+        rows: One dict a measurement and layer: `epoch`, `batch`, `layer`, `reference`
+            and the figures without their `NAME_` and `ms_` prefixes. Emptied when
+            training begins.
+
+    Example:
+
+    >>> model = keras.Sequential([
+    ...     keras.Input((8,)),
+    ...     keras.layers.Dense(16, activation="relu"),
+    ...     km.layers.MonosemanticInhibition(name="inhibition"),
+    ...     keras.layers.Dense(1),
+    ... ])
+    >>> model.compile("sgd", "mse")
+    >>> x = np.random.default_rng(0).normal(size=(320, 8)).astype("float32")
+    >>> monitor = km.callbacks.MonosemanticityMonitor(x[:64])
+    >>> history = model.fit(
+    ...     x, x[:, :1], epochs=2, batch_size=16, callbacks=[monitor], verbose=0)
+    >>> len(history.history["inhibition_ms_top1"])
+    2
+    >>> history.history["inhibition_inhibited"][-1]
+    0.0625
+    """
+
+    def __init__(
+        self,
+        data: Any = None,
+        layers: Sequence[str] | None = None,
+        every: int = 1,
+        unit: str = "epoch",
+        batch_size: int = 128,
+    ) -> None:
+        super().__init__()
+        if unit not in ("epoch", "batch"):
+            raise ValueError(f"`unit` must be 'epoch' or 'batch'. Received: {unit!r}.")
+        self.data = data
+        self.layers = [layers] if isinstance(layers, str) else layers
+        self.every = _validation.positive_integer("every", every, f"of {unit}s")
+        self.unit = unit
+        self.batch_size = _validation.positive_integer(
+            "batch_size", batch_size, "of samples"
+        )
+        # By epoch nothing happens at a batch's end, so Keras need not wait for it.
+        self.async_safe = unit == "epoch"
+        self._forget()
+
+    def _forget(self) -> None:
+        self.rows: list[dict[str, Any]] = []
+        self._keys: dict[str, float] = {}
+        self._latest: dict[str, float] = {}
+        self._epoch = 0
+        self._batches = 0
+        self._batches_before = 0
+
+    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002
+        self._forget()
+        self._keys |= {
+            f"{name}_{figure}": math.nan
+            for name, layer in self._watched().items()
+            for figure in _figures_of(layer)
+        }
+        next(batches(self._checked_data(), self.batch_size))
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002
+        self._epoch = epoch
+        self._batches_before = self._batches
+
+    def on_train_batch_end(
+        self, batch: int, logs: dict[str, float] | None = None
+    ) -> None:
+        if self.unit != "batch":
+            return
+        due = -(-self._batches // self.every) * self.every  # next multiple of `every`
+        self._batches = self._batches_before + batch + 1
+        if due < self._batches:
+            self._latest = self._measure(batch)
+            if logs is not None:
+                logs.update(self._latest)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        if self.unit == "epoch":
+            self._latest = self._measure(None) if epoch % self.every == 0 else {}
+        if logs is not None:
+            logs.update({**self._keys, **self._latest})
+
+    def to_frame(self) -> Any:
+        """The measurements as a pandas `DataFrame`, one row a measurement and layer.
+
+        Raises:
+            ImportError: if pandas is missing, naming the extra.
+        """
+        return need("pandas").DataFrame(self.rows)
+
+    def plot(self) -> Any:
+        """The figures over training as a matplotlib `Figure`, one panel a figure.
+
+        Raises:
+            ImportError: if matplotlib is missing, naming the extra.
+            ValueError: if nothing has been measured.
+        """
+        return tail_over_training(self.rows, self.unit)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "MonosemanticityMonitor":
+        """A monitor with the same settings and its own rows, not tied to a model."""
+        twin = type(self)(
+            self.data, self.layers, self.every, self.unit, self.batch_size
+        )
+        twin.rows = copy.deepcopy(self.rows, memo)
+        return twin
+
+    def _watched(self) -> dict[str, keras.layers.Layer]:
+        if self.layers is not None:
+            return find_layers(self.model, self.layers)
+        everything = named_layers(self.model)
+        ours = {n: x for n, x in everything.items() if isinstance(x, RunningStatistics)}
+        if not ours:
+            raise ValueError(
+                f"Model '{self.model.name}' has no layer of keras_mono to watch. Name "
+                "other layers with `layers=[...]`; it has: "
+                f"{sorted(everything)}."
+            )
+        return ours
+
+    def _checked_data(self) -> Any:
+        if self.data is None:
+            raise ValueError(
+                "`data` must hold inputs of the model to measure on; the layers keep "
+                "no activations. Received: data=None. Pass for example "
+                "`MonosemanticityMonitor(x_val[:256])`."
+            )
+        return self.data
+
+    def _measure(self, batch: int | None) -> dict[str, float]:
+        # `self.model` first: on JAX it brings the variables back into the layers.
+        model, watched = self.model, self._watched()
+        scores = {name: _Scores(layer) for name, layer in watched.items()}
+        record(
+            model,
+            self._checked_data(),
+            watched,
+            self.batch_size,
+            lambda name, recorded: scores[name].add(recorded),
+        )
+        logs = {}
+        for name, score in scores.items():
+            figures = score.figures()
+            place = {"epoch": self._epoch, "layer": name, "reference": score.reference}
+            if batch is not None:
+                place["batch"] = self._batches - 1
+            self.rows.append({**place, **figures})
+            for figure in _figures_of(watched[name]):
+                logs[f"{name}_{figure}"] = figures[figure.removeprefix("ms_")]
+        return logs
+
+
+def _figures_of(layer: keras.layers.Layer) -> tuple[str, ...]:
+    inhibits = isinstance(layer, MonosemanticInhibition)
+    return (*_FIGURES, "inhibited") if inhibits else _FIGURES
+
+
+class _Scores:
+    """Collects the φ of one layer, batch by batch, and sums them up."""
+
+    def __init__(self, layer: keras.layers.Layer) -> None:
+        self.layer = layer
+        self.running = isinstance(layer, RunningStatistics)
+        self.reference = "running statistics" if self.running else "data"
+        self.parts: list[np.ndarray] = []
+        self.selected = self.counted = 0
+
+    def add(self, recorded: Recorded) -> None:
+        z = keras.ops.convert_to_numpy(keras.ops.cast(recorded.value, "float32"))
+        if not self.running:
+            self.parts.append(z)
+            return
+        phi = keras.ops.convert_to_numpy(self.layer.score(*recorded))
+        counted = np.isfinite(z) & _known(self.layer, z)
+        if recorded.mask is not None:
+            mask = keras.ops.convert_to_numpy(recorded.mask).astype(bool)
+            counted &= mask.reshape(mask.shape + (1,) * (z.ndim - mask.ndim))
+        self.parts.append(np.where(counted, phi, np.nan))
+        if isinstance(self.layer, MonosemanticInhibition):
+            selected = keras.ops.convert_to_numpy(self.layer.selected(*recorded))
+            self.selected += int(selected.sum())
+            self.counted += int(counted.sum())
+
+    def figures(self) -> dict[str, float]:
+        values = np.concatenate(self.parts)
+        figures = tail_figures(values if self.running else own_phi(values))
+        if isinstance(self.layer, MonosemanticInhibition):
+            share = self.selected / self.counted if self.counted else math.nan
+            figures["inhibited"] = share
+        return figures
+
+
+def _known(layer: RunningStatistics, z: np.ndarray) -> np.ndarray:
+    """Which entries belong to neurons that have a history to be scored against."""
+    count = keras.ops.convert_to_numpy(layer.count)
+    return np.broadcast_to(count >= 2, z.shape)
