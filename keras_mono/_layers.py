@@ -8,7 +8,7 @@ import keras
 
 
 def named_layers(model: keras.Model) -> dict[str, keras.layers.Layer]:
-    """Every layer inside `model`, nested ones too, in order, under a unique name.
+    """Every layer inside `model` but inputs, nested ones too, under a unique name.
 
     The name is the layer's own; where several layers share one, it is the path of names
     from the model to the layer, such as `encoder/dense`.
@@ -25,7 +25,7 @@ def _walk(
     parent: Any, path: tuple[str, ...], seen: set[int]
 ) -> Iterator[tuple[tuple[str, ...], keras.layers.Layer]]:
     for child in _children(parent):
-        if id(child) in seen:
+        if id(child) in seen or isinstance(child, keras.layers.InputLayer):
             continue
         seen.add(id(child))
         below = (*path, child.name)

@@ -1,0 +1,48 @@
+import numpy as np
+import pytest
+
+import keras_mono as km
+
+
+def test_by_hand():
+    # One neuron: mean 0, unbiased variance 1; φ = z² without compensation.
+    z = np.array([[-1.0], [-1.0], [1.0], [1.0]]) * np.sqrt(3 / 4)
+    figures = km.analysis.summary(z, variance_compensation=0.0)
+    assert figures["top1"] == pytest.approx(0.75)
+    assert figures["kurtosis"] == pytest.approx(0.75**2)
+    assert figures["tail"] == 0.0
+    assert figures["threshold"] == pytest.approx(0.75)
+
+
+def test_known_distributions():
+    rng = np.random.default_rng(0)
+    normal = km.analysis.summary(rng.normal(size=(20_000, 10)), 0.0)
+    # φ of a normal neuron is χ² with one degree of freedom.
+    assert normal["kurtosis"] == pytest.approx(3, rel=0.03)
+    assert normal["threshold"] == pytest.approx(5.412, rel=0.02)
+    assert normal["tail"] == pytest.approx(0.0027, rel=0.1)
+    rare = (rng.random((20_000, 10)) < 0.01).astype(float)
+    # A neuron that fires for a share p has kurtosis 1/p + 1/(1-p) - 3.
+    assert km.analysis.summary(rare, 0.0)["kurtosis"] == pytest.approx(98, rel=0.1)
+
+
+def test_positions_are_neurons_and_top1_is_a_sample_s():
+    z = np.random.default_rng(1).normal(size=(50, 3, 4))
+    assert km.analysis.summary(z) == km.analysis.summary(z.reshape(50, 12))
+
+
+def test_non_finite_entries_are_left_out():
+    z = np.random.default_rng(2).normal(size=(50, 4))
+    spoiled = np.vstack([z, np.full((1, 4), np.nan), np.full((1, 4), np.inf)])
+    assert km.analysis.summary(spoiled) == pytest.approx(km.analysis.summary(z))
+
+
+def test_constant_neurons_score_nothing():
+    figures = km.analysis.summary(np.ones((10, 3)))
+    assert figures == {"top1": 0.0, "threshold": 0.0, "tail": 0.0, "kurtosis": 0.0}
+
+
+@pytest.mark.parametrize("shape", [(1, 4), (0, 4), (10, 0), (10,)])
+def test_too_little_to_summarize(shape):
+    with pytest.raises(ValueError, match="at least two samples of at least one neuron"):
+        km.analysis.summary(np.ones(shape))
