@@ -1,0 +1,39 @@
+# Needs Python >= 3.11, pip and make; everything else goes into .envs/.
+PYTHON ?= python3
+# jax, torch or tensorflow. Empty: all three for tests, and jax for the demo.
+BACKEND ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test soak lint clean supported
+
+help:
+	@echo "make demo    train on handwritten digits, plain and with inhibition (under 1 min)"
+	@echo "make test    set up and run every check, on each backend"
+	@echo "make soak    the same with thousands of random examples a property (long)"
+	@echo "make lint    style and types only"
+	@echo "make clean   remove environments, reports and caches"
+	@echo
+	@echo "BACKEND=jax|torch|tensorflow   one backend, for example: make demo BACKEND=torch"
+	@echo "PYTHON=python3.12              another interpreter than python3"
+
+demo: supported
+	@$(PYTHON) tools/demo.py $(BACKEND)
+
+test: supported
+	@$(PYTHON) tools/check.py $(BACKEND)
+
+soak: supported
+	@$(PYTHON) tools/check.py --soak $(BACKEND)
+
+lint: supported
+	@$(PYTHON) tools/check.py --lint
+
+clean:
+	rm -rf .envs .reports build dist *.egg-info
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+supported:
+	@command -v "$(PYTHON)" >/dev/null || \
+	  { echo "$(PYTHON) not found: install Python 3.11 or newer, or name one with PYTHON=..." >&2; exit 1; }
+	@$(PYTHON) tools/supported.py

@@ -1,0 +1,46 @@
+"""Settings of every test run: backend, random state, figures, amount of examples."""
+
+import os
+import sys
+
+import hypothesis
+import pytest
+
+os.environ["MPLBACKEND"] = "Agg"  # no window, here and in processes that tests start
+if "KERAS_BACKEND" not in os.environ:
+    pytest.exit("KERAS_BACKEND is not set: tests run on one backend at a time", 4)
+
+import keras
+
+hypothesis.settings.register_profile(
+    "default", deadline=None, derandomize=True, max_examples=30
+)
+hypothesis.settings.register_profile("soak", deadline=None, max_examples=2000)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+
+def pytest_configure() -> None:
+    """A run on another backend than the one asked for would prove nothing."""
+    asked = os.environ["KERAS_BACKEND"]
+    found = keras.config.backend()
+    if asked != found:
+        raise pytest.UsageError(
+            f"KERAS_BACKEND is {asked!r}, but Keras runs on {found!r}."
+        )
+
+
+def pytest_report_header() -> str:
+    return f"keras {keras.__version__} on {keras.config.backend()}"
+
+
+@pytest.fixture(autouse=True)
+def same_random_state():
+    """A test gives the same result alone as after all others."""
+    keras.utils.set_random_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def closed_figures():
+    yield
+    if "matplotlib.pyplot" in sys.modules:
+        sys.modules["matplotlib.pyplot"].close("all")

@@ -1,0 +1,51 @@
+"""The programs in examples/ run as a user runs them, with small numbers."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+TESTED = {"quickstart.py"}
+
+
+@pytest.fixture(scope="module")
+def quickstart(tmp_path_factory):
+    output = tmp_path_factory.mktemp("quickstart")
+    script = str(ROOT / "examples" / "quickstart.py")
+    command = [sys.executable, script, "--seeds", "2", "--epochs", "3"]
+    done = subprocess.run(
+        [*command, "--output", str(output)],
+        cwd=output,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env=os.environ | {"COLUMNS": "160"},  # so that no table cell is cut
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout, output
+
+
+def test_quickstart_prints_a_row_for_each_network(quickstart):
+    printed, _ = quickstart
+    rows = [
+        line for line in printed.lower().splitlines() if any(map(str.isdigit, line))
+    ]
+    for network in ("plain", "inhibition"):
+        assert any(network in row for row in rows), printed
+
+
+def test_quickstart_draws_a_picture(quickstart):
+    _, output = quickstart
+    pictures = list(output.rglob("*.png"))
+    assert pictures
+    for picture in pictures:
+        assert picture.read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
+        assert picture.stat().st_size > 10_000
+
+
+def test_every_example_is_tested():
+    found = {path.name for path in (ROOT / "examples").glob("*.py")}
+    assert found == TESTED

@@ -1,0 +1,88 @@
+"""The package works as installed, with the backend of this run and no other."""
+
+import importlib.metadata
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+import keras_mono as km
+
+ROOT = Path(__file__).resolve().parents[2]
+OTHER_BACKENDS = sorted({"jax", "torch", "tensorflow"} - {keras.config.backend()})
+
+
+def installed_files():
+    return [str(path) for path in importlib.metadata.files("keras-mono")]
+
+
+def test_the_tests_run_on_the_installed_package_not_on_the_checkout():
+    folder = Path(km.__file__).resolve().parent
+    assert folder.parent.name == "site-packages"
+    assert folder != ROOT / "keras_mono"
+
+
+def test_the_wheel_holds_every_module_and_what_belongs_to_it():
+    package = ROOT / "keras_mono"
+    files = {p for p in package.rglob("*") if p.is_file()}
+    wanted = {
+        p.relative_to(ROOT).as_posix() for p in files if "__pycache__" not in p.parts
+    }
+    found = {p for p in installed_files() if "__pycache__" not in p}
+    assert wanted <= found
+    assert "keras_mono/py.typed" in found
+    for name in wanted:
+        installed = Path(km.__file__).parent.parent / name
+        assert installed.read_bytes() == (ROOT / name).read_bytes(), name
+
+
+def test_the_wheel_holds_nothing_else():
+    tops = {path.split("/")[0] for path in installed_files()}
+    metadata = f"keras_mono-{km.__version__}.dist-info"
+    assert tops == {"keras_mono", metadata}
+    assert f"{metadata}/licenses/LICENSE" in installed_files()
+
+
+@pytest.mark.parametrize("module", OTHER_BACKENDS)
+def test_the_other_backends_are_not_installed(module):
+    assert importlib.util.find_spec(module) is None
+    with pytest.raises(ModuleNotFoundError):
+        importlib.import_module(module)
+
+
+def test_a_model_trains_with_one_backend_installed():
+    x = np.random.default_rng(0).normal(size=(64, 8)).astype("float32")
+    model = keras.Sequential(
+        [
+            keras.Input((8,)),
+            keras.layers.Dense(16, activation="relu"),
+            km.layers.MonosemanticInhibition(start_step=2, name="inhibition"),
+            keras.layers.Dense(1),
+        ]
+    )
+    model.compile("sgd", "mse")
+    model.fit(x, x[:, :1], batch_size=16, epochs=2, verbose=0)
+    assert int(model.get_layer("inhibition").step) == 8
+    assert np.all(np.isfinite(model.predict(x, verbose=0)))
+
+
+def test_the_package_works_without_the_optional_extras():
+    """A plain install has none of them; blocking their import shows the same."""
+    blocked = ["matplotlib", "pandas", "sklearn"]
+    code = f"""
+import sys
+sys.modules.update(dict.fromkeys({blocked}))
+import numpy as np
+import keras_mono as km
+layer = km.layers.MonosemanticInhibition()
+layer(np.zeros((2, 3), "float32"), training=True)
+km.callbacks.MonosemanticityMonitor()
+"""
+    # -P: the checkout, which is the working directory, must not be found.
+    command = [sys.executable, "-P", "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,76 @@
+"""What `make test` runs: one process a step, and one backend a process."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import environments
+
+REPORTS = environments.ROOT / ".reports"
+AGREEMENT = "tests/project/test_agreement.py"
+# Runs in every backend's environment; the rest of tests/project runs once.
+INSTALLATION = "tests/project/test_installation.py"
+
+
+@dataclass(frozen=True)
+class Step:
+    """A command, and the JUnit file it writes (None: it counts as one test)."""
+
+    name: str
+    command: list[str]
+    variables: dict[str, str] = field(default_factory=dict)
+    report: Path | None = None
+
+
+def lint_steps() -> list[Step]:
+    python = str(environments.python_of("lint"))
+    return [
+        Step("ruff check", [python, "-m", "ruff", "check", "."]),
+        Step("ruff format", [python, "-m", "ruff", "format", "--check", "."]),
+        Step("mypy", [python, "-m", "mypy", "keras_mono", "tools"]),
+    ]
+
+
+def test_steps(backends: list[str], profile: str) -> list[Step]:
+    """The long ones first, so that two workers finish at about the same time."""
+    steps = [
+        _pytest(f"{backend}: tests", backend, ["tests", "--ignore=tests/project"])
+        for backend in backends
+    ]
+    if backends == list(environments.BACKENDS):
+        # Not captured, so that the differences it found are seen when all is well too.
+        steps.append(_pytest("agreement", backends[0], [AGREEMENT, "--capture=no"]))
+    once = ["tests/project", f"--ignore={INSTALLATION}", f"--ignore={AGREEMENT}"]
+    steps.append(_pytest("project", backends[0], once))
+    if "jax" in backends:
+        leaks = {"JAX_CHECK_TRACER_LEAKS": "1"}
+        steps.append(_pytest("jax: tracer leaks", "jax", ["tests/layers"], leaks))
+    steps += [
+        _pytest(f"{backend}: installed alone", backend, [INSTALLATION])
+        for backend in backends
+    ]
+    for step in steps:
+        step.variables["HYPOTHESIS_PROFILE"] = profile
+    return steps
+
+
+def _pytest(
+    name: str,
+    backend: str,
+    paths: list[str],
+    variables: dict[str, str] | None = None,
+) -> Step:
+    report = REPORTS / f"{name.replace(': ', '-').replace(' ', '-')}.xml"
+    # -P: without it the checkout would shadow the installed package.
+    python = [str(environments.python_of(backend)), "-P", "-m", "pytest"]
+    options = ["-p", "no:cacheprovider", f"--junit-xml={report}"]
+    return Step(
+        name,
+        [*python, *options, *paths],
+        {
+            "KERAS_BACKEND": backend,
+            "TF_CPP_MIN_LOG_LEVEL": "3",
+            "MPLBACKEND": "Agg",
+            **(variables or {}),
+        },
+        report,
+    )
