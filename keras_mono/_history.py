@@ -4,7 +4,8 @@ Stateless: tensors in, tensors out. The layers own the variables. `axes` are the
 that statistics reduce over, so a statistic has size 1 there.
 """
 
-from typing import NamedTuple
+import math
+from typing import Any, NamedTuple
 
 import keras
 from keras import ops
@@ -14,9 +15,8 @@ from keras_mono.ops.merge_moments import merge_moments
 from keras_mono.ops.monosemantic_scale import inverse_denominator
 
 # Larger deviations are left out like infinity: the sum of a few million of their
-# squares would overflow float32. Powers of two, so that scaling by them is exact.
-_OVERFLOW_SCALE = 2.0**73
-LARGEST_DEVIATION = 2.0**128 / _OVERFLOW_SCALE  # 3.6e16
+# squares would overflow float32.
+LARGEST_DEVIATION = 2.0**55  # 3.6e16
 
 
 class History(NamedTuple):
@@ -34,35 +34,39 @@ class History(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """Activations and their moments, measured from `anchor`, near the running mean.
+    """Moments of a batch by neuron, measured from `anchor`, which is near the mean.
 
-    `deviation` and its square have the activations' shape and are 0 at entries that
-    do not count; the moments have the statistics' shape. `non_finite` is a scalar.
+    `non_finite`, a scalar, is how many entries were left out that no mask names.
     """
 
     anchor: Tensor
-    deviation: Tensor
-    squared: Tensor
     count: Tensor
     mean: Tensor
     variance: Tensor
     non_finite: Tensor
 
 
-def observe(z: Tensor, mask: Tensor | None, history: History, axes: Axes) -> Batch:
-    """Deviations and moments of the entries of `z` that are finite and not masked.
+def observe(
+    z: Tensor, mask: Tensor | None, history: History, axes: Axes
+) -> tuple[Tensor, Batch]:
+    """Squared deviations and moments of the entries that are finite and not masked.
+
+    The squares have the shape of `z`, are taken from the running mean and are 0 at
+    entries that do not count. Neurons without a history have no running mean yet: their
+    squares mean nothing and their precision is 0.
 
     `z` is float32 without gradient; `mask` is boolean, broadcasts against `z`, and is
     True where an entry counts.
     """
     anchor = _anchor(z, mask, history, axes)
-    raw = z - anchor
-    deviation, squared, total, total_squared, count = _finite_part(raw, mask, axes)
-    divisor = ops.maximum(count, 1.0)
-    mean = total / divisor
-    variance = ops.maximum(total_squared / divisor - mean * mean, 0.0)
-    non_finite = ops.sum(_entries(z, mask, axes) - count)
-    return Batch(anchor, deviation, squared, count, mean, variance, non_finite)
+    part = _counted_part(z - anchor, mask, axes)
+    divisor = part.count + _indicator(part.count == 0.0)
+    mean = part.total / divisor
+    variance = part.total_squared / divisor - mean * mean
+    variance = variance * _indicator(variance > 0.0)  # rounding may leave less than 0
+    non_finite = ops.sum(_entries(z, mask, axes) - part.count)
+    batch = Batch(anchor, part.count, mean, variance, non_finite)
+    return part.squared, batch
 
 
 def merge(history: History, batch: Batch, forget_steps: int | None) -> History:
@@ -71,10 +75,12 @@ def merge(history: History, batch: Batch, forget_steps: int | None) -> History:
     The history weighs at most `forget_steps` times the largest batch of the neuron, so
     that a ragged last batch weighs what it holds.
     """
-    largest = ops.maximum(history.largest_batch, batch.count)
+    growth = batch.count - history.largest_batch
+    largest = history.largest_batch + growth * _indicator(growth > 0.0)
     count = history.count
     if forget_steps is not None:
-        count = ops.minimum(count, forget_steps * largest)
+        surplus = count - largest * forget_steps
+        count = count - surplus * _indicator(surplus > 0.0)
     # In the frame of the anchor, the old mean is its remainder: nothing large cancels.
     total, offset, variance = merge_moments(
         count,
@@ -85,22 +91,25 @@ def merge(history: History, batch: Batch, forget_steps: int | None) -> History:
         batch.variance,
     )
     mean = batch.anchor + offset
-    remainder = offset - (mean - batch.anchor)
-    unseen = total <= 0.0
-    return History(
-        ops.where(unseen, 0.0, mean),
-        ops.where(unseen, 0.0, remainder),
-        variance,
-        total,
-        largest,
-    )
+    return History(mean, offset - (mean - batch.anchor), variance, total, largest)
 
 
 def precision(history: History, variance_compensation: float) -> Tensor:
     """1 / (S² + ε·average S²) of each neuron; 0 until a neuron has two values."""
-    known = ops.cast(history.count >= 2.0, "float32")
-    average = ops.sum(history.variance * known) / ops.maximum(ops.sum(known), 1.0)
+    known = _indicator(history.count >= 2.0)
+    # A neuron with fewer than two values has the variance 0: it adds nothing.
+    neurons = ops.sum(known)
+    average = ops.sum(history.variance) / (neurons + _indicator(neurons == 0.0))
     return known * inverse_denominator(history.variance, average, variance_compensation)
+
+
+def _indicator(condition: Tensor) -> Tensor:
+    """1.0 where True, else 0.0.
+
+    Statistics are small, so eager PyTorch spends its time on the calls: an operator and
+    this take a fifth of the time of `ops.maximum` or `ops.where`.
+    """
+    return ops.cast(condition, "float32")
 
 
 def deviation_from(z: Tensor, mask: Tensor | None, mean: Tensor) -> Tensor:
@@ -112,19 +121,20 @@ def deviation_from(z: Tensor, mask: Tensor | None, mean: Tensor) -> Tensor:
 def _anchor(z: Tensor, mask: Tensor | None, history: History, axes: Axes) -> Tensor:
     """The running mean; for a neuron without history, one of its own values.
 
-    Sums of squares measured from there lose no digits: E[x²]-E[x]² from 0 would.
+    Sums of squares measured from there lose no digits: E[x²]-E[x]² from 0 would. Where
+    nothing counts it is 0.
     """
     if mask is None:
         first = tuple(slice(0, 1) if i in axes else slice(None) for i in range(z.ndim))
         value = ops.sum(z[first], axis=axes, keepdims=True)  # 0 for an empty batch
-        value = ops.where(ops.isfinite(value), value, 0.0)
+        value = ops.nan_to_num(value, nan=0.0, posinf=0.0, neginf=0.0)
     else:
         # No position is sure to count: take the value that is largest in magnitude.
         counted = ops.where(_counts(z, mask), z, 0.0)
         high = ops.max(counted, axis=axes, keepdims=True, initial=0.0)
         low = ops.min(counted, axis=axes, keepdims=True, initial=0.0)
         value = ops.where(high > -low, high, low)
-    return ops.where(history.count > 0.0, history.mean, value)
+    return history.mean + value * _indicator(history.count == 0.0)
 
 
 def _counts(deviation: Tensor, mask: Tensor | None) -> Tensor:
@@ -133,70 +143,70 @@ def _counts(deviation: Tensor, mask: Tensor | None) -> Tensor:
     return finite if mask is None else ops.logical_and(finite, mask)
 
 
-def _finite_part(
-    raw: Tensor, mask: Tensor | None, axes: Axes
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Deviations with uncounted entries set to 0, their squares, both sums, the count.
+class _Part(NamedTuple):
+    """Squared deviations, 0 where nothing counts, and sums by neuron."""
 
-    Three ways to the same values, because what is cheap differs (benchmarks/layer.py):
-    XLA fuses comparisons; PyTorch on a CPU runs boolean tensors several times slower
-    than float arithmetic; TensorFlow's graph can skip the whole repair when the sums
-    show that there is nothing to repair.
+    squared: Tensor
+    total: Tensor
+    total_squared: Tensor
+    count: Tensor
+
+
+def _counted_part(raw: Tensor, mask: Tensor | None, axes: Axes) -> _Part:
+    """The part of the deviations `raw` that counts.
+
+    XLA and GPUs do the comparisons on the way. On a CPU without a compiler they are
+    half of the layer's time (benchmarks/layer.py), so there the sums tell first whether
+    anything has to be left out; reading them on a GPU would make it wait.
     """
-    backend = keras.backend.backend()
-    if mask is None and backend == "tensorflow":
-        return _repaired_if_needed(raw, axes)
-    if mask is None and backend == "torch":
-        scaled = raw * _OVERFLOW_SCALE  # what cannot be squared overflows here
-        clean = ops.nan_to_num(
-            scaled / _OVERFLOW_SCALE, nan=0.0, posinf=0.0, neginf=0.0
-        )
-        left_out = ops.nan_to_num(scaled * 0.0, nan=1.0)
-        count = _entries(raw, None, axes) - _sum(left_out, axes)
-        return _with_sums(clean, count, axes)
-    return _masked_part(raw, mask, axes)
-
-
-def _masked_part(
-    raw: Tensor, mask: Tensor | None, axes: Axes
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    counts = _counts(raw, mask)
-    clean = ops.where(counts, raw, 0.0)
-    return _with_sums(clean, _sum(ops.cast(counts, raw.dtype), axes), axes)
-
-
-def _repaired_if_needed(
-    raw: Tensor, axes: Axes
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    everything = _with_sums(raw, _entries(raw, None, axes), axes)
-    all_count = ops.sum(everything[3]) < LARGEST_DEVIATION**2  # False for NaN
+    if mask is not None or not _reads_sums_for_free(raw):
+        return _compared_part(raw, mask, axes)
+    entries = _entries(raw, None, axes)
+    everything = _sums(raw, entries, axes)
+    # False for NaN too.
+    all_counts = ops.sum(everything.total_squared) < LARGEST_DEVIATION**2
+    if keras.backend.backend() == "torch":  # what ops.cond does, in a tenth of its time
+        return everything if all_counts else _compared_part(raw, None, axes)
     return ops.cond(
-        all_count, lambda: everything, lambda: _masked_part(raw, None, axes)
+        all_counts, lambda: everything, lambda: _compared_part(raw, None, axes)
     )
 
 
-def _with_sums(
-    clean: Tensor, count: Tensor, axes: Axes
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    squared = clean * clean
-    return clean, squared, _sum(clean, axes), _sum(squared, axes), count
+def _reads_sums_for_free(x: Tensor) -> bool:
+    backend = keras.backend.backend()
+    if backend == "torch":
+        return bool(x.device.type == "cpu")
+    return bool(backend == "tensorflow")
+
+
+def _compared_part(raw: Tensor, mask: Tensor | None, axes: Axes) -> _Part:
+    counts = _counts(raw, mask)
+    count = _sum(ops.cast(counts, "float32"), axes)
+    return _sums(ops.where(counts, raw, 0.0), count, axes)
+
+
+def _sums(deviation: Tensor, count: Tensor, axes: Axes) -> _Part:
+    squared = deviation * deviation
+    return _Part(squared, _sum(deviation, axes), _sum(squared, axes), count)
 
 
 def _entries(z: Tensor, mask: Tensor | None, axes: Axes) -> Tensor:
-    """How many entries a neuron has in this batch, finite or not, in float32."""
+    """How many entries a neuron has in this batch, finite or not."""
     shape = ops.shape(z)
     if mask is None:
-        one = ops.ones([1 if i in axes else n for i, n in enumerate(shape)])
-        return one * _product(shape[i] for i in axes)
+        neurons = [1 if i in axes else n for i, n in enumerate(shape)]
+        return ops.ones(neurons, "float32") * _product([shape[i] for i in axes])
     held = ops.shape(mask)
-    repeats = _product(shape[i] for i in axes if held[i] == 1)
+    repeats = _product([shape[i] for i in axes if held[i] == 1])
     return ops.sum(ops.cast(mask, "float32"), axis=axes, keepdims=True) * repeats
 
 
-def _product(sizes) -> Tensor:  # type: ignore[no-untyped-def]
-    product = ops.ones(())
-    for size in sizes:
-        product = product * ops.cast(size, "float32")
+def _product(sizes: list[Any]) -> Any:
+    """Product of sizes as a float; a tensor where a size is known at run time only."""
+    product = math.prod(n for n in sizes if isinstance(n, int)) * 1.0
+    for n in sizes:
+        if not isinstance(n, int):
+            product = product * ops.cast(n, "float32")
     return product
 
 

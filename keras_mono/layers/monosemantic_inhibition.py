@@ -4,7 +4,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_mono import _validation, selectors
+from keras_mono import _history, _validation, selectors
 from keras_mono._typing import Tensor
 from keras_mono.layers.running_statistics import RunningStatistics
 from keras_mono.ops.deactivate import deactivate
@@ -158,21 +158,24 @@ class MonosemanticInhibition(RunningStatistics):
         training: bool | None = None,
     ) -> Tensor:
         self._check_dtype(inputs)
-        history = self._current_history()
-        if self._is_learning(training):
-            started = self._has_started()
-            batch = self._observe(inputs, mask, history)
-            phi = batch.squared * (self._precision(history) * started)
-            updated = self._learn(history, batch)
-            if self.include_current_batch:
-                history = updated
-                phi = self._score(inputs, mask, history) * started
-        elif self.active == "always":
-            phi = self._score(inputs, mask, history) * self._has_started()
-        else:
+        learning = self._is_learning(training)
+        if not learning and self.active == "training":
             return inputs
-        selected = self.select(phi, self._channel_axis)
-        return deactivate(inputs, selected, history.mean, self._strength.value)
+        history = self._current_history()
+        if not learning:
+            squared = self._squared(inputs, mask, history)
+            return self._inhibit(inputs, self._select(squared, history), history)
+        squared, batch = self._observe(inputs, mask, history)
+        updated = _history.merge(history, batch, self.forget_steps)
+        reference = updated if self.include_current_batch else history
+        if self.include_current_batch:
+            squared = self._squared(inputs, mask, updated)
+        selected = self._select(squared, reference)
+        del squared  # as large as the inputs
+        outputs = self._inhibit(inputs, selected, reference)
+        # Last: PyTorch and TensorFlow change the tensors of `history` in place.
+        self._store(updated, batch)
+        return outputs
 
     def selected(self, z: Tensor, mask: Tensor | None = None) -> Tensor:
         """Which of the activations `z` the layer would inhibit now; moves no state.
@@ -184,9 +187,20 @@ class MonosemanticInhibition(RunningStatistics):
         Returns:
             Boolean tensor, the shape of `z`; all False before `start_step`.
         """
-        phi = self.score(z, mask) * self._has_started()
+        history = self._current_history()
+        squared = self._squared(ops.convert_to_tensor(z), mask, history)
+        return self._select(squared, history)
+
+    def _select(self, squared: Tensor, history: _history.History) -> Tensor:
+        """What to inhibit, given squared deviations from the history's mean.
+
+        Nothing (every φ is 0) before the history holds `start_step` batches.
+        """
+        started = ops.cast(self.step.value >= self.start_step, "float32")
+        phi = squared * (self._precision(history) * started)
         return self.select(phi, self._channel_axis)
 
-    def _has_started(self) -> Tensor:
-        """1.0 once the history holds `start_step` batches, before that 0.0."""
-        return ops.cast(self.step.value >= self.start_step, "float32")
+    def _inhibit(
+        self, inputs: Tensor, selected: Tensor, history: _history.History
+    ) -> Tensor:
+        return deactivate(inputs, selected, history.mean, self._strength.value)

@@ -1,5 +1,6 @@
 import keras
 
+from keras_mono import _history
 from keras_mono._typing import Tensor
 from keras_mono.layers.running_statistics import RunningStatistics
 
@@ -72,5 +73,6 @@ class MonosemanticScale(RunningStatistics):
         self._check_dtype(inputs)
         if self._is_learning(training):
             history = self._current_history()
-            self._learn(history, self._observe(inputs, mask, history))
+            _, batch = self._observe(inputs, mask, history)
+            self._store(_history.merge(history, batch, self.forget_steps), batch)
         return inputs

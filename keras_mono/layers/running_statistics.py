@@ -11,8 +11,9 @@ from keras_mono._typing import Tensor
 class RunningStatistics(keras.layers.Layer):
     """Base of this library's layers: keeps mean and variance of every neuron.
 
-    Subclasses call `_observe` on a training batch and `_learn` with what it returned.
-    Neither is called at inference, so no state moves there.
+    Subclasses call `_observe` on a training batch, merge it into the history and
+    `_store` the result, after everything that reads the old one. At inference they do
+    neither, so no state moves there.
 
     Attributes:
         mean, variance: float32, the input's shape with 1 on the batch axis and on every
@@ -77,7 +78,9 @@ class RunningStatistics(keras.layers.Layer):
             float32 without gradient, the shape of `z`; 0 at masked and non-finite
             entries, and for neurons with fewer than two values in their history.
         """
-        return self._score(z, mask, self._current_history())
+        history = self._current_history()
+        squared = self._squared(ops.convert_to_tensor(z), mask, history)
+        return squared * self._precision(history)
 
     def reset(self) -> None:
         """Forget everything: statistics, step and the count of non-finite entries."""
@@ -148,24 +151,20 @@ class RunningStatistics(keras.layers.Layer):
     def _precision(self, history: _history.History) -> Tensor:
         return _history.precision(history, self.variance_compensation)
 
-    def _score(
+    def _squared(
         self, z: Tensor, mask: Tensor | None, history: _history.History
     ) -> Tensor:
+        """Squared deviations from the mean, 0 at entries that do not count."""
         z, mask = _as_entries(z, mask)
-        deviation = _history.deviation_from(z, mask, history.mean)
-        return ops.square(deviation) * self._precision(history)
+        return ops.square(_history.deviation_from(z, mask, history.mean))
 
     def _observe(
         self, inputs: Tensor, mask: Tensor | None, history: _history.History
-    ) -> _history.Batch:
+    ) -> tuple[Tensor, _history.Batch]:
         z, mask = _as_entries(inputs, mask)
         return _history.observe(z, mask, history, self._reduction_axes)
 
-    def _learn(
-        self, history: _history.History, batch: _history.Batch
-    ) -> _history.History:
-        """Let the batch join the history, store it, and return it."""
-        updated = _history.merge(history, batch, self.forget_steps)
+    def _store(self, updated: _history.History, batch: _history.Batch) -> None:
         self.mean.assign(updated.mean)
         self.mean_remainder.assign(updated.mean_remainder)
         self.variance.assign(updated.variance)
@@ -173,7 +172,6 @@ class RunningStatistics(keras.layers.Layer):
         self.largest_batch.assign(updated.largest_batch)
         self.non_finite.assign(self.non_finite.value + batch.non_finite)
         self.step.assign(self.step.value + 1)
-        return updated
 
     def _is_learning(self, training: bool | None) -> bool:
         return bool(training) and self.trainable
@@ -190,7 +188,7 @@ class RunningStatistics(keras.layers.Layer):
 
 def _as_entries(z: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
     """Float32 activations without gradient, and a mask that broadcasts against them."""
-    z = ops.cast(ops.stop_gradient(ops.convert_to_tensor(z)), "float32")
+    z = ops.cast(ops.stop_gradient(z), "float32")
     if mask is None:
         return z, None
     mask = ops.cast(mask, "bool")

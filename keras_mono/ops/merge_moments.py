@@ -27,13 +27,13 @@ def merge_moments(
 
     Args:
         count: m ≥ 0, the number of values in the history. May differ by neuron.
-        mean: μ, in the activations' units. Ignored where `count` is 0.
-        variance: v, unbiased (divisor m - 1). Ignored where `count` is below 2.
+        mean: μ, in the activations' units. Without effect where `count` is 0.
+        variance: v, unbiased (divisor m - 1). Without effect where `count` is below 2.
         batch_count: b ≥ 0, the number of new values. May differ by neuron.
-        batch_mean: μ'. Ignored where `batch_count` is 0.
-        batch_variance: v', biased (divisor b).
+        batch_mean: μ'. Without effect where `batch_count` is 0.
+        batch_variance: v', biased (divisor b). Likewise.
 
-    All six broadcast against each other.
+    All six are finite and broadcast against each other.
 
     Returns:
         `(count, mean, variance)` of the union, the variance unbiased and 0 where fewer
@@ -45,17 +45,15 @@ def merge_moments(
     >>> [round(float(x), 4) for x in merged]
     [4.0, 2.5, 4.3333]
     """
-    count, mean, variance = (ops.convert_to_tensor(x) for x in (count, mean, variance))
+    count = ops.convert_to_tensor(count)
     total = count + batch_count
-    weight = batch_count / ops.maximum(total, 1.0)
-    change = (batch_mean - mean) * weight
-    # m·b·(μ-μ')²/(m+b) is count · (μ-μ') · change: one product less.
-    between = count * (batch_mean - mean) * change
-    within = batch_count * batch_variance + ops.maximum(count - 1.0, 0.0) * variance
-    merged = (between + within) / ops.maximum(total - 1.0, 1.0)
-    nothing_new = ops.less_equal(batch_count, 0.0)
-    return (
-        total,
-        ops.where(nothing_new, mean, mean + change),
-        ops.where(nothing_new, variance, merged),
-    )
+    known = ops.cast(count > 0.0, count.dtype)
+    mean, variance = mean * known, variance * known
+    difference = batch_mean - mean
+    # Both as old + change, so that a batch without values changes nothing at all.
+    change = difference * (batch_count / (total + ops.cast(total == 0.0, count.dtype)))
+    divisor = total - 1.0
+    divisor = divisor + ops.cast(divisor == 0.0, count.dtype)
+    surplus = batch_variance - variance
+    growth = (count * difference * change + batch_count * surplus) / divisor
+    return total, mean + change, variance + growth

@@ -49,5 +49,5 @@ def inverse_denominator(
 ) -> Tensor:
     """1 / (variance + ε · average), and 0 where that would divide by 0."""
     denominator = variance + variance_compensation * average
-    positive = denominator > _SMALLEST_DENOMINATOR
-    return ops.where(positive, 1.0 / ops.where(positive, denominator, 1.0), 0.0)
+    positive = ops.cast(denominator > _SMALLEST_DENOMINATOR, denominator.dtype)
+    return positive / (denominator + (1.0 - positive))

@@ -77,8 +77,8 @@ class TopK(Selector):
 
     def __call__(self, phi: Tensor, channel_axis: int = -1) -> Tensor:
         phi = ops.convert_to_tensor(phi)
-        threshold = ops.maximum(self._kth(phi, channel_axis), _SMALLEST_PHI)
-        return phi >= threshold
+        kth = self._kth(phi, channel_axis)
+        return phi >= kth + _SMALLEST_PHI * ops.cast(kth < _SMALLEST_PHI, kth.dtype)
 
     def _kth(self, phi: Tensor, channel_axis: int) -> Tensor:
         """The k-th largest φ of each row, with size 1 on the axes ranked over."""

@@ -134,7 +134,7 @@ def test_by_batch():
     seen = []
 
     class Reader(keras.callbacks.Callback):
-        def on_train_batch_end(self, batch, logs=None):
+        def on_train_batch_end(self, batch, logs=None):  # noqa: ARG002
             seen.append("inhibition_ms_top1" in logs)
 
     monitor = km.callbacks.MonosemanticityMonitor(inputs(8), every=4, unit="batch")
