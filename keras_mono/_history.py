@@ -128,6 +128,7 @@ def _anchor(z: Tensor, mask: Tensor | None, history: History, axes: Axes) -> Ten
         first = tuple(slice(0, 1) if i in axes else slice(None) for i in range(z.ndim))
         value = ops.sum(z[first], axis=axes, keepdims=True)  # 0 for an empty batch
         value = ops.nan_to_num(value, nan=0.0, posinf=0.0, neginf=0.0)
+        value = value * _indicator(ops.abs(value) < LARGEST_DEVIATION)
     else:
         # No position is sure to count: take the value that is largest in magnitude.
         counted = ops.where(_counts(z, mask), z, 0.0)

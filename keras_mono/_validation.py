@@ -1,6 +1,7 @@
 """Checks of arguments that several layers share."""
 
 import math
+import numbers
 import operator
 from collections.abc import Sequence
 
@@ -29,10 +30,8 @@ def positive_steps(name: str, value: int) -> int:
 
 def finite_number(name: str, value: float) -> float:
     """`value` as a finite float, or a `ValueError` that names the argument."""
-    try:
-        number = math.nan if isinstance(value, bool) else float(value)
-    except (TypeError, ValueError):
-        number = math.nan
+    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    number = float(value) if is_number else math.nan
     if not math.isfinite(number):
         raise ValueError(
             f"`{name}` must be a finite number. Received: {name}={value!r}."

@@ -45,7 +45,10 @@ def merge_moments(
     >>> [round(float(x), 4) for x in merged]
     [4.0, 2.5, 4.3333]
     """
-    count = ops.convert_to_tensor(count)
+    count, mean, variance, batch_count, batch_mean, batch_variance = (
+        ops.convert_to_tensor(x)
+        for x in (count, mean, variance, batch_count, batch_mean, batch_variance)
+    )
     total = count + batch_count
     known = ops.cast(count > 0.0, count.dtype)
     mean, variance = mean * known, variance * known

@@ -77,15 +77,17 @@ class TopK(Selector):
 
     def __call__(self, phi: Tensor, channel_axis: int = -1) -> Tensor:
         phi = ops.convert_to_tensor(phi)
-        kth = self._kth(phi, channel_axis)
-        return phi >= kth + _SMALLEST_PHI * ops.cast(kth < _SMALLEST_PHI, kth.dtype)
+        return phi >= self._threshold(phi, channel_axis)
 
-    def _kth(self, phi: Tensor, channel_axis: int) -> Tensor:
-        """The k-th largest φ of each row, with size 1 on the axes ranked over."""
+    def _threshold(self, phi: Tensor, channel_axis: int) -> Tensor:
+        """The k-th largest φ of each row or the smallest above 0, whichever is larger.
+
+        It has size 1 on the axes ranked over.
+        """
         per_sample = self.per == "sample"
         axes = tuple(range(1, phi.ndim)) if per_sample else (channel_axis,)
         if self.k == 1:
-            return ops.max(phi, axis=axes, keepdims=True)
+            return ops.max(phi, axis=axes, keepdims=True, initial=_SMALLEST_PHI)
         if not per_sample:
             phi = ops.moveaxis(phi, channel_axis, -1)
         shape = list(ops.shape(phi))
@@ -97,7 +99,7 @@ class TopK(Selector):
             rows = ops.reshape(phi, (-1, size))
         kth = kth_largest(rows, self.k if size is None else min(self.k, size))
         kept = shape[:1] + [1] * (len(shape) - 1) if per_sample else [*shape[:-1], 1]
-        kth = ops.reshape(kth, kept)
+        kth = ops.maximum(ops.reshape(kth, kept), _SMALLEST_PHI)
         return kth if per_sample else ops.moveaxis(kth, -1, channel_axis)
 
 
