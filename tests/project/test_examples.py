@@ -9,6 +9,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 TESTED = {"quickstart.py"}
+HELPERS = {"digits_report.py"}  # imported by an example
 
 
 @pytest.fixture(scope="module")
@@ -30,11 +31,15 @@ def quickstart(tmp_path_factory):
 
 def test_quickstart_prints_a_row_for_each_network(quickstart):
     printed, _ = quickstart
-    rows = [
-        line for line in printed.lower().splitlines() if any(map(str.isdigit, line))
-    ]
-    for network in ("plain", "inhibition"):
-        assert any(network in row for row in rows), printed
+    for seed in (0, 1):
+        for network in ("plain", "inhibition"):
+            assert f"seed {seed}, {network}: test accuracy" in printed
+    cells = [[c.strip() for c in x.split("│")] for x in printed.splitlines()]
+    rows = {tuple(c[1:3]): c[3:5] for c in cells if len(c) == 6}
+    assert len(rows) == 11, printed
+    assert all("±" in cell for cell in rows["", "test accuracy, %"])
+    assert rows["first", "activations inhibited, %"] == ["–", "0.78 ± 0.00"]
+    assert "95 % interval" in printed
 
 
 def test_quickstart_draws_a_picture(quickstart):
@@ -48,4 +53,4 @@ def test_quickstart_draws_a_picture(quickstart):
 
 def test_every_example_is_tested():
     found = {path.name for path in (ROOT / "examples").glob("*.py")}
-    assert found == TESTED
+    assert found == TESTED | HELPERS
