@@ -22,6 +22,8 @@ def main() -> int:
         raise SystemExit(f"The installation failed: {error}") from None
     variables = environments.clean_variables()
     variables |= {"KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    # PyTorch's threads cost such small networks more than they bring.
+    variables.setdefault("OMP_NUM_THREADS", "1")
     script = environments.ROOT / "examples" / "quickstart.py"
     command = [str(python), str(script)]
     return subprocess.run(command, env=variables, cwd=environments.ROOT).returncode

@@ -70,6 +70,8 @@ def _pytest(
             "KERAS_BACKEND": backend,
             "TF_CPP_MIN_LOG_LEVEL": "3",
             "MPLBACKEND": "Agg",
+            # Steps run side by side; PyTorch's threads would wait for each other.
+            "OMP_NUM_THREADS": "1",
             **(variables or {}),
         },
         report,
