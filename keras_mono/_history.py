@@ -197,8 +197,7 @@ def _entries(z: Tensor, mask: Tensor | None, axes: Axes) -> Tensor:
     if mask is None:
         neurons = [1 if i in axes else n for i, n in enumerate(shape)]
         return ops.ones(neurons, "float32") * _product([shape[i] for i in axes])
-    held = ops.shape(mask)
-    repeats = _product([shape[i] for i in axes if held[i] == 1])
+    repeats = _product([shape[i] for i in axes if mask.shape[i] == 1])
     return ops.sum(ops.cast(mask, "float32"), axis=axes, keepdims=True) * repeats
 
 

@@ -85,7 +85,7 @@ class RunningStatistics(keras.layers.Layer):
     def reset(self) -> None:
         """Forget everything: statistics, step and the count of non-finite entries."""
         for variable in self._statistics():
-            variable.assign(ops.zeros_like(variable))
+            variable.assign(ops.zeros(variable.shape, variable.dtype))
 
     def save_own_variables(self, store: Any) -> None:
         for variable in self._own_variables():

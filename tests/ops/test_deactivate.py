@@ -43,3 +43,18 @@ def test_non_finite_values_pass_with_their_gradient():
     out, gradient = value_and_gradient(layer, z, np.ones((1, 4)))
     np.testing.assert_array_equal(out, [[np.inf, -np.inf, np.nan, 0.0]])
     np.testing.assert_array_equal(gradient, [[1.0, 1.0, 1.0, -3.0]])
+
+
+class ReplacedByTheOwnMean(keras.layers.Layer):
+    """Selects everything and replaces it by a mean that depends on it."""
+
+    def call(self, z, training=None):  # noqa: ARG002
+        mean, strength = keras.ops.mean(z, axis=0), keras.ops.sum(z)
+        return km.ops.deactivate(z, keras.ops.ones_like(z, "bool"), mean, strength)
+
+
+def test_mean_and_strength_get_no_gradient():
+    z = np.array([[1.0, 2.0], [3.0, 4.0]], "float32")
+    out, gradient = value_and_gradient(ReplacedByTheOwnMean(), z, np.ones((2, 2)))
+    np.testing.assert_array_equal(out, [[2.0, 3.0], [2.0, 3.0]])
+    np.testing.assert_array_equal(gradient, np.full((2, 2), -10.0))

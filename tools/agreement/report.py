@@ -9,6 +9,7 @@ relative to φ or to the k-th largest of its row, which decides what is selected
 is larger.
 """
 
+import math
 import sys
 from collections.abc import Iterable, Iterator
 from itertools import combinations
@@ -90,12 +91,12 @@ def single_steps(found: dict[str, list[Arrays]]) -> Iterator[Row]:
 def largest_difference(one: Arrays, other: Arrays) -> float:
     """Relative to the root mean square of each array; infinite if they do not fit."""
     if set(one) != set(other) or not one:
-        return np.inf
+        return math.inf
     largest = 0.0
     for name, a in one.items():
         b = other[name]
         if a.shape != b.shape or not (np.isfinite(a).all() and np.isfinite(b).all()):
-            return np.inf
+            return math.inf
         size = np.sqrt(np.mean(np.square(a, dtype="float64")))
         difference = np.abs(a.astype("float64") - b).max()
         if difference > 0:
