@@ -53,10 +53,11 @@ def merge_moments(
     known = ops.cast(count > 0.0, count.dtype)
     mean, variance = mean * known, variance * known
     difference = batch_mean - mean
-    # Both as old + change, so that a batch without values changes nothing at all.
     change = difference * (batch_count / (total + ops.cast(total == 0.0, count.dtype)))
     divisor = total - 1.0
     divisor = divisor + ops.cast(divisor == 0.0, count.dtype)
-    surplus = batch_variance - variance
-    growth = (count * difference * change + batch_count * surplus) / divisor
-    return total, mean + change, variance + growth
+    within = batch_count * batch_variance + (count - 1.0) * variance
+    merged = (count * difference * change + within) / divisor
+    # (m-1)·v/(m-1) may differ from v: without new values nothing at all may change.
+    new = ops.cast(batch_count > 0.0, count.dtype)
+    return total, mean + change, new * merged + (1.0 - new) * variance

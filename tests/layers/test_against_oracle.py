@@ -87,6 +87,11 @@ def test_ragged_batches_weigh_what_they_hold():
     assert follow((5,), None, [16, 16, 16, 16, 1, 16, 3, 32, 2], forget_steps=2)
 
 
+@pytest.mark.parametrize("samples", [1, 63, 64, 130, 1500])
+def test_batch_sizes(samples):
+    assert follow((3,), None, [samples] * 3, start_step=1)
+
+
 def test_never_forgetting():
     assert follow((5,), None, [4, 9, 1, 6, 8], forget_steps=None)
 

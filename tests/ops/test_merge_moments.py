@@ -38,6 +38,11 @@ def test_counts_may_differ_by_neuron_and_be_zero():
     assert np.isfinite([mean[2], variance[2]]).all()
 
 
+def test_a_large_batch_leaves_nothing_of_a_small_history_to_cancel():
+    _, _, variance = merged(2.0, 0.0, 1.0, 1e6, 0.0, 0.0)
+    np.testing.assert_allclose(variance, 1 / (1e6 + 1), rtol=1e-5)
+
+
 def test_nothing_new_changes_no_bit():
     rng = np.random.default_rng(0)
     mean, variance = rng.normal(size=1000), rng.random(1000)
