@@ -15,8 +15,7 @@ def deactivate(
     Δ = 1 is reversed deactivation (RD), which moves the true activation towards its
     mean; Δ = 0 is the paper's naive (a), Δ = -1 its naive (b), which moves it further
     away.
-    Evaluated as `mean - Δ·(z - ng(z))`, so that the value is the mean exactly, in half
-    precision and at large Δ too.
+    Evaluated so that the value is the mean exactly, in half precision and at large Δ.
 
     Reference: MEmeL (arXiv:2312.11560), section 3.3 and Lemma 3.3.
 
