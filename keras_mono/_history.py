@@ -36,7 +36,8 @@ class History(NamedTuple):
 class Batch(NamedTuple):
     """Moments of a batch by neuron, measured from `anchor`, which is near the mean.
 
-    `non_finite`, a scalar, is how many entries were left out that no mask names.
+    `non_finite`, a scalar, is how many entries were left out that no mask names; None
+    if it is known to be 0, when `count` is one number for all neurons.
     """
 
     anchor: Tensor
@@ -60,11 +61,14 @@ def observe(
     """
     anchor = _anchor(z, mask, history, axes)
     part = _counted_part(z - anchor, mask, axes)
-    divisor = part.count + _indicator(part.count == 0.0)
+    if isinstance(part.count, float):  # everything counts, and there is something
+        divisor, non_finite = part.count, None
+    else:
+        divisor = part.count + _indicator(part.count == 0.0)
+        non_finite = ops.sum(_entries(z, mask, axes) - part.count)
     mean = part.total / divisor
     variance = part.total_squared / divisor - mean * mean
     variance = variance * _indicator(variance > 0.0)  # rounding may leave less than 0
-    non_finite = ops.sum(_entries(z, mask, axes) - part.count)
     batch = Batch(anchor, part.count, mean, variance, non_finite)
     return part.squared, batch
 
@@ -162,12 +166,15 @@ def _counted_part(raw: Tensor, mask: Tensor | None, axes: Axes) -> _Part:
     """
     if mask is not None or not _reads_sums_for_free(raw):
         return _compared_part(raw, mask, axes)
-    entries = _entries(raw, None, axes)
+    eager = keras.backend.backend() == "torch"
+    sizes = [raw.shape[i] for i in axes]
+    entries = _product(sizes) if eager else _entries(raw, None, axes)
     everything = _sums(raw, entries, axes)
     # False for NaN too.
     all_counts = ops.sum(everything.total_squared) < LARGEST_DEVIATION**2
-    if keras.backend.backend() == "torch":  # what ops.cond does, in a tenth of its time
-        return everything if all_counts else _compared_part(raw, None, axes)
+    if eager:  # what ops.cond does, in a tenth of its time
+        sound = entries and all_counts
+        return everything if sound else _compared_part(raw, None, axes)
     return ops.cond(
         all_counts, lambda: everything, lambda: _compared_part(raw, None, axes)
     )

@@ -170,7 +170,8 @@ class RunningStatistics(keras.layers.Layer):
         self.variance.assign(updated.variance)
         self.count.assign(updated.count)
         self.largest_batch.assign(updated.largest_batch)
-        self.non_finite.assign(self.non_finite.value + batch.non_finite)
+        if batch.non_finite is not None:
+            self.non_finite.assign(self.non_finite.value + batch.non_finite)
         self.step.assign(self.step.value + 1)
 
     def _is_learning(self, training: bool | None) -> bool:
