@@ -1,6 +1,12 @@
+import keras
+import numpy as np
 from keras import ops
 
+from keras_mono._bisection import kth_by_bisection
 from keras_mono._typing import Tensor
+
+_GROUP = 16  # values a group; 8 to 128 were tried
+_FEW = 8 * _GROUP  # k is few if rows are this many times as long
 
 
 def kth_largest(x: Tensor, k: int) -> Tensor:
@@ -10,15 +16,25 @@ def kth_largest(x: Tensor, k: int) -> Tensor:
     with the k-th, which is how MEmeL selects neurons. Unlike the indices of a top-k,
     which break ties differently on each backend, it is the same on all of them.
 
+    Exact and fast: XLA's top-k sorts whole rows, so on JAX and TensorFlow a small k is
+    looked for in those groups of values that have the largest maxima, and a large one
+    by bisection, in 32 passes of comparing and counting. PyTorch's own top-k is used
+    there. `benchmarks/kth_largest.py` compares them.
+
     Args:
-        x: Shape `(rows, n)`, float without NaN. `n` ≥ 1.
+        x: Shape `(rows, n)`, float without NaN; may hold infinities. `n` ≥ 1.
         k: Rank, an integer from 1 to `n`.
 
     Returns:
-        Shape `(rows, 1)`, the dtype of `x`.
+        Shape `(rows, 1)`, the dtype of `x`, without gradient. Where `n` is unknown
+        until run time and then smaller than `k`: -inf.
 
     Raises:
         ValueError: if `k` is not positive or exceeds a statically known `n`.
+
+    Notes:
+        The bisection takes values below 1.2e-38 in magnitude (subnormal in float32) for
+        0.
 
     Example:
 
@@ -26,7 +42,7 @@ def kth_largest(x: Tensor, k: int) -> Tensor:
     >>> [float(km.ops.kth_largest(x, k)[0, 0]) for k in (1, 2, 3, 4)]
     [3.0, 3.0, 2.0, 1.0]
     """
-    x = ops.convert_to_tensor(x)
+    x = ops.stop_gradient(ops.convert_to_tensor(x))
     n = x.shape[-1]
     if k < 1 or (n is not None and k > n):
         raise ValueError(
@@ -35,4 +51,32 @@ def kth_largest(x: Tensor, k: int) -> Tensor:
         )
     if k == 1:
         return ops.max(x, axis=-1, keepdims=True)
+    if keras.backend.backend() == "torch":
+        return _last_of_top_k(x, k)
+    if n is not None and n >= _FEW * k:
+        return _last_of_top_k(_groups_with_the_largest_maxima(x, k), k)
+    dtype = keras.backend.standardize_dtype(x.dtype)
+    if dtype == "float64":
+        return _last_of_top_k(x, k)
+    return ops.cast(kth_by_bisection(ops.cast(x, "float32"), k), dtype)
+
+
+def _last_of_top_k(x: Tensor, k: int) -> Tensor:
     return ops.top_k(x, k, sorted=True)[0][:, k - 1 :]
+
+
+def _groups_with_the_largest_maxima(x: Tensor, k: int) -> Tensor:
+    """All values of k groups of each row; the k largest of the row are among them.
+
+    What stands in another group does not exceed any of the k maxima, so k values at
+    least as large are here.
+    """
+    n = x.shape[1]
+    groups = -(-n // _GROUP)
+    if n < groups * _GROUP:
+        missing = ((0, 0), (0, groups * _GROUP - n))
+        x = ops.pad(x, missing, constant_values=-np.inf)
+    grouped = ops.reshape(x, (-1, _GROUP, groups))
+    best = ops.top_k(ops.max(grouped, axis=1), k)[1]
+    chosen = ops.take_along_axis(grouped, ops.expand_dims(best, 1), axis=2)
+    return ops.reshape(chosen, (-1, _GROUP * k))

@@ -92,21 +92,18 @@ class TopK(Selector):
             phi = ops.moveaxis(phi, channel_axis, -1)
         shape = list(ops.shape(phi))
         ranked = shape[1:] if per_sample else shape[-1:]
-        size = math.prod(ranked) if all(isinstance(n, int) for n in ranked) else None
-        if size is None:
-            rows = _rows_of_unknown_length(phi, ranked, self.k)
+        if all(isinstance(n, int) for n in ranked):
+            size = math.prod(ranked)
+            kth = kth_largest(ops.reshape(phi, (-1, size)), min(self.k, size))
         else:
-            rows = ops.reshape(phi, (-1, size))
-        kth = kth_largest(rows, self.k if size is None else min(self.k, size))
+            kth = kth_largest(_rows_of_unknown_length(phi, ranked), self.k)
         kept = shape[:1] + [1] * (len(shape) - 1) if per_sample else [*shape[:-1], 1]
         kth = ops.maximum(ops.reshape(kth, kept), _SMALLEST_PHI)
         return kth if per_sample else ops.moveaxis(kth, -1, channel_axis)
 
 
-def _rows_of_unknown_length(phi: Tensor, ranked: list[Tensor], k: int) -> Tensor:
-    """Rows of φ followed by k zeros, so that a row is never shorter than k."""
+def _rows_of_unknown_length(phi: Tensor, ranked: list[Tensor]) -> Tensor:
     size = ranked[0]
     for n in ranked[1:]:
         size = size * n
-    rows = ops.reshape(phi, ops.stack([-1, size]))
-    return ops.pad(rows, ((0, 0), (0, k)))
+    return ops.reshape(phi, ops.stack([-1, size]))

@@ -1,21 +1,88 @@
 import keras
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 import keras_mono as km
 
 
-@given(st.integers(1, 6), st.integers(1, 12), st.integers(0, 10**6), st.data())
-def test_equals_a_sort(rows, n, seed, data):
-    k = data.draw(st.integers(1, n))
-    rng = np.random.default_rng(seed)
-    x = rng.integers(-3, 4, size=(rows, n)).astype("float32")  # many duplicates
-    x[rng.random((rows, n)) < 0.1] = -np.inf
-    expected = np.sort(x, axis=1)[:, ::-1][:, k - 1 : k]
+def sorted_kth(x, k):
+    return np.sort(x, axis=1)[:, ::-1][:, k - 1 : k]
+
+
+def found(x, k):
     got = keras.ops.convert_to_numpy(km.ops.kth_largest(x, k))
-    np.testing.assert_array_equal(got, expected)
+    assert got.dtype == x.dtype
+    return got
+
+
+def drawn(rows, n, seed, kind):
+    rng = np.random.default_rng(seed)
+    x = {
+        "duplicates": lambda: rng.integers(-3, 4, size=(rows, n)) * 1.0,
+        "normal": lambda: rng.normal(size=(rows, n)),
+        "squared, tiny to huge": lambda: np.exp(rng.uniform(-80, 80, size=(rows, n))),
+        "constant": lambda: np.full((rows, n), rng.normal()),
+        "neighbours": lambda: np.nextafter(
+            np.float32(1), np.float32(rng.integers(0, 3, size=(rows, n)))
+        ),
+    }[kind]().astype("float32")
+    x[rng.random((rows, n)) < rng.choice([0, 0.1, 0.9])] = -np.inf
+    x[rng.random((rows, n)) < rng.choice([0, 0, 0.01])] = np.inf
+    return x
+
+
+KINDS = ["duplicates", "normal", "squared, tiny to huge", "constant", "neighbours"]
+
+
+@given(
+    st.integers(1, 4),
+    st.sampled_from([1, 2, 3, 12, 127, 128, 129, 257, 1000]),
+    st.integers(0, 10**6),
+    st.sampled_from(KINDS),
+    st.data(),
+)
+def test_equals_a_sort(rows, n, seed, kind, data):
+    few = st.integers(1, max(1, n // 128))  # what rows this long do for few
+    k = data.draw(few | st.integers(1, n) | st.just(n))
+    x = drawn(rows, n, seed, kind)
+    np.testing.assert_array_equal(found(x, k), sorted_kth(x, k))
+
+
+@given(st.integers(0, 10**6), st.sampled_from(KINDS))
+@example(0, "normal")
+def test_a_few_of_a_long_row(seed, kind):
+    x = drawn(3, 10007, seed, kind)
+    for k in (2, 7, 50, 78):
+        np.testing.assert_array_equal(found(x, k), sorted_kth(x, k))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float64"])
+def test_keeps_the_dtype(dtype):
+    if keras.backend.backend() == "jax" and dtype == "float64":
+        pytest.skip("JAX makes it float32 by default")
+    x = np.random.default_rng(0).normal(size=(4, 30)).astype(dtype)
+    np.testing.assert_array_equal(found(x, 7), sorted_kth(x, 7))
+
+
+def test_ranks_that_differ_by_row_on_every_backend():
+    """The threshold looks for a rank that depends on how many entries count."""
+    from keras_mono._bisection import kth_by_bisection
+
+    x = drawn(4, 50, 0, "normal")
+    x[3] = -np.inf
+    ranks = np.array([[1], [20], [50], [3]], "int32")
+    got = kth_by_bisection(*map(keras.ops.convert_to_tensor, (x, ranks)))
+    expected = [sorted_kth(x[i : i + 1], k)[0] for i, (k,) in enumerate(ranks)]
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(got), expected)
+
+
+def test_a_row_with_fewer_values_than_the_rank():
+    from keras_mono._bisection import kth_by_bisection
+
+    got = kth_by_bisection(keras.ops.ones((2, 3)), 4)
+    assert np.isneginf(keras.ops.convert_to_numpy(got)).all()
 
 
 @pytest.mark.parametrize("k", [0, -1, 4])
