@@ -39,16 +39,20 @@ def finite_number(name: str, value: float) -> float:
     return number
 
 
-def variance_compensation(value: float) -> float:
+def non_negative_number(name: str, value: float, advice: str = "") -> float:
     """`value` as a finite float ≥ 0."""
-    number = finite_number("variance_compensation", value)
+    number = finite_number(name, value)
     if number < 0:
         raise ValueError(
-            "`variance_compensation` must be 0 or positive. Received: "
-            f"variance_compensation={value!r}. Pass 0.01 for the papers' setting or 0 "
-            "for none."
+            f"`{name}` must be 0 or positive. Received: {name}={value!r}.{advice}"
         )
     return number
+
+
+def variance_compensation(value: float) -> float:
+    """`value` as a finite float ≥ 0."""
+    advice = " Pass 0.01 for the papers' setting or 0 for none."
+    return non_negative_number("variance_compensation", value, advice)
 
 
 def axis_argument(axis: int | Sequence[int] | None) -> int | list[int] | None:

@@ -6,12 +6,12 @@ from keras import ops
 
 from keras_mono import _history, _validation, selectors
 from keras_mono._typing import Tensor
-from keras_mono.layers.running_statistics import RunningStatistics
+from keras_mono.layers.selecting_layer import SelectingLayer
 from keras_mono.ops.deactivate import deactivate
 
 
 @keras.saving.register_keras_serializable(package="keras_mono")
-class MonosemanticInhibition(RunningStatistics):
+class MonosemanticInhibition(SelectingLayer):
     """Trains a network off its monosemantic neurons (MEmeL).
 
     Put it after the layer whose neurons should become less monosemantic. While training
@@ -30,7 +30,8 @@ class MonosemanticInhibition(RunningStatistics):
 
     Args:
         select: Which activations: an integer k for the k largest φ of each sample
-            (`TopK(k)`), or a selector.
+            (`TopK(k)`), a fraction in (0, 1) for all above a moving threshold
+            (`MovingThreshold(fraction)`), or a selector.
         strength: Δ. 1 is reversed deactivation, 0 and -1 the paper's naive (a) and (b);
             MEmeL-Tune searches {1, 5, 10, 50, 100}.
         axis: Axis or axes that index neurons, as in `BatchNormalization`. None: every
@@ -89,7 +90,7 @@ class MonosemanticInhibition(RunningStatistics):
 
     def __init__(
         self,
-        select: int | selectors.Selector = 1,
+        select: int | float | selectors.Selector = 1,
         strength: float = 1.0,
         axis: int | Sequence[int] | None = None,
         forget_steps: int | None = 10,
@@ -99,11 +100,16 @@ class MonosemanticInhibition(RunningStatistics):
         active: str = "training",
         **kwargs: Any,
     ) -> None:
-        super().__init__(axis, forget_steps, variance_compensation, **kwargs)
-        self.select = selectors.get(select)
+        super().__init__(
+            select,
+            axis,
+            forget_steps,
+            start_step,
+            variance_compensation,
+            include_current_batch,
+            **kwargs,
+        )
         self._initial_strength = _validation.finite_number("strength", strength)
-        self.start_step = _validation.positive_steps("start_step", start_step)
-        self.include_current_batch = bool(include_current_batch)
         if active not in ("training", "always"):
             raise ValueError(
                 "`active` must be 'training' (the identity at inference) or 'always' "
@@ -114,24 +120,13 @@ class MonosemanticInhibition(RunningStatistics):
     def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
-            "select": keras.saving.serialize_keras_object(self.select),
             "strength": self._initial_strength,
-            "start_step": self.start_step,
-            "include_current_batch": self.include_current_batch,
             "active": self.active,
         }
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         super().build(input_shape)
-        self.select.check(tuple(input_shape), self._channel_axis)
-        self._strength = self.add_weight(
-            name="strength",
-            shape=(),
-            dtype="float32",
-            initializer=keras.initializers.Constant(self._initial_strength),
-            trainable=False,
-            autocast=False,
-        )
+        self._strength = self._setting("strength", self._initial_strength)
 
     @property
     def strength(self) -> float:
@@ -158,47 +153,16 @@ class MonosemanticInhibition(RunningStatistics):
         training: bool | None = None,
     ) -> Tensor:
         self._check_dtype(inputs)
-        learning = self._is_learning(training)
-        if not learning and self.active == "training":
-            return inputs
-        history = self._current_history()
-        if not learning:
+        if self._is_learning(training):
+            learned = self._learn(inputs, mask)
+            outputs = self._inhibit(inputs, learned.selected, learned.reference)
+            self._store_learned(learned)
+            return outputs
+        if self.active == "always":
+            history = self._current_history()
             squared = self._squared(inputs, mask, history)
             return self._inhibit(inputs, self._select(squared, history), history)
-        squared, batch = self._observe(inputs, mask, history)
-        updated = _history.merge(history, batch, self.forget_steps)
-        reference = updated if self.include_current_batch else history
-        if self.include_current_batch:
-            squared = self._squared(inputs, mask, updated)
-        selected = self._select(squared, reference)
-        del squared  # as large as the inputs
-        outputs = self._inhibit(inputs, selected, reference)
-        # Last: PyTorch and TensorFlow change the tensors of `history` in place.
-        self._store(updated, batch)
-        return outputs
-
-    def selected(self, z: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Which of the activations `z` the layer would inhibit now; moves no state.
-
-        Args:
-            z: Activations, the shape of the layer's input.
-            mask: Optional Keras mask, boolean, shape `(batch,)` to the shape of `z`.
-
-        Returns:
-            Boolean tensor, the shape of `z`; all False before `start_step`.
-        """
-        history = self._current_history()
-        squared = self._squared(ops.convert_to_tensor(z), mask, history)
-        return self._select(squared, history)
-
-    def _select(self, squared: Tensor, history: _history.History) -> Tensor:
-        """What to inhibit, given squared deviations from the history's mean.
-
-        Nothing (every φ is 0) before the history holds `start_step` batches.
-        """
-        started = ops.cast(self.step.value >= self.start_step, "float32")
-        phi = squared * (self._precision(history) * started)
-        return self.select(phi, self._channel_axis)
+        return inputs
 
     def _inhibit(
         self, inputs: Tensor, selected: Tensor, history: _history.History

@@ -8,6 +8,9 @@ from keras_mono import _history, _validation
 from keras_mono._typing import Tensor
 
 
+_NEW_SINCE_0_1 = frozenset({"enabled"})
+
+
 class RunningStatistics(keras.layers.Layer):
     """Base of this library's layers: keeps mean and variance of every neuron.
 
@@ -94,6 +97,9 @@ class RunningStatistics(keras.layers.Layer):
     def load_own_variables(self, store: Any) -> None:
         expected = {v.name: v for v in self._own_variables()}
         found = set(store.keys())
+        added = _NEW_SINCE_0_1.intersection(expected) - found
+        for name in added:  # saved by a version without it: its first value holds
+            del expected[name]
         if found != set(expected):
             raise ValueError(
                 f"Layer '{self.name}' expected the saved variables {sorted(expected)}. "

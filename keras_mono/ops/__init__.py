@@ -3,4 +3,7 @@
 from keras_mono.ops.deactivate import deactivate as deactivate
 from keras_mono.ops.kth_largest import kth_largest as kth_largest
 from keras_mono.ops.merge_moments import merge_moments as merge_moments
+from keras_mono.ops.monosemantic_penalty import (
+    monosemantic_penalty as monosemantic_penalty,
+)
 from keras_mono.ops.monosemantic_scale import monosemantic_scale as monosemantic_scale

@@ -2,6 +2,9 @@ from keras import ops
 
 from keras_mono._typing import Tensor
 
+# Smallest normal float32: φ below it is 0, and 0 is never selected.
+SMALLEST_PHI = 1.2e-38
+
 # 1 / denominator must stay finite in float32; below this a denominator counts as 0.
 _SMALLEST_DENOMINATOR = 1e-37
 

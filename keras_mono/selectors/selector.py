@@ -1,9 +1,14 @@
+import numbers
 import operator
+from collections.abc import Mapping
 from typing import Any, Self
 
 import keras
 
 from keras_mono._typing import Tensor
+
+State = Mapping[str, Tensor]
+"""Float32 scalars by name."""
 
 
 class Selector:
@@ -12,16 +17,46 @@ class Selector:
     A selector is called with φ, which is 0 at every activation that must never be
     selected (masked, non-finite, without history), and returns a boolean tensor of the
     same shape. It checks itself against the layer's shape when that is built. It may
-    not keep a reference to the layer.
+    not keep a reference to the layer, and two layers may share it: what it has to
+    remember between batches it names in `state_names`, the layer keeps it and hands it
+    over.
+
+    Attributes:
+        state_names: Names of the float32 scalars that a layer keeps for this selector,
+            0 at first. Empty for a selector that remembers nothing.
     """
+
+    state_names: tuple[str, ...] = ()
 
     def check(self, shape: tuple[int | None, ...], channel_axis: int) -> None:
         """Raise a `ValueError` if this selector cannot serve inputs of `shape`."""
 
-    def __call__(self, phi: Tensor, channel_axis: int = -1) -> Tensor:
+    def __call__(
+        self, phi: Tensor, channel_axis: int = -1, state: State | None = None
+    ) -> Tensor:
         raise NotImplementedError(
-            f"{type(self).__name__} must define `__call__(phi, channel_axis)`, which "
-            "returns a boolean tensor of the shape of `phi`."
+            f"{type(self).__name__} must define `__call__(phi, channel_axis, state)`, "
+            "which returns a boolean tensor of the shape of `phi`."
+        )
+
+    def learn(
+        self, phi: Tensor, counted: Tensor, state: State, channel_axis: int = -1
+    ) -> tuple[Tensor, State]:
+        """Select from a training batch and learn from it; for selectors with a state.
+
+        Args:
+            phi: As in `__call__`.
+            counted: Scalar, how many entries of `phi` count. 0: learn nothing.
+            state: The state before the batch.
+            channel_axis: As in `__call__`.
+
+        Returns:
+            What is selected, and the state after the batch.
+        """
+        raise NotImplementedError(
+            f"{type(self).__name__} has `state_names` and must define "
+            "`learn(phi, counted, state, channel_axis)`, which returns a boolean "
+            "tensor and the new state."
         )
 
     def get_config(self) -> dict[str, Any]:
@@ -36,11 +71,12 @@ class Selector:
         return f"{type(self).__name__}({arguments})"
 
 
-def get(select: "int | Selector | dict[str, Any]") -> Selector:
+def get(select: "int | float | Selector | dict[str, Any]") -> Selector:
     """The selector that a layer's `select` argument names.
 
     Args:
-        select: An integer k for `TopK(k)`, a selector, or a selector's serialized form.
+        select: An integer k for `TopK(k)`, a float in (0, 1) for
+            `MovingThreshold(fraction)`, a selector, or a selector's serialized form.
 
     Raises:
         ValueError: for anything else.
@@ -49,20 +85,27 @@ def get(select: "int | Selector | dict[str, Any]") -> Selector:
 
     >>> km.selectors.get(5)
     TopK(k=5, per='sample')
+    >>> km.selectors.get(0.02)
+    MovingThreshold(fraction=0.02)
     """
+    from keras_mono.selectors.moving_threshold import MovingThreshold
     from keras_mono.selectors.top_k import TopK
 
     if isinstance(select, dict):
         select = keras.saving.deserialize_keras_object(select)
     if isinstance(select, Selector):
         return select
-    try:
-        if not isinstance(select, bool):
+    if not isinstance(select, bool):
+        try:
             return TopK(operator.index(select))  # type: ignore[arg-type]
-    except TypeError:
-        pass
+        except TypeError:
+            pass
+        if isinstance(select, numbers.Real) and 0 < select < 1:
+            return MovingThreshold(float(select))
     raise ValueError(
         "`select` must be a positive integer k (the k most monosemantic activations of "
-        f"each sample) or a selector such as `TopK`. Received: select={select!r}. "
-        "Pass for example `select=1` or `select=TopK(5, per='position')`."
+        "each sample), a fraction between 0 and 1 (all activations above a moving "
+        f"threshold) or a selector such as `TopK`. Received: select={select!r}. "
+        "Pass for example `select=1`, `select=0.02` or `select=TopK(5, "
+        "per='position')`."
     )

@@ -7,10 +7,8 @@ from keras import ops
 from keras_mono import _validation
 from keras_mono._typing import Tensor
 from keras_mono.ops.kth_largest import kth_largest
-from keras_mono.selectors.selector import Selector
-
-# Smallest normal float32: φ below it is 0, and 0 is never selected.
-_SMALLEST_PHI = 1.2e-38
+from keras_mono.ops.monosemantic_scale import SMALLEST_PHI
+from keras_mono.selectors.selector import Selector, State
 
 
 @keras.saving.register_keras_serializable(package="keras_mono")
@@ -75,7 +73,12 @@ class TopK(Selector):
                 "a smaller `k`."
             )
 
-    def __call__(self, phi: Tensor, channel_axis: int = -1) -> Tensor:
+    def __call__(
+        self,
+        phi: Tensor,
+        channel_axis: int = -1,
+        state: State | None = None,  # noqa: ARG002
+    ) -> Tensor:
         phi = ops.convert_to_tensor(phi)
         return phi >= self._threshold(phi, channel_axis)
 
@@ -87,7 +90,7 @@ class TopK(Selector):
         per_sample = self.per == "sample"
         axes = tuple(range(1, phi.ndim)) if per_sample else (channel_axis,)
         if self.k == 1:
-            return ops.max(phi, axis=axes, keepdims=True, initial=_SMALLEST_PHI)
+            return ops.max(phi, axis=axes, keepdims=True, initial=SMALLEST_PHI)
         if not per_sample:
             phi = ops.moveaxis(phi, channel_axis, -1)
         shape = list(ops.shape(phi))
@@ -98,7 +101,7 @@ class TopK(Selector):
         else:
             kth = kth_largest(_rows_of_unknown_length(phi, ranked), self.k)
         kept = shape[:1] + [1] * (len(shape) - 1) if per_sample else [*shape[:-1], 1]
-        kth = ops.maximum(ops.reshape(kth, kept), _SMALLEST_PHI)
+        kth = ops.maximum(ops.reshape(kth, kept), SMALLEST_PHI)
         return kth if per_sample else ops.moveaxis(kth, -1, channel_axis)
 
 

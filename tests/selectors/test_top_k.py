@@ -1,3 +1,5 @@
+import math
+
 import keras
 import numpy as np
 import pytest
@@ -57,7 +59,7 @@ def test_per_must_be_known():
         km.selectors.TopK(1, per="batch")
 
 
-@pytest.mark.parametrize("select", [0, -2, True, 0.02, "top", None, [1]])
+@pytest.mark.parametrize("select", [0, -2, True, 0.0, 1.0, -0.1, math.nan, "top", None, [1]])
 def test_select_must_name_a_selector(select):
     with pytest.raises(ValueError, match=r"positive integer.*Received"):
         km.layers.MonosemanticInhibition(select=select)

@@ -1,0 +1,168 @@
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_mono import _validation, selectors
+from keras_mono._typing import Tensor
+from keras_mono.layers.selecting_layer import SelectingLayer
+from keras_mono.ops.monosemantic_penalty import monosemantic_penalty
+
+# From examples/penalty_weight.py; docs/choosing.md shows what it gave.
+DEFAULT_WEIGHT = 0.01
+
+
+@keras.saving.register_keras_serializable(package="keras_mono")
+class MonosemanticPenalty(SelectingLayer):
+    """Adds a penalty on the most monosemantic activations to the loss (L2E).
+
+    Put it after the layer whose neurons should become less monosemantic, in pretraining
+    too: where `MonosemanticInhibition` replaces activations, which presumes a trained
+    network, this one passes all values through unchanged and adds to the loss
+
+    `weight · mean over the selected activations of log (z - mean)²`
+
+    with the neuron's running mean, a constant for the gradient. By default the 2 % of
+    the activations with the largest φ are selected, by a moving threshold, which costs
+    a comparison an activation:
+
+    `φ = (z - mean)² / (variance + ε · average variance of the layer)`
+
+    Reference: L2E (arXiv:2503.23298); φ, ε and `start_step` from MEmeL
+    (arXiv:2312.11560), Def. 3.1, Algs. 1 and 2.
+
+    Args:
+        weight: Factor of the penalty in the loss, 0 or more. L2E gives none; the
+            default comes from a small study (docs/choosing.md).
+        select: Which activations: a fraction in (0, 1) for all above a moving threshold
+            (`MovingThreshold(fraction)`), an integer k for the k largest φ of each
+            sample (`TopK(k)`), or a selector.
+        axis: Axis or axes that index neurons, as in `BatchNormalization`. `-1`: one
+            neuron a channel, batch and positions pooled (L2E). None: every position of
+            a sample is a neuron, which needs fixed lengths.
+        forget_steps: n_f: the history weighs at most this many times the largest batch
+            a neuron has had. None never forgets.
+        start_step: l_s: the first `start_step` training batches are only observed.
+        variance_compensation: ε ≥ 0: share of the layer's average variance added to
+            each neuron's own.
+        include_current_batch: False scores a batch against the history before it. True
+            lets it join first.
+        **kwargs: As in any `keras.layers.Layer`.
+
+    Call arguments:
+        inputs: Float tensor of rank 2 or more, batch first.
+        mask: Keras mask, boolean. Masked entries are neither counted nor selected.
+            Passed on.
+        training: Adds the penalty and learns if True and the layer is trainable.
+
+    Input shape:
+        `(batch, ..., neurons)`. Batch size and, with `axis=-1`, lengths may be unknown.
+
+    Output shape:
+        Same as the input; the values too, always.
+
+    Raises:
+        ValueError: for arguments out of range (a negative weight, a fraction outside
+            (0, 1), k larger than the layer, steps below 1, negative compensation, an
+            `axis` that is out of range, repeated or the batch axis), for `axis=None`
+            with an unknown length, and for an input that is not float.
+
+    Attributes:
+        penalty: What the latest training batch added to the loss, `weight` included; a
+            float.
+
+    Example:
+
+    >>> model = keras.Sequential([
+    ...     keras.Input((16,)),
+    ...     keras.layers.Dense(32, activation="relu"),
+    ...     km.layers.MonosemanticPenalty(name="penalty"),
+    ...     keras.layers.Dense(2),
+    ... ])
+    >>> model.compile("sgd", "mse")
+    >>> x = np.random.default_rng(0).normal(size=(96, 16)).astype("float32")
+    >>> history = model.fit(x, x[:, :2], batch_size=8, verbose=0)
+    >>> model.get_layer("penalty").penalty != 0.0
+    True
+
+    Notes:
+        The penalty is in `loss` but not in `val_loss`: nothing is added at inference.
+        The logarithm is negative where activations are small, so the loss may fall
+        below 0. A loop of your own must add `model.losses`, as for every Keras layer
+        that adds a loss. Statistics and penalty are float32 under every dtype policy.
+        With `trainable=False` nothing is learned or added. NaN, infinite and larger
+        than 3.6e16 entries are neither counted nor selected.
+    """
+
+    def __init__(
+        self,
+        weight: float = DEFAULT_WEIGHT,
+        select: int | float | selectors.Selector = 0.02,
+        axis: int | Sequence[int] | None = -1,
+        forget_steps: int | None = 10,
+        start_step: int = 10,
+        variance_compensation: float = 0.01,
+        include_current_batch: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            select,
+            axis,
+            forget_steps,
+            start_step,
+            variance_compensation,
+            include_current_batch,
+            **kwargs,
+        )
+        self._initial_weight = _validation.non_negative_number("weight", weight)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "weight": self._initial_weight}
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        super().build(input_shape)
+        self._weight = self._setting("weight", self._initial_weight)
+        self._penalty = self._statistic("penalty", ())
+
+    @property
+    def weight(self) -> float:
+        """Factor in force. Setting it takes effect at the next step."""
+        if self.built:
+            return float(ops.convert_to_numpy(self._weight))
+        return self._initial_weight
+
+    @weight.setter
+    def weight(self, value: float) -> None:
+        value = _validation.non_negative_number("weight", value)
+        if self.built:
+            self._weight.assign(value)
+        else:
+            self._initial_weight = value
+
+    @property
+    def penalty(self) -> float:
+        return float(ops.convert_to_numpy(self._penalty)) if self.built else 0.0
+
+    def _statistics(self) -> list[keras.Variable]:
+        return [*super()._statistics(), *([self._penalty] if self.built else [])]
+
+    def _own_variables(self) -> list[keras.Variable]:
+        return [*super()._own_variables(), *([self._weight] if self.built else [])]
+
+    def call(
+        self,
+        inputs: Tensor,
+        mask: Tensor | None = None,
+        training: bool | None = None,
+    ) -> Tensor:
+        self._check_dtype(inputs)
+        if self._is_learning(training):
+            learned = self._learn(inputs, mask)
+            mean = learned.reference.mean
+            penalty = monosemantic_penalty(inputs, learned.selected, mean)
+            penalty = penalty * self._weight.value
+            self.add_loss(penalty)
+            self._penalty.assign(ops.stop_gradient(penalty))
+            self._store_learned(learned)
+        return inputs

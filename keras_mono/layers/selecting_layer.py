@@ -1,0 +1,172 @@
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import keras
+from keras import ops
+
+from keras_mono import _history, _validation, selectors
+from keras_mono._typing import Tensor
+from keras_mono.layers.running_statistics import RunningStatistics
+
+
+class Learned(NamedTuple):
+    """What a training batch selects, and the state after it."""
+
+    selected: Tensor
+    reference: _history.History  # the history that the batch was scored against
+    updated: _history.History
+    batch: _history.Batch
+    selector_state: selectors.State
+
+
+class SelectingLayer(RunningStatistics):
+    """Base of the layers that do something to the most monosemantic activations.
+
+    Subclasses call `_learn` on a training batch, act on what it selects, and
+    `_store_learned` the rest last.
+
+    Attributes:
+        enabled: False while an `InhibitionSchedule` has switched the layer off. Then
+            nothing is selected; statistics move on. It may be set at any time.
+        selector_state: What the selector remembers, by name, as floats; for a
+            `MovingThreshold` among others `threshold` (τ) and `share` (of the latest
+            training batch's entries, how many were selected).
+    """
+
+    def __init__(
+        self,
+        select: int | float | selectors.Selector,
+        axis: int | Sequence[int] | None = None,
+        forget_steps: int | None = 10,
+        start_step: int = 10,
+        variance_compensation: float = 0.01,
+        include_current_batch: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(axis, forget_steps, variance_compensation, **kwargs)
+        self.select = selectors.get(select)
+        self.start_step = _validation.positive_steps("start_step", start_step)
+        self.include_current_batch = bool(include_current_batch)
+        self._enabled_at_first = True
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "select": keras.saving.serialize_keras_object(self.select),
+            "start_step": self.start_step,
+            "include_current_batch": self.include_current_batch,
+        }
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        super().build(input_shape)
+        self.select.check(tuple(input_shape), self._channel_axis)
+        self._selector_state = {
+            name: self._statistic(f"selector_{name}", ())
+            for name in self.select.state_names
+        }
+        self._enabled = self._setting("enabled", float(self._enabled_at_first))
+
+    @property
+    def enabled(self) -> bool:
+        if self.built:
+            return bool(ops.convert_to_numpy(self._enabled))
+        return self._enabled_at_first
+
+    @enabled.setter
+    def enabled(self, value: bool) -> None:
+        if self.built:
+            self._enabled.assign(float(bool(value)))
+        else:
+            self._enabled_at_first = bool(value)
+
+    @property
+    def selector_state(self) -> dict[str, float]:
+        if not self.built:
+            return dict.fromkeys(self.select.state_names, 0.0)
+        return {
+            name: float(ops.convert_to_numpy(variable))
+            for name, variable in self._selector_state.items()
+        }
+
+    def selected(self, z: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Which of the activations `z` the layer would select now; moves no state.
+
+        Args:
+            z: Activations, the shape of the layer's input.
+            mask: Optional Keras mask, boolean, shape `(batch,)` to the shape of `z`.
+
+        Returns:
+            Boolean tensor, the shape of `z`; all False before `start_step` and while
+            the layer is not `enabled`.
+        """
+        history = self._current_history()
+        squared = self._squared(ops.convert_to_tensor(z), mask, history)
+        return self._select(squared, history)
+
+    def _setting(self, name: str, value: float) -> keras.Variable:
+        """A number that may be set while training, without recompiling."""
+        return self.add_weight(
+            name=name,
+            shape=(),
+            dtype="float32",
+            initializer=keras.initializers.Constant(value),
+            trainable=False,
+            autocast=False,
+        )
+
+    def _statistics(self) -> list[keras.Variable]:
+        if not self.built:
+            return []
+        return [*super()._statistics(), *self._selector_state.values()]
+
+    def _own_variables(self) -> list[keras.Variable]:
+        return [*super()._own_variables(), *([self._enabled] if self.built else [])]
+
+    def _select(self, squared: Tensor, history: _history.History) -> Tensor:
+        """What is selected at inference, given squared deviations from the mean."""
+        phi = squared * (self._precision(history) * self._is_on())
+        return self.select(phi, self._channel_axis, self._current_selector_state())
+
+    def _learn(self, inputs: Tensor, mask: Tensor | None) -> Learned:
+        history = self._current_history()
+        squared, batch = self._observe(inputs, mask, history)
+        updated = _history.merge(history, batch, self.forget_steps)
+        reference = history
+        if self.include_current_batch:
+            reference = updated
+            squared = self._squared(inputs, mask, updated)
+        is_on = self._is_on()
+        phi = squared * (self._precision(reference) * is_on)
+        state = self._current_selector_state()
+        if state:
+            counted = self._counted(batch) * is_on
+            selected, state = self.select.learn(
+                phi, counted, state, self._channel_axis
+            )
+        else:
+            selected = self.select(phi, self._channel_axis)
+        return Learned(selected, reference, updated, batch, state)
+
+    def _store_learned(self, learned: Learned) -> None:
+        # Last: PyTorch and TensorFlow change the tensors of the history in place.
+        self._store(learned.updated, learned.batch)
+        for name, value in learned.selector_state.items():
+            self._selector_state[name].assign(value)
+
+    def _is_on(self) -> Tensor:
+        """1 if anything may be selected, else 0, which makes every φ 0.
+
+        Nothing is before the history holds `start_step` batches.
+        """
+        started = ops.cast(self.step.value >= self.start_step, "float32")
+        return started * self._enabled.value
+
+    def _counted(self, batch: _history.Batch) -> Tensor:
+        """How many activations of the batch count, over all neurons."""
+        if isinstance(batch.count, float):  # the same for every neuron
+            return batch.count * math.prod(self.mean.shape)
+        return ops.sum(batch.count)
+
+    def _current_selector_state(self) -> dict[str, Tensor]:
+        return {name: v.value for name, v in self._selector_state.items()}
