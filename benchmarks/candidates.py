@@ -16,11 +16,6 @@ AUTHORS = "authors' EmeL"
 COPY = "copy"
 EXTRAS = ("ours, axis=-1", "ours, select=50")
 BASES = (BATCH_NORMALIZATION, COPY, AUTHORS)
-PACKAGES = {
-    "jax": ["jax", "jaxlib"],
-    "torch": ["torch"],
-    "tensorflow": ["tensorflow-cpu", "tensorflow"],
-}
 
 
 class Identity(keras.layers.Layer):

@@ -9,13 +9,12 @@ that this library sets itself. README.md beside this file says how it is measure
 
 import argparse
 import json
-import subprocess
 import sys
 from pathlib import Path
 
+import processes
 import report
 
-HERE = Path(__file__).parent
 SHAPES = ((256, 1024), (32, 128, 768), (64, 32, 32, 64))
 LARGE_SHAPES = ((2048, 4096), (32, 512, 1024), (64, 56, 56, 96))
 
@@ -57,30 +56,20 @@ def main() -> int:
         "jit": given.jit,
         "extras": not given.no_extras,
     }
-    say("memory")
-    counted = in_a_fresh_process({**task, "measure": "memory", "seed": 0})
+    processes.say("memory")
+    counted = processes.run("one_process.py", {**task, "measure": "memory", "seed": 0})
     timed = []
     for seed in range(given.processes):
-        say(f"time, process {seed + 1} of {given.processes}")
-        timed.append(in_a_fresh_process({**task, "measure": "time", "seed": seed}))
+        processes.say(f"time, process {seed + 1} of {given.processes}")
+        timed.append(
+            processes.run("one_process.py", {**task, "measure": "time", "seed": seed})
+        )
     result = report.combine(timed, counted, judged=not given.jit)
     print(report.text(result))
     if given.json:
         given.json.write_text(json.dumps(result, indent=1) + "\n")
     missed = [v for v in result["verdict"] if not v["ok"]]
     return 1 if given.check and missed else 0
-
-
-def say(what: str) -> None:
-    print(f"measuring {what} ...", file=sys.stderr, flush=True)
-
-
-def in_a_fresh_process(task: dict) -> dict:
-    command = [sys.executable, str(HERE / "one_process.py"), json.dumps(task)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
-    if done.returncode:
-        raise SystemExit(f"A measuring process ended with status {done.returncode}.")
-    return json.loads(done.stdout.splitlines()[-1])
 
 
 if __name__ == "__main__":

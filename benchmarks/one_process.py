@@ -6,13 +6,11 @@ Started by layer.py, with its task as JSON in the first argument.
 import gc
 import json
 import os
-import platform
 import random
 import statistics
 import sys
 import time
 import warnings
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 TASK = json.loads(sys.argv[1])
@@ -28,6 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import candidates  # noqa: E402
 import keras  # noqa: E402
 import memory  # noqa: E402
+import processes  # noqa: E402
 import steps  # noqa: E402
 
 WARM_UP = 15  # inhibition starts after 10 batches, the authors' module after 11
@@ -48,7 +47,8 @@ def main() -> None:
         else:
             values = times(chosen, batches)
         found.append({"shape": shape, "values": values})
-    print(json.dumps({"about": about(), "shapes": found}))
+    about = processes.about(keras.backend.backend(), steps.mode(TASK["jit"]))
+    print(json.dumps({"about": about, "shapes": found}))
 
 
 def times(chosen: dict, batches: list) -> dict:
@@ -92,37 +92,6 @@ def interleaved(made: dict, batches: list) -> dict:
             seconds[name][i] = time.perf_counter() - start
     gc.enable()
     return seconds
-
-
-def about() -> dict:
-    backend = keras.backend.backend()
-    packages = ["keras", "numpy", *candidates.PACKAGES[backend]]
-    versions = {"python": platform.python_version()}
-    for package in packages:
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return {
-        "backend": backend,
-        "mode": steps.mode(TASK["jit"]),
-        "versions": versions,
-        "machine": machine(),
-        "cpus": f"{usable_cpus()} of {os.cpu_count()} CPUs",
-        "load": round(os.getloadavg()[0], 1),
-    }
-
-
-def usable_cpus() -> int:
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
-
-
-def machine() -> str:
-    cpus = Path("/proc/cpuinfo")
-    lines = cpus.read_text().splitlines() if cpus.exists() else []
-    names = [x.partition(":")[2].strip() for x in lines if x.startswith("model name")]
-    return f"{names[0] if names else platform.processor()}, {platform.platform()}"
 
 
 if __name__ == "__main__":

@@ -86,21 +86,25 @@ def _verdict(measured: dict, backend: str) -> list[dict]:
 
 def text(result: dict) -> str:
     about = result["about"]
-    versions = ", ".join(f"{name} {v}" for name, v in about["versions"].items())
-    loads = about["load"]
-    lines = [
-        f"Forward and backward pass on {about['backend']}: {about['mode']}",
-        versions,
-        f"{about['machine']}, {about['cpus']} usable, "
-        f"load {min(loads)} to {max(loads)}, {about['date']}",
-        f"{about['processes']} processes; ratios are paired within a round; "
-        "[95 % bounds over processes]",
-    ]
+    title = f"Forward and backward pass on {about['backend']}: {about['mode']}"
+    lines = [title, *about_lines(about)]
     for measured in result["shapes"]:
         lines += ["", *_table(measured)]
     if result["verdict"]:
         lines += ["", *_verdict_lines(result["verdict"])]
     return "\n".join(lines)
+
+
+def about_lines(about: dict) -> list[str]:
+    """What was measured with, where, when and how."""
+    loads = about["load"]
+    return [
+        ", ".join(f"{name} {v}" for name, v in about["versions"].items()),
+        f"{about['machine']}, {about['cpus']} usable, "
+        f"load {min(loads)} to {max(loads)}, {about['date']}",
+        f"{about['processes']} processes; ratios are paired within a round; "
+        "[95 % bounds over processes]",
+    ]
 
 
 def _table(measured: dict) -> list[str]:
@@ -117,7 +121,7 @@ def _table(measured: dict) -> list[str]:
         f"{list(measured['shape'])}   memory in activations of {size:.1f} MiB beyond "
         "the inputs"
     )
-    return [title, *_aligned([header, *body])]
+    return [title, *aligned([header, *body])]
 
 
 def _ratio(ratios: list[float]) -> str:
@@ -136,10 +140,10 @@ def _verdict_lines(verdict: list[dict]) -> list[str]:
         ]
         for v in verdict
     ]
-    return _aligned([header, *body])
+    return aligned([header, *body])
 
 
-def _aligned(table: list[list[str]]) -> list[str]:
+def aligned(table: list[list[str]]) -> list[str]:
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     lines = []
     for row in table:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import keras
 from keras import ops
 
+from keras_mono._eager import is_eager_on_cpu
 from keras_mono._typing import Axes, Tensor
 from keras_mono.ops.merge_moments import merge_moments
 from keras_mono.ops.monosemantic_scale import inverse_denominator
@@ -60,7 +61,7 @@ def observe(
     True where an entry counts.
     """
     anchor = _anchor(z, mask, history, axes)
-    part = _counted_part(z - anchor, mask, axes)
+    part = _counted_part(z, anchor, mask, axes)
     if isinstance(part.count, float):  # everything counts, and there is something
         divisor, non_finite = part.count, None
     else:
@@ -128,7 +129,7 @@ def _anchor(z: Tensor, mask: Tensor | None, history: History, axes: Axes) -> Ten
     Sums of squares measured from there lose no digits: E[x²]-E[x]² from 0 would. Where
     nothing counts it is 0.
     """
-    if _is_eager_cpu_torch(z) and history.count.min() > 0.0:
+    if is_eager_on_cpu(z) and history.count.min() > 0.0:
         return history.mean  # as below, in a fraction of the calls
     if mask is None:
         first = tuple(slice(0, 1) if i in axes else slice(None) for i in range(z.ndim))
@@ -159,46 +160,44 @@ class _Part(NamedTuple):
     count: Tensor
 
 
-def _counted_part(raw: Tensor, mask: Tensor | None, axes: Axes) -> _Part:
-    """The part of the deviations `raw` that counts.
+def _counted_part(z: Tensor, anchor: Tensor, mask: Tensor | None, axes: Axes) -> _Part:
+    """The part of the deviations from `anchor` that counts.
 
     XLA and GPUs do the comparisons on the way. On a CPU without a compiler they are
     half of the layer's time (benchmarks/layer.py), so there the sums tell first whether
     anything has to be left out; reading them on a GPU would make it wait.
     """
-    if mask is not None or not _reads_sums_for_free(raw):
-        return _compared_part(raw, mask, axes)
-    eager = _is_eager_cpu_torch(raw)
-    sizes = [raw.shape[i] for i in axes]
-    entries = _product(sizes) if eager else _entries(raw, None, axes)
-    everything = _sums(raw, entries, axes)
+    if mask is not None or not _reads_sums_for_free(z):
+        return _compared_part(z, anchor, mask, axes)
+    eager = is_eager_on_cpu(z)
+    sizes = [z.shape[i] for i in axes]
+    entries = _product(sizes) if eager else _entries(z, None, axes)
+    everything = _sums(z - anchor, entries, axes)
     # False for NaN too.
     all_counts = ops.sum(everything.total_squared) < LARGEST_DEVIATION**2
     if eager:  # what ops.cond does, in a tenth of its time
         sound = entries and all_counts
-        return everything if sound else _compared_part(raw, None, axes)
+        return everything if sound else _compared_part(z, anchor, None, axes)
     return ops.cond(
-        all_counts, lambda: everything, lambda: _compared_part(raw, None, axes)
+        all_counts, lambda: everything, lambda: _compared_part(z, anchor, None, axes)
     )
 
 
 def _reads_sums_for_free(x: Tensor) -> bool:
-    return keras.backend.backend() == "tensorflow" or _is_eager_cpu_torch(x)
+    return keras.backend.backend() == "tensorflow" or is_eager_on_cpu(x)
 
 
-def _is_eager_cpu_torch(x: Tensor) -> bool:
-    """Where a condition may be read on the way, and every call costs."""
-    return keras.backend.backend() == "torch" and x.device.type == "cpu"
-
-
-def _compared_part(raw: Tensor, mask: Tensor | None, axes: Axes) -> _Part:
+def _compared_part(z: Tensor, anchor: Tensor, mask: Tensor | None, axes: Axes) -> _Part:
+    raw = z - anchor
     counts = _counts(raw, mask)
     return _sums(ops.where(counts, raw, 0.0), _count(counts, axes), axes)
 
 
 def _sums(deviation: Tensor, count: Tensor, axes: Axes) -> _Part:
-    squared = deviation * deviation
-    return _Part(squared, _sum(deviation, axes), _sum(squared, axes), count)
+    """Sums over `deviation`, which PyTorch overwrites with its square."""
+    total = _sum(deviation, axes)
+    deviation *= deviation
+    return _Part(deviation, total, _sum(deviation, axes), count)
 
 
 def _entries(z: Tensor, mask: Tensor | None, axes: Axes) -> Tensor:

@@ -7,9 +7,11 @@ change of the stream, and where many values are equal.
 
 from typing import NamedTuple
 
+import numpy as np
 from keras import ops
 
 from keras_mono._bisection import kth_by_bisection
+from keras_mono._eager import arithmetic, is_eager_on_cpu, scalars
 from keras_mono._typing import Tensor
 from keras_mono.ops.monosemantic_scale import SMALLEST_PHI
 
@@ -42,56 +44,60 @@ class _Shares(NamedTuple):
 
 
 def follow(
-    phi: Tensor, counted: Tensor, before: Threshold, fraction: float
-) -> tuple[Tensor, Threshold]:
-    """The τ for this batch and the state after it.
+    phi: Tensor, counted: Tensor, state: Tensor, fraction: float
+) -> tuple[Tensor, Tensor]:
+    """What τ selects of this batch, and the state after it.
 
     `counted` is how many entries of `phi` are activations; the rest is masked and 0.
-    With 0 of them nothing changes.
+    With 0 of them nothing changes. `state` holds the fields of `Threshold`.
     """
     if 0 in phi.shape:
-        return before.threshold, before
+        return select(phi, state[0]), state
+    fields = [state[i] for i in range(len(Threshold._fields))]
+    counted, *fields = scalars([counted, *fields], like=phi)
+    before, np_or_ops = Threshold(*fields), arithmetic(like=phi)
     there_is_something = counted > 0.0
-    counted = ops.maximum(counted, 1.0)
-    noise = ops.rsqrt(fraction * counted)  # standard deviation of the relative error
-    changed = ops.abs(before.error) > CHANGED + CHANGED_NOISE * noise
-    new = ops.logical_or(before.age == 0.0, changed)
-    settled = ops.logical_and(before.tied > 0.0, ops.abs(before.error) < SETTLED)
-    turn = ops.logical_and(before.age % LOOK_EVERY == 0.0, ops.logical_not(settled))
+    counted = np_or_ops.maximum(counted, 1.0)
+
+    noise = (fraction * counted) ** -0.5  # standard deviation of the relative error
+    changed = abs(before.error) > CHANGED + CHANGED_NOISE * noise
+    new = changed | (before.age == 0.0)
+    unsettled = (before.tied == 0.0) | (abs(before.error) >= SETTLED)
+    turn = (before.age % LOOK_EVERY == 0.0) & unsettled
     threshold = ops.cond(
-        ops.logical_and(there_is_something, ops.logical_or(new, turn)),
+        there_is_something & (new | turn),
         lambda: _looked_up(phi, counted, before.threshold, new, fraction),
         lambda: before.threshold,
     )
-    was_set = threshold != before.threshold
-    age = ops.where(new, 0.0, before.age)
-    running = ops.where(was_set, 0.0, before.error)
+    age = np_or_ops.where(new, 0.0, before.age)
+    running = np_or_ops.where(threshold != before.threshold, 0.0, before.error)
 
-    shares = _shares(phi, threshold, counted)
+    selected = select(phi, threshold)
+    shares = _shares(phi, threshold, selected, counted)
     tied = _is_tied(shares, counted, fraction)
-    error = ops.maximum(shares.above / fraction - 1.0, 0.0)
-    error = error + ops.minimum(shares.reaching / fraction - 1.0, 0.0)
-    error = ops.minimum(error, 1.0 + 4.0 * noise * noise)
-    stays = ops.logical_and(tied, ops.abs(running) < SETTLED)
-    gain = ops.maximum(GAIN, FIRST_GAIN / (age + 1.0))
-    moved = threshold * ops.exp(gain * ops.where(stays, 0.0, error))
+    error = np_or_ops.maximum(shares.above / fraction - 1.0, 0.0)
+    error = error + np_or_ops.minimum(shares.reaching / fraction - 1.0, 0.0)
+    error = np_or_ops.minimum(error, 1.0 + 4.0 * noise * noise)
+    stays = tied & (abs(running) < SETTLED)
+    gain = np_or_ops.maximum(FIRST_GAIN / (age + 1.0), GAIN)
+    moved = threshold * np_or_ops.exp(gain * np_or_ops.where(stays, 0.0, error))
     after = Threshold(
-        threshold=ops.minimum(moved, LARGEST),
+        threshold=np_or_ops.minimum(moved, LARGEST),
         error=running + MEMORY * (error - running),
         age=age + 1.0,
-        tied=ops.cast(tied, "float32"),
-        share=ops.where(threshold > 0.0, shares.reaching, shares.above),
+        tied=np_or_ops.where(tied, 1.0, 0.0),
+        share=np_or_ops.where(threshold > 0.0, shares.reaching, shares.above),
     )
-    kept = [
-        ops.where(there_is_something, new, old)
-        for new, old in zip(after, before, strict=True)
-    ]
-    return threshold, Threshold(*kept)
+    learned = np_or_ops.where(
+        there_is_something, np_or_ops.stack(after), np_or_ops.stack(before)
+    )
+    return selected, ops.cast(learned, "float32")
 
 
 def select(phi: Tensor, threshold: Tensor) -> Tensor:
     """φ ≥ τ, and never φ = 0."""
-    return phi >= ops.maximum(threshold, SMALLEST_PHI)
+    least = arithmetic(like=phi).maximum(*scalars([threshold, SMALLEST_PHI], like=phi))
+    return phi >= least
 
 
 def _looked_up(
@@ -102,25 +108,35 @@ def _looked_up(
     A stream with many equal values has no other threshold than one of them, and small
     moves never land on it.
     """
-    rank = ops.maximum(ops.round(fraction * counted), 1.0)
-    found = kth_by_bisection(ops.reshape(phi, (1, -1)), ops.cast(rank, "int32"))[0, 0]
-    tied = _is_tied(_shares(phi, found, counted), counted, fraction)
+    np_or_ops = arithmetic(like=phi)
+    rank = ops.cast(
+        np_or_ops.maximum(np_or_ops.round(fraction * counted), 1.0), "int32"
+    )
+    found = kth_by_bisection(ops.reshape(phi, (1, -1)), rank)
+    (found,) = scalars([found[0, 0]], like=phi)
+    tied = _is_tied(_shares(phi, found, select(phi, found), counted), counted, fraction)
     stuck = threshold == 0.0  # moves are relative
-    use = ops.logical_or(ops.logical_or(new, tied), stuck)
-    return ops.where(use, ops.minimum(found, LARGEST), threshold)
+    found = np_or_ops.minimum(found, LARGEST)
+    return np_or_ops.where(new | tied | stuck, found, threshold)
 
 
-def _shares(phi: Tensor, threshold: Tensor, counted: Tensor) -> _Shares:
+def _shares(
+    phi: Tensor, threshold: Tensor, selected: Tensor, counted: Tensor
+) -> _Shares:
     """Shares of the activations above τ and at least τ; all are at least 0."""
+    (threshold,) = scalars([threshold], like=phi)
     above = _count(phi > threshold) / counted
-    reaching = _count(phi >= threshold) / counted
-    return _Shares(above, ops.where(threshold > 0.0, reaching, 1.0))
+    reaching = _count(selected) / counted
+    at_zero = threshold <= 0.0
+    return _Shares(above, arithmetic(like=phi).where(at_zero, 1.0, reaching))
 
 
 def _is_tied(shares: _Shares, counted: Tensor, fraction: float) -> Tensor:
     equal = shares.reaching - shares.above
-    return ops.logical_and(equal >= TIED * fraction, equal * counted >= 2.0)
+    return (equal >= TIED * fraction) & (equal * counted >= 2.0)
 
 
 def _count(condition: Tensor) -> Tensor:
-    return ops.cast(ops.sum(ops.cast(condition, "int32")), "float32")
+    if is_eager_on_cpu(condition):  # a third of the time of a sum
+        return np.float32(condition.count_nonzero().item())
+    return ops.cast(ops.sum(condition), "float32")

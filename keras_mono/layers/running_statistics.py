@@ -7,7 +7,6 @@ from keras import ops
 from keras_mono import _history, _validation
 from keras_mono._typing import Tensor
 
-
 _NEW_SINCE_0_1 = frozenset({"enabled"})
 
 

@@ -17,7 +17,7 @@ class Learned(NamedTuple):
     reference: _history.History  # the history that the batch was scored against
     updated: _history.History
     batch: _history.Batch
-    selector_state: selectors.State
+    selector_state: Tensor | None
 
 
 class SelectingLayer(RunningStatistics):
@@ -61,10 +61,10 @@ class SelectingLayer(RunningStatistics):
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         super().build(input_shape)
         self.select.check(tuple(input_shape), self._channel_axis)
-        self._selector_state = {
-            name: self._statistic(f"selector_{name}", ())
-            for name in self.select.state_names
-        }
+        size = len(self.select.state_names)
+        self._selector_state = (
+            self._statistic("selector_state", (size,)) if size else None
+        )
         self._enabled = self._setting("enabled", float(self._enabled_at_first))
 
     @property
@@ -82,12 +82,11 @@ class SelectingLayer(RunningStatistics):
 
     @property
     def selector_state(self) -> dict[str, float]:
-        if not self.built:
-            return dict.fromkeys(self.select.state_names, 0.0)
-        return {
-            name: float(ops.convert_to_numpy(variable))
-            for name, variable in self._selector_state.items()
-        }
+        names = self.select.state_names
+        if not self.built or self._selector_state is None:
+            return dict.fromkeys(names, 0.0)
+        values = ops.convert_to_numpy(self._selector_state)
+        return dict(zip(names, values.tolist(), strict=True))
 
     def selected(self, z: Tensor, mask: Tensor | None = None) -> Tensor:
         """Which of the activations `z` the layer would select now; moves no state.
@@ -116,9 +115,8 @@ class SelectingLayer(RunningStatistics):
         )
 
     def _statistics(self) -> list[keras.Variable]:
-        if not self.built:
-            return []
-        return [*super()._statistics(), *self._selector_state.values()]
+        kept = self._selector_state if self.built else None
+        return [*super()._statistics(), *([] if kept is None else [kept])]
 
     def _own_variables(self) -> list[keras.Variable]:
         return [*super()._own_variables(), *([self._enabled] if self.built else [])]
@@ -137,13 +135,12 @@ class SelectingLayer(RunningStatistics):
             reference = updated
             squared = self._squared(inputs, mask, updated)
         is_on = self._is_on()
-        phi = squared * (self._precision(reference) * is_on)
+        phi = squared
+        phi *= self._precision(reference) * is_on  # in place on PyTorch
         state = self._current_selector_state()
-        if state:
+        if state is not None:
             counted = self._counted(batch) * is_on
-            selected, state = self.select.learn(
-                phi, counted, state, self._channel_axis
-            )
+            selected, state = self.select.learn(phi, counted, state, self._channel_axis)
         else:
             selected = self.select(phi, self._channel_axis)
         return Learned(selected, reference, updated, batch, state)
@@ -151,8 +148,8 @@ class SelectingLayer(RunningStatistics):
     def _store_learned(self, learned: Learned) -> None:
         # Last: PyTorch and TensorFlow change the tensors of the history in place.
         self._store(learned.updated, learned.batch)
-        for name, value in learned.selector_state.items():
-            self._selector_state[name].assign(value)
+        if self._selector_state is not None:
+            self._selector_state.assign(learned.selector_state)
 
     def _is_on(self) -> Tensor:
         """1 if anything may be selected, else 0, which makes every φ 0.
@@ -168,5 +165,5 @@ class SelectingLayer(RunningStatistics):
             return batch.count * math.prod(self.mean.shape)
         return ops.sum(batch.count)
 
-    def _current_selector_state(self) -> dict[str, Tensor]:
-        return {name: v.value for name, v in self._selector_state.items()}
+    def _current_selector_state(self) -> Tensor | None:
+        return None if self._selector_state is None else self._selector_state.value

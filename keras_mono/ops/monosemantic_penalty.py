@@ -3,6 +3,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_mono._eager import is_eager_on_cpu
 from keras_mono._typing import Tensor
 
 _NEAREST = 1e-18  # its square is still a normal float32
@@ -37,30 +38,65 @@ def monosemantic_penalty(z: Tensor, selected: Tensor, mean: Tensor) -> Tensor:
     z = ops.convert_to_tensor(z)
     selected = ops.convert_to_tensor(selected, "bool")
     mean = ops.stop_gradient(ops.cast(mean, "float32"))
-    number = ops.cast(ops.sum(ops.cast(selected, "int32")), "float32")
-    number = ops.maximum(number, 1.0)
-
-    def deviation(z: Tensor) -> Tensor:
-        """1, whose logarithm is 0, where nothing is selected; never NaN or infinite."""
-        return ops.where(selected, ops.cast(z, "float32") - mean, 1.0)
-
-    def penalty(deviation: Tensor) -> Tensor:
-        squared = ops.maximum(deviation * deviation, _NEAREST * _NEAREST)
-        return ops.sum(ops.log(squared)) / number
-
     if keras.backend.backend() == "jax":  # XLA fuses this, and can differentiate it on
-        return penalty(deviation(z))
+        return _mean_logarithm(_deviation(z, mean, selected), _number(selected))
+    if is_eager_on_cpu(z):
+        return _of_the_selected_only(z, selected, mean)
+    number = _number(selected)
 
     # The same in fewer passes over the activations.
     @ops.custom_gradient
-    def with_gradient(z: Tensor) -> tuple[Tensor, Any]:
-        d = deviation(z)
+    def penalty(z: Tensor) -> tuple[Tensor, Any]:
+        deviation = _deviation(z, mean, selected)
 
         def gradient(*args: Tensor, upstream: Tensor | None = None) -> Tensor:
             dy = args[0] if upstream is None else upstream
-            pulled = ops.logical_and(selected, ops.abs(d) > _NEAREST)
-            return ops.cast(ops.where(pulled, (2.0 * dy / number) / d, 0.0), z.dtype)
+            pull = ops.where(selected, _pull(deviation, number, dy), 0.0)
+            return ops.cast(pull, z.dtype)
 
-        return penalty(d), gradient
+        return _mean_logarithm(deviation, number), gradient
 
-    return with_gradient(z)
+    return penalty(z)
+
+
+def _of_the_selected_only(z: Tensor, selected: Tensor, mean: Tensor) -> Tensor:
+    """The same once more, for PyTorch without a compiler.
+
+    There, the logarithm of every activation would take longer than all the rest.
+    """
+    where = selected.nonzero(as_tuple=True)
+    mean = ops.broadcast_to(mean, z.shape)[where]
+    number = max(len(where[0]), 1)
+
+    @ops.custom_gradient
+    def penalty(z: Tensor) -> tuple[Tensor, Any]:
+        deviation = ops.cast(z[where], "float32") - mean
+
+        def gradient(upstream: Tensor) -> Tensor:
+            pull = ops.zeros_like(z)
+            pull[where] = ops.cast(_pull(deviation, number, upstream), z.dtype)
+            return pull
+
+        return _mean_logarithm(deviation, number), gradient
+
+    return penalty(z)
+
+
+def _number(selected: Tensor) -> Tensor:
+    return ops.maximum(ops.cast(ops.sum(selected), "float32"), 1.0)
+
+
+def _deviation(z: Tensor, mean: Tensor, selected: Tensor) -> Tensor:
+    """1, whose logarithm is 0, where nothing is selected; never NaN or infinite."""
+    return ops.where(selected, ops.cast(z, "float32") - mean, 1.0)
+
+
+def _mean_logarithm(deviation: Tensor, number: Tensor | int) -> Tensor:
+    squared = ops.maximum(deviation * deviation, _NEAREST * _NEAREST)
+    return ops.sum(ops.log(squared)) / number
+
+
+def _pull(deviation: Tensor, number: Tensor | int, upstream: Tensor) -> Tensor:
+    """Gradient of the mean logarithm: 2 / (deviation · number)."""
+    pull = (2.0 * upstream / number) / deviation
+    return ops.where(ops.abs(deviation) > _NEAREST, pull, 0.0)

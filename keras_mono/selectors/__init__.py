@@ -2,6 +2,5 @@
 
 from keras_mono.selectors.moving_threshold import MovingThreshold as MovingThreshold
 from keras_mono.selectors.selector import Selector as Selector
-from keras_mono.selectors.selector import State as State
 from keras_mono.selectors.selector import get as get
 from keras_mono.selectors.top_k import TopK as TopK

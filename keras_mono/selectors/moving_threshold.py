@@ -5,7 +5,7 @@ from keras import ops
 
 from keras_mono import _threshold, _validation
 from keras_mono._typing import Tensor
-from keras_mono.selectors.selector import Selector, State
+from keras_mono.selectors.selector import Selector
 
 
 @keras.saving.register_keras_serializable(package="keras_mono")
@@ -71,7 +71,7 @@ class MovingThreshold(Selector):
         self,
         phi: Tensor,
         channel_axis: int = -1,  # noqa: ARG002
-        state: State | None = None,
+        state: Tensor | None = None,
     ) -> Tensor:
         if state is None:
             raise ValueError(
@@ -79,16 +79,16 @@ class MovingThreshold(Selector):
                 "Pass `MovingThreshold` to a layer as `select`, and ask the layer: "
                 "`layer.selected(z)`."
             )
-        reached = _threshold.select(phi, state["threshold"])
-        return ops.logical_and(reached, state["age"] > 0.0)
+        phi = ops.convert_to_tensor(phi)
+        state = _threshold.Threshold(*(state[i] for i in range(len(self.state_names))))
+        reached = _threshold.select(phi, state.threshold)
+        return ops.logical_and(reached, state.age > 0.0)
 
     def learn(
         self,
         phi: Tensor,
         counted: Tensor,
-        state: State,
+        state: Tensor,
         channel_axis: int = -1,  # noqa: ARG002
-    ) -> tuple[Tensor, State]:
-        before = _threshold.Threshold(**state)
-        threshold, after = _threshold.follow(phi, counted, before, self.fraction)
-        return _threshold.select(phi, threshold), after._asdict()
+    ) -> tuple[Tensor, Tensor]:
+        return _threshold.follow(phi, counted, state, self.fraction)

@@ -1,14 +1,10 @@
 import numbers
 import operator
-from collections.abc import Mapping
 from typing import Any, Self
 
 import keras
 
 from keras_mono._typing import Tensor
-
-State = Mapping[str, Tensor]
-"""Float32 scalars by name."""
 
 
 class Selector:
@@ -32,7 +28,7 @@ class Selector:
         """Raise a `ValueError` if this selector cannot serve inputs of `shape`."""
 
     def __call__(
-        self, phi: Tensor, channel_axis: int = -1, state: State | None = None
+        self, phi: Tensor, channel_axis: int = -1, state: Tensor | None = None
     ) -> Tensor:
         raise NotImplementedError(
             f"{type(self).__name__} must define `__call__(phi, channel_axis, state)`, "
@@ -40,14 +36,14 @@ class Selector:
         )
 
     def learn(
-        self, phi: Tensor, counted: Tensor, state: State, channel_axis: int = -1
-    ) -> tuple[Tensor, State]:
+        self, phi: Tensor, counted: Tensor, state: Tensor, channel_axis: int = -1
+    ) -> tuple[Tensor, Tensor]:
         """Select from a training batch and learn from it; for selectors with a state.
 
         Args:
             phi: As in `__call__`.
             counted: Scalar, how many entries of `phi` count. 0: learn nothing.
-            state: The state before the batch.
+            state: The state before the batch, float32, one number a state name.
             channel_axis: As in `__call__`.
 
         Returns:

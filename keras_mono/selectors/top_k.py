@@ -8,7 +8,7 @@ from keras_mono import _validation
 from keras_mono._typing import Tensor
 from keras_mono.ops.kth_largest import kth_largest
 from keras_mono.ops.monosemantic_scale import SMALLEST_PHI
-from keras_mono.selectors.selector import Selector, State
+from keras_mono.selectors.selector import Selector
 
 
 @keras.saving.register_keras_serializable(package="keras_mono")
@@ -77,7 +77,7 @@ class TopK(Selector):
         self,
         phi: Tensor,
         channel_axis: int = -1,
-        state: State | None = None,  # noqa: ARG002
+        state: Tensor | None = None,  # noqa: ARG002
     ) -> Tensor:
         phi = ops.convert_to_tensor(phi)
         return phi >= self._threshold(phi, channel_axis)

@@ -59,7 +59,9 @@ def test_per_must_be_known():
         km.selectors.TopK(1, per="batch")
 
 
-@pytest.mark.parametrize("select", [0, -2, True, 0.0, 1.0, -0.1, math.nan, "top", None, [1]])
+@pytest.mark.parametrize(
+    "select", [0, -2, True, 0.0, 1.0, -0.1, math.nan, "top", None, [1]]
+)
 def test_select_must_name_a_selector(select):
     with pytest.raises(ValueError, match=r"positive integer.*Received"):
         km.layers.MonosemanticInhibition(select=select)
