@@ -72,7 +72,7 @@ def _of_the_selected_only(z: Tensor, selected: Tensor, mean: Tensor) -> Tensor:
     def penalty(z: Tensor) -> tuple[Tensor, Any]:
         deviation = ops.cast(z[where], "float32") - mean
 
-        def gradient(upstream: Tensor) -> Tensor:
+        def gradient(*_: Tensor, upstream: Tensor) -> Tensor:
             pull = ops.zeros_like(z)
             pull[where] = ops.cast(_pull(deviation, number, upstream), z.dtype)
             return pull
