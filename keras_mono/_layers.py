@@ -1,7 +1,7 @@
 """The layers of any model, by name."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras
@@ -19,6 +19,22 @@ def named_layers(model: keras.Model) -> dict[str, keras.layers.Layer]:
         path[-1] if times[path[-1]] == 1 else "/".join(path): layer
         for path, layer in found
     }
+
+
+def find_layers(
+    model: keras.Model, names: Sequence[str]
+) -> dict[str, keras.layers.Layer]:
+    """The named layers of `model`, or a `ValueError` that lists what there is."""
+    names = [names] if isinstance(names, str) else list(names)
+    available = named_layers(model)
+    unknown = [name for name in names if name not in available]
+    if unknown or not names:
+        raise ValueError(
+            f"Expected names of layers of model '{model.name}'. Received: {names}, of "
+            f"which it has no {unknown or 'layer to watch'}. It has: "
+            f"{sorted(available)}."
+        )
+    return {name: available[name] for name in names}
 
 
 def _walk(

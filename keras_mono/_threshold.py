@@ -16,7 +16,7 @@ from keras_mono._typing import Tensor
 from keras_mono.ops.monosemantic_scale import SMALLEST_PHI
 
 # What the following numbers do is measured in tests/selectors/test_threshold_follows.py
-GAIN = 0.02  # relative move of the threshold a batch, per relative error of the share
+GAIN = 0.012  # relative move of the threshold a batch, per relative error of the share
 FIRST_GAIN = 0.3  # of the first batch after it was set; the n-th has 1/n of it
 MEMORY = 1 / 16  # weight of the latest batch in the running error
 CHANGED = 0.5  # running error from which the stream counts as changed ...
@@ -25,7 +25,7 @@ LOOK_EVERY = 32  # batches between searches for equal values
 TIED = 0.1  # a value is a tie if this share of the selected ones equals it
 SETTLED = 0.1  # running error below which a tie is kept
 
-LARGEST = 3.4e38
+LARGEST = 1e30  # of τ
 
 
 class Threshold(NamedTuple):
@@ -80,7 +80,8 @@ def follow(
     error = np_or_ops.minimum(error, 1.0 + 4.0 * noise * noise)
     stays = tied & (abs(running) < SETTLED)
     gain = np_or_ops.maximum(FIRST_GAIN / (age + 1.0), GAIN)
-    moved = threshold * np_or_ops.exp(gain * np_or_ops.where(stays, 0.0, error))
+    move = np_or_ops.minimum(gain * np_or_ops.where(stays, 0.0, error), 1.0)
+    moved = threshold * np_or_ops.exp(move)
     after = Threshold(
         threshold=np_or_ops.minimum(moved, LARGEST),
         error=running + MEMORY * (error - running),

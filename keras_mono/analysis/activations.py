@@ -4,7 +4,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_mono._layers import named_layers
+from keras_mono._layers import find_layers
 from keras_mono.analysis.recording import Recorded, record
 
 
@@ -42,19 +42,3 @@ def activations(
 
     record(model, data, watched, batch_size, consume)
     return {name: np.concatenate(arrays) for name, arrays in parts.items()}
-
-
-def find_layers(
-    model: keras.Model, names: Sequence[str]
-) -> dict[str, keras.layers.Layer]:
-    """The named layers of `model`, or a `ValueError` that lists what there is."""
-    names = [names] if isinstance(names, str) else list(names)
-    available = named_layers(model)
-    unknown = [name for name in names if name not in available]
-    if unknown or not names:
-        raise ValueError(
-            f"Expected names of layers of model '{model.name}'. Received: {names}, of "
-            f"which it has no {unknown or 'layer to watch'}. It has: "
-            f"{sorted(available)}."
-        )
-    return {name: available[name] for name in names}

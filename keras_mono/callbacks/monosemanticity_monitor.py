@@ -7,16 +7,18 @@ import keras
 import numpy as np
 
 from keras_mono import _validation
-from keras_mono._layers import named_layers
+from keras_mono._layers import find_layers, named_layers
 from keras_mono.analysis._extras import need
-from keras_mono.analysis.activations import find_layers
 from keras_mono.analysis.plots.tail_over_training import tail_over_training
 from keras_mono.analysis.recording import Recorded, batches, record
 from keras_mono.analysis.summary import own_phi, tail_figures
-from keras_mono.layers.monosemantic_inhibition import MonosemanticInhibition
+from keras_mono.layers.monosemantic_penalty import MonosemanticPenalty
 from keras_mono.layers.running_statistics import RunningStatistics
+from keras_mono.layers.selecting_layer import SelectingLayer
+from keras_mono.selectors.moving_threshold import MovingThreshold
 
 _FIGURES = ("ms_top1", "ms_threshold", "ms_tail", "ms_kurtosis")
+_AS_MEASURED = {"inhibited": "selected", "penalized": "selected"}
 
 
 class MonosemanticityMonitor(keras.callbacks.Callback):
@@ -30,8 +32,17 @@ class MonosemanticityMonitor(keras.callbacks.Callback):
     - `NAME_ms_threshold`: the φ that 2 % of the activations exceed;
     - `NAME_ms_tail`: the share of activations with φ ≥ 9 (3 standard deviations);
     - `NAME_ms_kurtosis`: the mean of φ²;
-    - `NAME_inhibited`: the share of activations that the layer would inhibit if it
-      trained on `data` now (layers that inhibit only; 0 before their `start_step`).
+    - `NAME_inhibited`, of a `MonosemanticPenalty` `NAME_penalized`: the share of
+      activations that the layer would select if it trained on `data` now (0 before its
+      `start_step`).
+
+    and these from the layers' state, which need no `data`:
+
+    - `NAME_tau`: τ of a `MovingThreshold` (NaN before `start_step`);
+    - `NAME_penalty`: what a `MonosemanticPenalty` added to the loss of the latest
+      training batch;
+    - without `data`, `NAME_inhibited` or `NAME_penalized` is the share that a
+      `MovingThreshold` selected of the latest training batch.
 
     The reference of φ: for a layer of this library its running statistics, which come
     from the training batches, and only for neurons with a history (NaN before any); for
@@ -45,8 +56,10 @@ class MonosemanticityMonitor(keras.callbacks.Callback):
 
     Args:
         data: The model's inputs, without labels: an array, or a list, tuple or dict of
-            arrays. A few hundred held-out samples will do.
-        layers: Names of the layers to watch. None: all layers of this library.
+            arrays. A few hundred held-out samples will do. None: only the figures from
+            the layers' state, which cost no forward pass.
+        layers: Names of the layers to watch. None: all layers of this library (without
+            `data`, those that have a figure).
         every: Measure at the first epoch (batch) and every so many after it. In
             between, the epoch's figures are NaN and nothing is computed.
         unit: `"epoch"` or `"batch"`: what `every` counts. By batch, the figures stand
@@ -55,7 +68,8 @@ class MonosemanticityMonitor(keras.callbacks.Callback):
 
     Raises:
         ValueError: when training begins, for a name that no layer has (the names are
-            listed), for a model without layers to watch, and for missing `data`.
+            listed), for a model without layers to watch, and, without `data`, for a
+            layer that has no figure of its own.
 
     Attributes:
         rows: One dict a measurement and layer: `epoch`, `batch`, `layer`, `reference`
@@ -116,9 +130,10 @@ class MonosemanticityMonitor(keras.callbacks.Callback):
         self._keys |= {
             f"{name}_{figure}": math.nan
             for name, layer in self._watched().items()
-            for figure in _figures_of(layer)
+            for figure in self._figures_of(layer)
         }
-        next(batches(self._checked_data(), self.batch_size))
+        if self.data is not None:
+            next(batches(self.data, self.batch_size))
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002
         self._epoch = epoch
@@ -169,52 +184,83 @@ class MonosemanticityMonitor(keras.callbacks.Callback):
 
     def _watched(self) -> dict[str, keras.layers.Layer]:
         if self.layers is not None:
-            return find_layers(self.model, self.layers)
-        everything = named_layers(self.model)
-        ours = {n: x for n, x in everything.items() if isinstance(x, RunningStatistics)}
-        if not ours:
+            found = find_layers(self.model, self.layers)
+        else:
+            found = {
+                name: layer
+                for name, layer in named_layers(self.model).items()
+                if isinstance(layer, RunningStatistics)
+            }
+            if not found:
+                raise ValueError(
+                    f"Model '{self.model.name}' has no layer of keras_mono to watch. "
+                    "Name other layers with `layers=[...]`; it has: "
+                    f"{sorted(named_layers(self.model))}."
+                )
+        mute = [name for name, layer in found.items() if not self._figures_of(layer)]
+        if mute and (self.layers is not None or len(mute) == len(found)):
             raise ValueError(
-                f"Model '{self.model.name}' has no layer of keras_mono to watch. Name "
-                "other layers with `layers=[...]`; it has: "
-                f"{sorted(everything)}."
-            )
-        return ours
-
-    def _checked_data(self) -> Any:
-        if self.data is None:
-            raise ValueError(
-                "`data` must hold inputs of the model to measure on; the layers keep "
-                "no activations. Received: data=None. Pass for example "
+                f"`data` must hold inputs of the model to measure the layers {mute}, "
+                "which keep no activations. Received: data=None. Pass for example "
                 "`MonosemanticityMonitor(x_val[:256])`."
             )
-        return self.data
+        return {name: layer for name, layer in found.items() if name not in mute}
+
+    def _figures_of(self, layer: keras.layers.Layer) -> tuple[str, ...]:
+        """Figures of a layer, as `logs` name them after the layer's name."""
+        has_data = self.data is not None
+        figures = list(_FIGURES) if has_data else []
+        if isinstance(layer, SelectingLayer):
+            penalizes = isinstance(layer, MonosemanticPenalty)
+            has_threshold = isinstance(layer.select, MovingThreshold)
+            if has_data or has_threshold:
+                figures.append("penalized" if penalizes else "inhibited")
+            if has_threshold:
+                figures.append("tau")
+            if penalizes:
+                figures.append("penalty")
+        return tuple(figures)
 
     def _measure(self, batch: int | None) -> dict[str, float]:
         # `self.model` first: on JAX it brings the variables back into the layers.
         model, watched = self.model, self._watched()
+        measured = {name: _from_state(layer) for name, layer in watched.items()}
         scores = {name: _Scores(layer) for name, layer in watched.items()}
-        record(
-            model,
-            self._checked_data(),
-            watched,
-            self.batch_size,
-            lambda name, recorded: scores[name].add(recorded),
-        )
-        logs = {}
-        for name, score in scores.items():
-            figures = score.figures()
-            place = {"epoch": self._epoch, "layer": name, "reference": score.reference}
+        if self.data is not None:
+            record(
+                model,
+                self.data,
+                watched,
+                self.batch_size,
+                lambda name, recorded: scores[name].add(recorded),
+            )
+            for name, score in scores.items():
+                measured[name] |= score.figures()
+        logs: dict[str, float] = {}
+        for name, layer in watched.items():
+            row: dict[str, Any] = {"epoch": self._epoch, "layer": name}
+            row["reference"] = scores[name].reference
             if batch is not None:
-                place["batch"] = self._batches - 1
-            self.rows.append({**place, **figures})
-            for figure in _figures_of(watched[name]):
-                logs[f"{name}_{figure}"] = figures[figure.removeprefix("ms_")]
+                row["batch"] = self._batches - 1
+            for figure in self._figures_of(layer):
+                short = figure.removeprefix("ms_")
+                row[short] = measured[name][_AS_MEASURED.get(short, short)]
+                logs[f"{name}_{figure}"] = row[short]
+            self.rows.append(row)
         return logs
 
 
-def _figures_of(layer: keras.layers.Layer) -> tuple[str, ...]:
-    inhibits = isinstance(layer, MonosemanticInhibition)
-    return (*_FIGURES, "inhibited") if inhibits else _FIGURES
+def _from_state(layer: keras.layers.Layer) -> dict[str, float]:
+    """Figures that need no forward pass."""
+    figures = {}
+    if isinstance(layer, MonosemanticPenalty):
+        figures["penalty"] = layer.penalty
+    if isinstance(layer, SelectingLayer) and isinstance(layer.select, MovingThreshold):
+        state = layer.selector_state
+        started = state["age"] > 0
+        figures["tau"] = state["threshold"] if started else math.nan
+        figures["selected"] = state["share"]
+    return figures
 
 
 class _Scores:
@@ -238,7 +284,7 @@ class _Scores:
             mask = keras.ops.convert_to_numpy(recorded.mask).astype(bool)
             counted &= mask.reshape(mask.shape + (1,) * (z.ndim - mask.ndim))
         self.parts.append(np.where(counted, phi, np.nan))
-        if isinstance(self.layer, MonosemanticInhibition):
+        if isinstance(self.layer, SelectingLayer):
             selected = keras.ops.convert_to_numpy(self.layer.selected(*recorded))
             self.selected += int(selected.sum())
             self.counted += int(counted.sum())
@@ -246,9 +292,9 @@ class _Scores:
     def figures(self) -> dict[str, float]:
         values = np.concatenate(self.parts)
         figures = tail_figures(values if self.running else own_phi(values))
-        if isinstance(self.layer, MonosemanticInhibition):
+        if isinstance(self.layer, SelectingLayer):
             share = self.selected / self.counted if self.counted else math.nan
-            figures["inhibited"] = share
+            figures["selected"] = share
         return figures
 
 

@@ -96,7 +96,7 @@ def get(select: "int | float | Selector | dict[str, Any]") -> Selector:
             return TopK(operator.index(select))  # type: ignore[arg-type]
         except TypeError:
             pass
-        if isinstance(select, numbers.Real) and 0 < select < 1:
+        if isinstance(select, numbers.Real) and 0 < float(select) < 1:
             return MovingThreshold(float(select))
     raise ValueError(
         "`select` must be a positive integer k (the k most monosemantic activations of "

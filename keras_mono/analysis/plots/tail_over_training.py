@@ -12,6 +12,9 @@ _PANELS = (
     ("tail", "Activations beyond 3 standard deviations", "share with φ ≥ 9, %", 100.0),
     ("kurtosis", "Kurtosis of the neurons", "mean of φ²", 1.0),
     ("inhibited", "Activations inhibited", "share selected, %", 100.0),
+    ("penalized", "Activations penalized", "share selected, %", 100.0),
+    ("tau", "Moving threshold", "τ", 1.0),
+    ("penalty", "Penalty in the loss", "weight · mean of log (z − z̄)²", 1.0),
 )
 
 
@@ -64,7 +67,8 @@ def tail_over_training(rows: Sequence[Mapping[str, Any]], unit: str = "epoch") -
         axes.set_title(title, fontsize=10)
         axes.set_xlabel(unit)
         axes.set_ylabel(label)
-        axes.set_ylim(bottom=0)
+        if axes.get_ylim()[0] > 0 or figure_name != "penalty":
+            axes.set_ylim(bottom=0)
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(axis="y", alpha=0.25)

@@ -1,0 +1,145 @@
+import math
+import numbers
+from collections.abc import Callable, Sequence
+
+import keras
+
+from keras_mono._layers import find_layers, named_layers
+from keras_mono.layers.monosemantic_inhibition import MonosemanticInhibition
+from keras_mono.layers.monosemantic_penalty import MonosemanticPenalty
+from keras_mono.layers.selecting_layer import SelectingLayer
+
+
+class InhibitionSchedule(keras.callbacks.Callback):
+    """Sets the strength of inhibition, or the weight of the penalty, while training.
+
+    Calls `fn` at the beginning of every epoch (or step) and sets what it returns in
+    each layer: `strength` of a `MonosemanticInhibition`, `weight` of a
+    `MonosemanticPenalty`. None switches the layers off: they go on observing, but
+    inhibit and add nothing. Nothing is compiled again. What is in force at the end of
+    training stays in force, and is saved with the model.
+
+    Args:
+        fn: `fn(epoch)`, or `fn(step)` with `unit="step"`, both counted from 0; returns
+            a number, or None for off. Steps are counted over all epochs of a `fit`;
+            with `steps_per_execution` above 1 only the first of each execution.
+        layers: Names of the layers to set. None: all of this library that inhibit or
+            penalize.
+        unit: `"epoch"` or `"step"`.
+
+    With `unit="step"` on JAX every step waits for the one before and brings the
+    variables back into the layers.
+
+    Raises:
+        ValueError: when training begins, for a name that no layer has, a layer that
+            neither inhibits nor penalizes, a model without such layers, and an `fn`
+            that returns neither a finite number nor None, or a negative weight.
+
+    Example:
+
+    >>> model = keras.Sequential([
+    ...     keras.Input((8,)),
+    ...     keras.layers.Dense(16, activation="relu"),
+    ...     km.layers.MonosemanticPenalty(name="penalty"),
+    ...     keras.layers.Dense(1),
+    ... ])
+    >>> model.compile("sgd", "mse")
+    >>> x = np.random.default_rng(0).normal(size=(64, 8)).astype("float32")
+    >>> ramp = km.callbacks.InhibitionSchedule(lambda epoch: 0.01 * (epoch + 1))
+    >>> history = model.fit(x, x[:, :1], epochs=3, callbacks=[ramp], verbose=0)
+    >>> round(model.get_layer("penalty").weight, 6)
+    0.03
+
+    Off from the third epoch on:
+
+    >>> off = km.callbacks.InhibitionSchedule(lambda epoch: 1.0 if epoch < 2 else None)
+    >>> history = model.fit(x, x[:, :1], epochs=3, callbacks=[off], verbose=0)
+    >>> model.get_layer("penalty").enabled
+    False
+    """
+
+    def __init__(
+        self,
+        fn: Callable[[int], float | None],
+        layers: Sequence[str] | str | None = None,
+        unit: str = "epoch",
+    ) -> None:
+        super().__init__()
+        if not callable(fn):
+            raise ValueError(
+                "`fn` must be a function of the epoch or step that returns a number or "
+                f"None. Received: fn={fn!r}. Pass for example `lambda epoch: 1.0`."
+            )
+        if unit not in ("epoch", "step"):
+            raise ValueError(f"`unit` must be 'epoch' or 'step'. Received: {unit!r}.")
+        self.fn = fn
+        self.layers = [layers] if isinstance(layers, str) else layers
+        self.unit = unit
+        self._before = self._seen = 0
+
+    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002
+        self._before = self._seen = 0
+        self._scheduled()
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002
+        self._before = self._seen
+        if self.unit == "epoch":
+            self._set(self._value(epoch))
+
+    def on_train_batch_begin(
+        self,
+        batch: int,
+        logs: dict[str, float] | None = None,  # noqa: ARG002
+    ) -> None:
+        if self.unit == "step":
+            self._set(self._value(self._before + batch))
+
+    def on_train_batch_end(
+        self,
+        batch: int,
+        logs: dict[str, float] | None = None,  # noqa: ARG002
+    ) -> None:
+        self._seen = self._before + batch + 1
+
+    def _value(self, count: int) -> float | None:
+        value = self.fn(count)
+        is_number = isinstance(value, numbers.Real) and math.isfinite(value)
+        if value is None or is_number:
+            return None if value is None else float(value)
+        raise ValueError(
+            f"`fn({count})` must return a finite number, or None for off. Received: "
+            f"{value!r}."
+        )
+
+    def _set(self, value: float | None) -> None:
+        for layer in self._scheduled():
+            layer.enabled = value is not None
+            if value is None:
+                continue
+            if isinstance(layer, MonosemanticPenalty):
+                layer.weight = value
+            else:
+                layer.strength = value
+
+    def _scheduled(self) -> list[SelectingLayer]:
+        # `self.model` first: on JAX it brings the variables back into the layers.
+        model = self.model
+        kinds = (MonosemanticInhibition, MonosemanticPenalty)
+        if self.layers is None:
+            found = [x for x in named_layers(model).values() if isinstance(x, kinds)]
+            if not found:
+                raise ValueError(
+                    f"Model '{model.name}' has no layer to schedule. Expected a "
+                    "MonosemanticInhibition or MonosemanticPenalty; it has: "
+                    f"{sorted(named_layers(model))}."
+                )
+            return found
+        chosen = find_layers(model, self.layers)
+        for name, layer in chosen.items():
+            if not isinstance(layer, kinds):
+                raise ValueError(
+                    f"Layer '{name}' is a {type(layer).__name__}. Expected a "
+                    "MonosemanticInhibition or MonosemanticPenalty, which have a "
+                    "strength or weight to schedule."
+                )
+        return list(chosen.values())

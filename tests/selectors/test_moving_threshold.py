@@ -1,0 +1,141 @@
+"""The arithmetic of the moving threshold, step by step."""
+
+import keras
+import numpy as np
+import pytest
+import streams
+from compiled import compiled
+from hypothesis import given
+from hypothesis import strategies as st
+from threshold_oracle import ThresholdOracle
+from training import numbers
+
+import keras_mono as km
+from keras_mono import _threshold
+
+
+def follower(fraction):
+    """A function from φ and how many count to what is selected; keeps the state."""
+    selector = km.selectors.MovingThreshold(fraction)
+    step = compiled(lambda phi, counted, state: selector.learn(phi, counted, state))
+    kept = {"state": keras.ops.zeros(len(selector.state_names))}
+
+    def follow(phi, counted=None):
+        counted = np.float32(phi.size if counted is None else counted)
+        phi = keras.ops.convert_to_tensor(phi)
+        counted = keras.ops.convert_to_tensor(counted)
+        selected, kept["state"] = step(phi, counted, kept["state"])
+        return numbers(selected)
+
+    follow.state = lambda: _threshold.Threshold(*numbers(kept["state"]).tolist())
+    return follow
+
+
+@pytest.mark.parametrize("stream", streams.ALL)
+@pytest.mark.parametrize("fraction", [0.01, 0.2])
+def test_equals_the_oracle(stream, fraction):
+    follow, oracle = follower(fraction), ThresholdOracle(fraction)
+    for step, phi in enumerate(streams.drawn(stream, 1, 80, 20, 30)):
+        np.testing.assert_array_equal(follow(phi), oracle.follow(phi), str(step))
+        np.testing.assert_allclose(follow.state().threshold, oracle.threshold, 1e-4)
+    assert follow.state().age == oracle.age
+    np.testing.assert_allclose(follow.state().error, oracle.error, atol=1e-3)
+    assert bool(follow.state().tied) == oracle.tied
+
+
+@given(st.floats(0.001, 0.9), st.integers(1, 400), st.integers(0, 1000))
+def test_the_first_batch_loses_its_own_largest(fraction, size, seed):
+    phi = streams.drawn("normal", seed, size)
+    selected = eager_first(phi, fraction)
+    assert selected.sum() == max(round(np.float32(fraction * size)), 1)
+    assert phi[selected].min() >= phi[~selected].max(initial=0.0)
+
+
+def eager_first(phi, fraction):
+    selector = km.selectors.MovingThreshold(fraction)
+    state = keras.ops.zeros(len(selector.state_names))
+    phi = keras.ops.convert_to_tensor(phi)
+    return numbers(selector.learn(phi, np.float32(phi.shape[0]), state)[0])
+
+
+def test_a_batch_without_outliers_loses_less():
+    follow = follower(0.02)
+    for phi in streams.drawn("normal", 0, 60, 2000):
+        follow(phi)
+    calm = np.minimum(streams.drawn("normal", 1, 2000), 4.0)
+    assert follow(calm).sum() == 0
+    wild = 3 * streams.drawn("normal", 2, 2000)
+    assert follow(wild).sum() > 4 * 0.02 * 2000
+
+
+def test_masked_entries_are_no_activations():
+    """Half of the entries masked: φ = 0, and not counted."""
+    follow, without = follower(0.05), follower(0.05)
+    for phi in streams.drawn("normal", 3, 50, 1000):
+        padded = np.concatenate([phi, np.zeros_like(phi)])
+        selected = follow(padded, counted=1000)
+        np.testing.assert_array_equal(selected[:1000], without(phi))
+        assert not selected[1000:].any()
+    assert follow.state() == without.state()
+
+
+def test_nothing_is_learned_from_nothing():
+    follow = follower(0.05)
+    nothing = np.zeros((3, 100), "float32")
+    assert not follow(nothing, counted=0).any()
+    assert set(follow.state()) == {0.0}
+    for phi in streams.drawn("normal", 4, 5, 3, 100):
+        follow(phi)
+    before = follow.state()
+    assert before.age == 5
+    assert not follow(nothing, counted=0).any()
+    assert follow.state() == before
+
+
+def test_an_empty_batch():
+    selector = km.selectors.MovingThreshold(0.1)
+    state = keras.ops.convert_to_tensor(np.array([2, 0.1, 7, 0, 0.1], "float32"))
+    empty = keras.ops.zeros((0, 4))
+    selected, after = selector.learn(empty, 0.0, state)
+    assert tuple(selected.shape) == (0, 4)
+    np.testing.assert_array_equal(numbers(after), numbers(state))
+
+
+@pytest.mark.parametrize("extreme", [0.0, 1e-30, 1e30, np.inf])
+def test_never_nan_and_recovers(extreme):
+    follow = follower(0.05)
+    for phi in streams.drawn("normal", 5, 40, 500):
+        follow(phi)
+    for _ in range(40):
+        follow(np.full(500, extreme, "float32"))
+        assert np.isfinite(follow.state()).all()
+    for phi in streams.drawn("normal", 6, 200, 500):
+        selected = follow(phi)
+        assert np.isfinite(follow.state()).all()
+    assert 3.0 < follow.state().threshold < 5.0  # 3.84 is exceeded by 5 %
+    assert 5 < selected.sum() < 60
+
+
+def test_zero_is_never_selected():
+    follow = follower(0.2)
+    for phi in streams.drawn("relu_sparse_around_zero", 7, 50, 1000):
+        np.testing.assert_array_equal(follow(phi), phi > 0)
+
+
+@pytest.mark.parametrize("fraction", [0.0, 1.0, -0.1, 2, float("nan"), "0.1", None])
+def test_fraction_must_lie_between_0_and_1(fraction):
+    with pytest.raises(ValueError, match=r"`fraction` must.*Received: fraction="):
+        km.selectors.MovingThreshold(fraction)
+
+
+def test_needs_the_state_that_a_layer_keeps():
+    with pytest.raises(ValueError, match=r"`state` must hold.*layer\.selected"):
+        km.selectors.MovingThreshold()(np.ones((2, 3), "float32"))
+
+
+def test_serialization():
+    selector = km.selectors.MovingThreshold(0.07)
+    again = km.selectors.get(keras.saving.serialize_keras_object(selector))
+    assert isinstance(again, km.selectors.MovingThreshold)
+    assert again.fraction == 0.07
+    assert km.selectors.get(np.float32(0.5)).fraction == 0.5
