@@ -6,7 +6,11 @@ import pytest
 
 import keras_mono as km
 
-BOTH = [km.layers.MonosemanticScale, km.layers.MonosemanticInhibition]
+ALL = [
+    km.layers.MonosemanticScale,
+    km.layers.MonosemanticInhibition,
+    km.layers.MonosemanticPenalty,
+]
 
 
 @pytest.mark.parametrize("steps", [0, -3, 1.5, "10", True])
@@ -17,7 +21,7 @@ def test_steps(name, steps):
         km.layers.MonosemanticInhibition(**{name: steps})
 
 
-@pytest.mark.parametrize("layer", BOTH)
+@pytest.mark.parametrize("layer", ALL)
 @pytest.mark.parametrize("value", [-0.01, float("nan"), float("inf"), "0.01", None])
 def test_compensation(layer, value):
     message = r"`variance_compensation` must be.*Received: variance_compensation="
@@ -31,19 +35,28 @@ def test_strength(value):
         km.layers.MonosemanticInhibition(strength=value)
 
 
+@pytest.mark.parametrize("value", [-0.1, float("nan"), float("inf"), "1", None, True])
+def test_weight(value):
+    with pytest.raises(ValueError, match=r"`weight` must be.*Received: weight="):
+        km.layers.MonosemanticPenalty(weight=value)
+    layer = km.layers.MonosemanticPenalty()
+    with pytest.raises(ValueError, match=r"`weight` must be.*Received: weight="):
+        layer.weight = value
+
+
 def test_active():
     with pytest.raises(ValueError, match=r"'training'.*'always'.*active='inference'"):
         km.layers.MonosemanticInhibition(active="inference")
 
 
-@pytest.mark.parametrize("layer", BOTH)
+@pytest.mark.parametrize("layer", ALL)
 @pytest.mark.parametrize("axis", [1.0, "channels", (1, 1), (), True, (1, None)])
 def test_axis_that_is_no_axis(layer, axis):
     with pytest.raises(ValueError, match=r"`axis` must be None.*Received: axis="):
         layer(axis=axis)
 
 
-@pytest.mark.parametrize("layer", BOTH)
+@pytest.mark.parametrize("layer", ALL)
 @pytest.mark.parametrize(
     ("axis", "message"),
     [
@@ -59,23 +72,23 @@ def test_axis_that_does_not_fit(layer, axis, message):
         layer(axis=axis)(keras.Input((4, 5)))
 
 
-@pytest.mark.parametrize("layer", BOTH)
+@pytest.mark.parametrize("layer", ALL)
 def test_unknown_length(layer):
     lengths = r"fixed lengths.*\(None, None, 5\).*`axis=-1`"
     with pytest.raises(ValueError, match=lengths):
-        layer()(keras.Input((None, 5)))
+        layer(axis=None)(keras.Input((None, 5)))
     with pytest.raises(ValueError, match=r"fixed length.*Received: axis=1.*`axis=-1`"):
         layer(axis=1)(keras.Input((None, 5)))
     assert layer(axis=-1)(keras.Input((None, 5))).shape == (None, None, 5)
 
 
-@pytest.mark.parametrize("layer", BOTH)
+@pytest.mark.parametrize("layer", ALL)
 def test_an_input_without_neurons(layer):
     with pytest.raises(ValueError, match="batch axis and at least one axis of neu"):
         layer().build((None,))
 
 
-@pytest.mark.parametrize("layer", BOTH)
+@pytest.mark.parametrize("layer", ALL)
 @pytest.mark.parametrize("dtype", ["int32", "bool", "uint8"])
 def test_an_input_that_is_not_float(layer, dtype):
     with pytest.raises(ValueError, match=rf"float input. Rec.*dtype={dtype}.*cast"):
@@ -94,7 +107,8 @@ def test_an_input_that_is_not_float(layer, dtype):
     ],
 )
 def test_k_larger_than_the_layer(select, shape, limit):
-    layer = km.layers.MonosemanticInhibition(select, axis=-1)
+    layer_class = km.layers.MonosemanticInhibition if limit < 20 else ALL[-1]
+    layer = layer_class(select=select, axis=-1)
     message = rf"at most the {limit} .*Received: k=.*smaller"
     with pytest.raises(ValueError, match=message):
         layer(keras.Input(shape))

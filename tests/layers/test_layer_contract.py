@@ -8,7 +8,12 @@ from training import numbers, value_and_gradient
 
 import keras_mono as km
 
-LAYERS = [km.layers.MonosemanticScale, km.layers.MonosemanticInhibition]
+LAYERS = [
+    km.layers.MonosemanticScale,
+    km.layers.MonosemanticInhibition,
+    km.layers.MonosemanticPenalty,
+]
+SELECTING = LAYERS[1:]
 STATE = ("mean", "variance", "count", "largest_batch", "mean_remainder")
 
 
@@ -27,7 +32,7 @@ def assert_same_state(layer, before):
 
 def trained(layer_class, *shape, **arguments):
     """A layer that has seen five batches, and the last of them."""
-    if layer_class is km.layers.MonosemanticInhibition:
+    if layer_class in SELECTING:
         arguments = {"start_step": 1, **arguments}
     layer = layer_class(**arguments)
     for seed in range(5):
@@ -42,7 +47,28 @@ def trained(layer_class, *shape, **arguments):
         (km.layers.MonosemanticScale, {}, (2, 3), 7),
         (km.layers.MonosemanticScale, {"axis": -1}, (2, 3, 4), 7),
         (km.layers.MonosemanticScale, {"axis": (1, 3)}, (2, 3, 4, 5), 7),
-        (km.layers.MonosemanticInhibition, {"start_step": 1}, (2, 3), 8),
+        (km.layers.MonosemanticInhibition, {"start_step": 1}, (2, 3), 9),
+        (
+            km.layers.MonosemanticInhibition,
+            {"select": 0.1, "axis": -1, "start_step": 1},
+            (2, 3, 4),
+            10,
+        ),
+        (km.layers.MonosemanticPenalty, {"start_step": 1}, (2, 3, 4), 11),
+        (
+            km.layers.MonosemanticPenalty,
+            {
+                "weight": 0.5,
+                "select": 2,
+                "axis": None,
+                "forget_steps": None,
+                "start_step": 1,
+                "variance_compensation": 0.0,
+                "include_current_batch": True,
+            },
+            (2, 3, 4),
+            10,
+        ),
         (
             km.layers.MonosemanticInhibition,
             {
@@ -56,7 +82,7 @@ def trained(layer_class, *shape, **arguments):
                 "active": "always",
             },
             (2, 3, 4),
-            8,
+            9,
         ),
     ],
 )
@@ -210,14 +236,14 @@ def test_score_takes_statistics_before_the_batch_and_half_precision(layer_class)
 
 
 @pytest.mark.parametrize("layer_class", LAYERS)
-def test_reset_forgets_everything_but_the_strength(layer_class):
+def test_reset_forgets_everything_but_the_settings(layer_class):
     layer, _ = trained(layer_class, 16, 6)
     layer(np.full((2, 6), np.nan, "float32"), training=True)
     if layer_class is km.layers.MonosemanticInhibition:
         layer.strength = 7.0
     layer.reset()
     for name, value in state(layer).items():
-        if name != "strength":
+        if name not in ("strength", "weight", "enabled"):
             assert not value.any(), name
     again = layer_class()
     for seed in (7, 8):

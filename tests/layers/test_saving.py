@@ -7,7 +7,11 @@ from training import numbers
 
 import keras_mono as km
 
-LAYERS = [km.layers.MonosemanticScale, km.layers.MonosemanticInhibition]
+LAYERS = [
+    km.layers.MonosemanticScale,
+    km.layers.MonosemanticInhibition,
+    km.layers.MonosemanticPenalty,
+]
 
 
 def data():
@@ -27,6 +31,7 @@ def network():
         start_step=2,
         name="inhibition",
     )(x)
+    x = km.layers.MonosemanticPenalty(0.1, select=0.2, start_step=1, name="penalty")(x)
     model = keras.Model(inputs, keras.layers.Dense(2)(x))
     model.compile(keras.optimizers.SGD(0.01), "mse")
     return model
@@ -47,6 +52,8 @@ def trained():
     model = network()
     fit(model)
     model.get_layer("inhibition").strength = 3.0
+    model.get_layer("penalty").weight = 0.3
+    model.get_layer("penalty").enabled = False
     return model
 
 
@@ -59,6 +66,10 @@ def test_a_saved_model_loads_without_custom_objects_and_goes_on_training(
     assert layer.get_config() == trained.get_layer("inhibition").get_config()
     assert layer.strength == 3.0
     assert int(numbers(layer.step)) == 3
+    penalty = loaded.get_layer("penalty")
+    assert (round(penalty.weight, 6), penalty.enabled) == (0.3, False)
+    assert penalty.selector_state["age"] == 2
+    assert penalty.selector_state == trained.get_layer("penalty").selector_state
     assert numbers(layer.mean).any()
     assert_same_variables(trained.weights, loaded.weights)
     fit(trained)
@@ -77,7 +88,7 @@ def test_weights_files(trained, tmp_path):
 
 def test_clone_model_keeps_the_layers_and_their_arguments(trained):
     clone = keras.models.clone_model(trained)
-    for name in ("scale", "inhibition"):
+    for name in ("scale", "inhibition", "penalty"):
         original, copy = trained.get_layer(name), clone.get_layer(name)
         assert copy is not original
         assert copy.get_config() == original.get_config()

@@ -27,7 +27,7 @@ def thresholds(batches, fraction):
 
 
 def share_of_steps_off(found, fresh, fraction):
-    """How often more than 1.1 f of fresh values exceed τ or fewer than 0.9 f reach it."""
+    """How often over 1.1 f of fresh values exceed τ, or less than 0.9 f reach it."""
     above = 1 - np.searchsorted(fresh, found, "right") / fresh.size
     reaching = 1 - np.searchsorted(fresh, found, "left") / fresh.size
     return np.mean((above > 1.1 * fraction) | (reaching < 0.9 * fraction))

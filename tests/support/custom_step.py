@@ -34,8 +34,10 @@ def _jax(model, state, data):
     x, y = data
 
     def loss_of(trainable, others):
-        prediction, others = model.stateless_call(trainable, others, x, training=True)
-        return model.compute_loss(x, y, prediction), others
+        prediction, others, added = model.stateless_call(
+            trainable, others, x, training=True, return_losses=True
+        )
+        return keras.losses.get(model.loss)(y, prediction) + sum(added), others
 
     gradient_of = jax.value_and_grad(loss_of, has_aux=True)
     (loss, others), gradients = gradient_of(trainable, others)
