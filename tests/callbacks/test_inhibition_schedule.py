@@ -12,7 +12,7 @@ def network():
     inputs = keras.Input((4,))
     x = keras.layers.Dense(6, name="first")(inputs)
     x = km.layers.MonosemanticInhibition(name="inhibition", start_step=1)(x)
-    x = keras.layers.Dense(6, name="dense")(x)
+    x = keras.layers.Dense(6, name="middle")(x)
     x = km.layers.MonosemanticPenalty(0.1, 0.2, name="penalty", start_step=1)(x)
     model = keras.Model(inputs, keras.layers.Dense(1)(x))
     model.compile(keras.optimizers.SGD(0.01), "mse")
@@ -154,8 +154,8 @@ def test_bad_arguments():
         km.callbacks.InhibitionSchedule(abs, unit="batch")
     with pytest.raises(ValueError, match=r"no \['nowhere'\].*'penalty'"):
         fit(network(), km.callbacks.InhibitionSchedule(abs, layers=["nowhere"]))
-    with pytest.raises(ValueError, match=r"'dense' is a Dense. Expected"):
-        fit(network(), km.callbacks.InhibitionSchedule(abs, layers=["dense"]))
+    with pytest.raises(ValueError, match=r"'middle' is a Dense. Expected"):
+        fit(network(), km.callbacks.InhibitionSchedule(abs, layers=["middle"]))
     plain = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1, name="only")])
     plain.compile("sgd", "mse")
     with pytest.raises(ValueError, match=r"no layer to schedule.*\['only'\]"):

@@ -130,6 +130,86 @@ def test_epochs_that_are_skipped_cost_nothing():
     assert measured.tolist() == [True, False, False, True, False]
 
 
+def threshold_model(start_step=2):
+    model = keras.Sequential(
+        [
+            keras.Input((6,)),
+            km.layers.MonosemanticScale(name="scale"),
+            km.layers.MonosemanticInhibition(
+                0.2, axis=-1, start_step=start_step, name="inhibition"
+            ),
+            keras.layers.Dense(12, name="hidden"),
+            km.layers.MonosemanticPenalty(0.1, start_step=start_step, name="penalty"),
+            km.layers.MonosemanticPenalty(0.1, 1, start_step=start_step, name="top"),
+            keras.layers.Dense(1, name="out"),
+        ]
+    )
+    model.compile("sgd", "mse")
+    return model
+
+
+def test_threshold_share_and_penalty():
+    model, probe = threshold_model(), inputs(40, seed=1)
+    history = fit(model, km.callbacks.MonosemanticityMonitor(probe), epochs=2).history
+    for name, share in (("inhibition", "inhibited"), ("penalty", "penalized")):
+        layer = model.get_layer(name)
+        tau = layer.selector_state["threshold"]
+        assert history[f"{name}_tau"][-1] == tau > 0
+        z = probe
+        if name == "penalty":
+            hidden = keras.Model(model.inputs, model.get_layer("hidden").output)
+            z = hidden.predict(probe, verbose=0)
+        expected = (keras.ops.convert_to_numpy(layer.score(z)) >= tau).mean()
+        np.testing.assert_allclose(history[f"{name}_{share}"][-1], expected)
+        assert 0 < expected < 1
+    assert history["penalty_penalty"][-1] == model.get_layer("penalty").penalty != 0
+    assert "top_tau" not in history
+    assert 0 < history["top_penalized"][-1] <= 2 / 12
+    assert not any(key.startswith("scale_") and "ms" not in key for key in history)
+
+
+def test_without_data_only_the_state_is_read():
+    model = threshold_model()
+    monitor = km.callbacks.MonosemanticityMonitor()
+    history = fit(model, monitor, epochs=2).history
+    state = model.get_layer("inhibition").selector_state
+    assert history["inhibition_tau"][-1] == state["threshold"]
+    assert history["inhibition_inhibited"][-1] == state["share"] > 0
+    share = model.get_layer("penalty").selector_state["share"]
+    assert history["penalty_penalized"][-1] == share
+    assert history["top_penalty"][-1] == model.get_layer("top").penalty
+    ours = ("inhibition_", "penalty_", "top_", "scale_")
+    assert {key for key in history if key.startswith(ours)} == {
+        "inhibition_inhibited",
+        "inhibition_tau",
+        "penalty_penalized",
+        "penalty_tau",
+        "penalty_penalty",
+        "top_penalty",
+    }
+    titles = {axes.get_title() for axes in monitor.plot().axes}
+    assert titles == {
+        "Activations inhibited",
+        "Activations penalized",
+        "Moving threshold",
+        "Penalty in the loss",
+    }
+
+
+def test_tau_is_nan_before_start_step():
+    model = threshold_model(start_step=100)
+    history = fit(model, km.callbacks.MonosemanticityMonitor()).history
+    assert np.isnan(history["inhibition_tau"][0])
+    assert history["inhibition_inhibited"] == [0.0]
+    assert history["penalty_penalty"] == [0.0]
+
+
+def test_without_data_a_layer_without_state_figures_is_an_error():
+    monitor = km.callbacks.MonosemanticityMonitor(layers=["scale"])
+    with pytest.raises(ValueError, match=r"`data` must hold.*\['scale'\].*x_val"):
+        fit(threshold_model(), monitor)
+
+
 def test_by_batch():
     seen = []
 

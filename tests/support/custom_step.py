@@ -37,7 +37,8 @@ def _jax(model, state, data):
         prediction, others, added = model.stateless_call(
             trainable, others, x, training=True, return_losses=True
         )
-        return keras.losses.get(model.loss)(y, prediction) + sum(added), others
+        loss = keras.ops.mean(keras.losses.get(model.loss)(y, prediction))
+        return loss + sum(added), others
 
     gradient_of = jax.value_and_grad(loss_of, has_aux=True)
     (loss, others), gradients = gradient_of(trainable, others)
