@@ -25,13 +25,15 @@ import processes  # noqa: E402
 import keras_mono as km  # noqa: E402
 
 VOCABULARY = 256
-WARM_UP = 12  # selection starts after 10 steps
+WARM_UP = 4  # selection starts after 2 steps
 LAYERS = {
     "plain": None,
-    "top-1": lambda: km.layers.MonosemanticInhibition(),
-    "top-50": lambda: km.layers.MonosemanticInhibition(select=50),
-    "threshold 0.02": lambda: km.layers.MonosemanticInhibition(select=0.02, axis=-1),
-    "penalty": lambda: km.layers.MonosemanticPenalty(),
+    "top-1": lambda: km.layers.MonosemanticInhibition(start_step=2),
+    "top-50": lambda: km.layers.MonosemanticInhibition(50, start_step=2),
+    "threshold 0.02": lambda: km.layers.MonosemanticInhibition(
+        0.02, axis=-1, start_step=2
+    ),
+    "penalty": lambda: km.layers.MonosemanticPenalty(start_step=2),
 }
 
 

@@ -9,8 +9,8 @@ from keras_mono._typing import Tensor
 from keras_mono.layers.selecting_layer import SelectingLayer
 from keras_mono.ops.monosemantic_penalty import monosemantic_penalty
 
-# From examples/penalty_weight.py; docs/choosing.md shows what it gave.
-DEFAULT_WEIGHT = 0.01
+# From examples/penalty_study.py: docs/choosing.md shows what it gave.
+DEFAULT_WEIGHT = 0.03
 
 
 @keras.saving.register_keras_serializable(package="keras_mono")

@@ -1,0 +1,167 @@
+"""What the penalty does at several weights, on handwritten digits, from paired seeds.
+
+    python examples/penalty_study.py [--seeds 5] [--epochs 20] [--json FILE]
+
+The networks of a seed start from the same weights and see the same batches; they differ
+in the weight of `MonosemanticPenalty`, and at weight 0 the training is the plain one.
+After training, φ of held-out activations is taken against those activations' own mean
+and variance: shrinking all activations does not change it.
+"""
+
+import argparse
+import json
+import math
+import platform
+from importlib.metadata import version
+from pathlib import Path
+
+import keras
+import numpy as np
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
+
+import keras_mono as km
+
+WEIGHTS = (0.0, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3)
+HIDDEN = ("first", "second")
+FRACTION = 0.02
+# Student's t, 97.5 % quantile, by degrees of freedom from 1 to 15.
+T = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26, 2.23, 2.20, 2.18, 2.16)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--weights", type=float, nargs="+", default=WEIGHTS)
+    parser.add_argument(
+        "--where", nargs="+", choices=HIDDEN, default=HIDDEN, help="layers to penalize"
+    )
+    parser.add_argument("--json", type=Path, help="write everything measured here")
+    given = parser.parse_args()
+    data = digits()
+    model = build()
+    first = [keras.ops.convert_to_numpy(v) for v in model.optimizer.variables]
+    runs = []
+    weights = dict.fromkeys([0.0, *given.weights])  # plain first, each once
+    tasks = [(seed, weight) for seed in range(given.seeds) for weight in weights]
+    for seed, weight in track(tasks, "Training", transient=True):
+        for variable, value in zip(model.optimizer.variables, first, strict=True):
+            variable.assign(value)
+        set_weights(model, weight, given.where, seed)
+        train(model, seed, data, given.epochs)
+        runs.append({"seed": seed, "weight": weight, **measure(model, data)})
+    show(runs)
+    if given.json:
+        found = {"about": about(given), "runs": runs}
+        given.json.write_text(json.dumps(found, indent=1) + "\n")
+
+
+def digits() -> list[np.ndarray]:
+    x, y = load_digits(return_X_y=True)
+    x = (x / 16).astype("float32")
+    return train_test_split(x, y, test_size=0.4, random_state=0, stratify=y)
+
+
+def build() -> keras.Model:
+    layers = [keras.Input((64,))]
+    for name, units in zip(HIDDEN, (128, 64), strict=True):
+        layers.append(keras.layers.Dense(units, activation="relu"))
+        layers.append(km.layers.MonosemanticPenalty(select=FRACTION, name=name))
+    model = keras.Sequential([*layers, keras.layers.Dense(10)])
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(keras.optimizers.Adam(1e-3), loss, metrics=["accuracy"])
+    model.optimizer.build(model.trainable_variables)
+    return model
+
+
+def set_weights(model, weight, where, seed) -> None:
+    """New weights; the compiled model and its optimizer are used again."""
+    keras.utils.set_random_seed(seed)
+    fresh = [layer for layer in build().layers if layer.trainable_variables]
+    used = [layer for layer in model.layers if layer.trainable_variables]
+    for old, new in zip(used, fresh, strict=True):
+        old.set_weights(new.get_weights())
+    for name in HIDDEN:
+        model.get_layer(name).reset()
+        model.get_layer(name).weight = weight if name in where else 0.0
+
+
+def train(model, seed, data, epochs) -> None:
+    x_train, _, y_train, _ = data
+    keras.utils.set_random_seed(seed)
+    model.fit(x_train, y_train, batch_size=32, epochs=epochs, verbose=0)
+
+
+def measure(model, data) -> dict:
+    """Accuracy and loss, and of each hidden layer the tail of φ and the scale."""
+    x_train, x_test, _, y_test = data
+    loss, accuracy = model.evaluate(x_test, y_test, verbose=0)
+    found = {"accuracy": 100 * accuracy, "loss": loss}
+    for kind, x in (("held out", x_test), ("training", x_train)):
+        for name, z in km.analysis.activations(model, x, HIDDEN).items():
+            found[f"{name}, tail of φ, {kind}"] = tail(z)
+            found[f"{name}, scale, {kind}"] = float(z.std(axis=0).mean())
+    return found
+
+
+def tail(z: np.ndarray) -> float:
+    """Mean of the 2 % largest φ, against the mean and variance of `z` itself."""
+    z = z.astype("float64")
+    variance = z.var(axis=0, ddof=1)
+    compensated = variance + 0.01 * variance.mean()
+    squared = (z - z.mean(axis=0)) ** 2
+    phi = np.divide(squared, compensated, out=0 * squared, where=compensated > 0)
+    largest = np.sort(phi, axis=None)[::-1]
+    return float(largest[: max(round(FRACTION * phi.size), 1)].mean())
+
+
+def show(runs: list[dict]) -> None:
+    figures = [
+        "accuracy",
+        "loss",
+        *(f"{n}, {what}, held out" for n in HIDDEN for what in ("tail of φ", "scale")),
+    ]
+    plain = {r["seed"]: r for r in runs if r["weight"] == 0}
+    table = Table(title=f"Change against plain training, {len(plain)} seeds [95 %]")
+    table.add_column("weight", justify="right")
+    for figure in figures:
+        table.add_column(figure.removesuffix(", held out"), justify="right")
+    for weight in dict.fromkeys(r["weight"] for r in runs):
+        mine = [r for r in runs if r["weight"] == weight]
+        if weight == 0:
+            cells = [f"{np.mean([r[f] for r in mine]):.3f}" for f in figures]
+        else:
+            cells = [
+                interval([r[f] - plain[r["seed"]][f] for r in mine]) for f in figures
+            ]
+        table.add_row("plain" if weight == 0 else f"{weight:g}", *cells)
+    console = Console()
+    console.width = max(console.width, 140)
+    console.print(table)
+
+
+def interval(differences: list[float]) -> str:
+    mean, n = np.mean(differences), len(differences)
+    if n < 2:
+        return f"{mean:+.3f}"
+    half = T[min(n - 1, len(T)) - 1] * np.std(differences, ddof=1) / math.sqrt(n)
+    return f"{mean:+.3f}\n[{mean - half:+.3f}, {mean + half:+.3f}]"
+
+
+def about(given: argparse.Namespace) -> dict:
+    return {
+        "backend": keras.config.backend(),
+        "versions": {p: version(p) for p in ("keras", "numpy", "scikit-learn")},
+        "python": platform.python_version(),
+        "seeds": given.seeds,
+        "penalized": list(given.where),
+        "epochs": given.epochs,
+    }
+
+
+if __name__ == "__main__":
+    main()
