@@ -1,6 +1,6 @@
 """What the penalty does at several weights, on handwritten digits, from paired seeds.
 
-    python examples/penalty_study.py [--seeds 5] [--epochs 20] [--json FILE]
+    python examples/penalty_study.py [--seeds 5] [--epochs 20] [--picture FILE]
 
 The networks of a seed start from the same weights and see the same batches; they differ
 in the weight of `MonosemanticPenalty`, and at weight 0 the training is the plain one.
@@ -17,6 +17,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
+from matplotlib.figure import Figure
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -25,7 +26,7 @@ from sklearn.model_selection import train_test_split
 
 import keras_mono as km
 
-WEIGHTS = (0.0, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3)
+WEIGHTS = (0.001, 0.003, 0.01, 0.03, 0.1)
 HIDDEN = ("first", "second")
 FRACTION = 0.02
 # Student's t, 97.5 % quantile, by degrees of freedom from 1 to 15.
@@ -41,6 +42,7 @@ def main() -> None:
         "--where", nargs="+", choices=HIDDEN, default=HIDDEN, help="layers to penalize"
     )
     parser.add_argument("--json", type=Path, help="write everything measured here")
+    parser.add_argument("--picture", type=Path, help="draw the table here")
     given = parser.parse_args()
     data = digits()
     model = build()
@@ -55,6 +57,8 @@ def main() -> None:
         train(model, seed, data, given.epochs)
         runs.append({"seed": seed, "weight": weight, **measure(model, data)})
     show(runs)
+    if given.picture:
+        draw(runs, given.where).savefig(given.picture, dpi=150)
     if given.json:
         found = {"about": about(given), "runs": runs}
         given.json.write_text(json.dumps(found, indent=1) + "\n")
@@ -125,31 +129,71 @@ def show(runs: list[dict]) -> None:
         "loss",
         *(f"{n}, {what}, held out" for n in HIDDEN for what in ("tail of φ", "scale")),
     ]
-    plain = {r["seed"]: r for r in runs if r["weight"] == 0}
-    table = Table(title=f"Change against plain training, {len(plain)} seeds [95 %]")
+    seeds = len({r["seed"] for r in runs})
+    title = f"On held-out digits: plain, and the change against it, {seeds} seeds"
+    table = Table(title=title, caption="in brackets: 95 % interval", show_lines=True)
     table.add_column("weight", justify="right")
     for figure in figures:
         table.add_column(figure.removesuffix(", held out"), justify="right")
     for weight in dict.fromkeys(r["weight"] for r in runs):
-        mine = [r for r in runs if r["weight"] == weight]
         if weight == 0:
+            mine = [r for r in runs if r["weight"] == 0]
             cells = [f"{np.mean([r[f] for r in mine]):.3f}" for f in figures]
         else:
-            cells = [
-                interval([r[f] - plain[r["seed"]][f] for r in mine]) for f in figures
-            ]
+            found = [change(runs, weight, figure) for figure in figures]
+            cells = [f"{m:+.3f}\n[{m - h:+.3f}, {m + h:+.3f}]" for m, h in found]
         table.add_row("plain" if weight == 0 else f"{weight:g}", *cells)
     console = Console()
-    console.width = max(console.width, 140)
+    console.width = max(console.width, 130)
     console.print(table)
 
 
-def interval(differences: list[float]) -> str:
-    mean, n = np.mean(differences), len(differences)
+def change(runs: list[dict], weight: float, figure: str) -> tuple[float, float]:
+    """Mean difference to plain training of the same seed, and half its interval."""
+    plain = {r["seed"]: r[figure] for r in runs if r["weight"] == 0}
+    mine = [r for r in runs if r["weight"] == weight]
+    differences = [r[figure] - plain[r["seed"]] for r in mine]
+    mean, n = float(np.mean(differences)), len(differences)
     if n < 2:
-        return f"{mean:+.3f}"
+        return mean, math.nan
     half = T[min(n - 1, len(T)) - 1] * np.std(differences, ddof=1) / math.sqrt(n)
-    return f"{mean:+.3f}\n[{mean - half:+.3f}, {mean + half:+.3f}]"
+    return mean, float(half)
+
+
+def draw(runs: list[dict], where: list[str]) -> Figure:
+    """Change of the tail, the scale and the accuracy by weight."""
+    weights = sorted({r["weight"] for r in runs} - {0.0})
+    panels = [
+        ("tail of φ, held out", "Tail of φ (mean of the 2 % largest)", HIDDEN),
+        ("scale, held out", "Scale (mean standard deviation)", HIDDEN),
+        ("accuracy", "Test accuracy, points", ("",)),
+    ]
+    figure = Figure(figsize=(11, 3.6), layout="constrained")
+    looks = {"first": ("#0072B2", "o", "-"), "second": ("#D55E00", "s", "--")}
+    for axes, (what, title, layers) in zip(figure.subplots(1, 3), panels, strict=True):
+        for layer in layers:
+            found = [
+                change(runs, w, f"{layer}, {what}" if layer else what) for w in weights
+            ]
+            color, marker, line = looks.get(layer, ("#333333", "D", "-"))
+            penalized = " (penalized)" if layer in where else ""
+            axes.errorbar(
+                weights,
+                *zip(*found, strict=True),
+                label=f"{layer} hidden layer{penalized}" if layer else None,
+                color=color,
+                marker=marker,
+                linestyle=line,
+                capsize=3,
+            )
+        axes.axhline(0, color="#999999", linewidth=1)
+        axes.set_xscale("log")
+        axes.set_title(title, fontsize=10)
+        axes.set_xlabel("weight of the penalty")
+        axes.set_ylabel("change against plain")
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.axes[0].legend(frameon=False, fontsize=9)
+    return figure
 
 
 def about(given: argparse.Namespace) -> dict:

@@ -7,14 +7,15 @@ largest in 32 passes, whatever k is, where XLA's top-k sorts whole rows.
 
 from typing import Any
 
-import keras
+import numpy as np
 from keras import ops
 
 from keras_mono._typing import Tensor
 
-_ALL_BUT_SIGN = 0x7FFFFFFF
 _INFINITY = 0x7F800000  # its bits
-_SMALLEST_NORMAL = 2.0**-126  # XLA takes smaller floats for 0
+_FRACTION_BITS = 23
+# By the exponent's bits; 0 for subnormal numbers, which XLA takes for 0 too.
+_POWERS = np.array([0.0, *(2.0 ** (e - 127) for e in range(1, 255)), np.inf], "float32")
 
 
 def kth_by_bisection(x: Tensor, k: int | Tensor) -> Tensor:
@@ -29,8 +30,7 @@ def kth_by_bisection(x: Tensor, k: int | Tensor) -> Tensor:
     # The smallest integer is -inf's, the largest one past that of inf.
     state = (zero - _INFINITY - 1, zero + _INFINITY + 1, zero + k, x)
     low, *_ = ops.fori_loop(0, 32, _halve, state)
-    value = _float_of(low)
-    return ops.where(ops.abs(value) < _SMALLEST_NORMAL, 0.0, value)
+    return _float_of(low)
 
 
 def _halve(_: Any, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
@@ -43,21 +43,10 @@ def _halve(_: Any, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
 
 
 def _float_of(integer: Tensor) -> Tensor:
-    flipped = ops.bitwise_xor(integer, _ALL_BUT_SIGN)
-    return _with_the_same_bits(ops.where(integer < 0, flipped, integer))
-
-
-def _with_the_same_bits(integer: Tensor) -> Tensor:
-    """Int32 read as float32 (`keras.ops.view` is not in the oldest Keras)."""
-    backend = keras.backend.backend()
-    if backend == "jax":
-        from jax.lax import bitcast_convert_type
-
-        return bitcast_convert_type(integer, "float32")
-    if backend == "tensorflow":
-        from tensorflow import bitcast
-
-        return bitcast(integer, "float32")
-    from torch import float32
-
-    return integer.view(float32)
+    """The float with the bits of an integer, all but the sign flipped if negative."""
+    negative = integer < 0
+    bits = ops.where(negative, ops.bitwise_xor(integer, -1), integer)
+    power = ops.take(_POWERS, ops.right_shift(bits, _FRACTION_BITS))
+    fraction = ops.bitwise_and(bits, (1 << _FRACTION_BITS) - 1)
+    magnitude = power * (1.0 + ops.cast(fraction, "float32") * 2.0**-_FRACTION_BITS)
+    return ops.where(negative, -magnitude, magnitude)

@@ -1,5 +1,6 @@
 """The programs in examples/ run as a user runs them, with small numbers."""
 
+import json
 import os
 import subprocess
 import sys
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-TESTED = {"quickstart.py"}
+TESTED = {"quickstart.py", "penalty_study.py"}
 HELPERS = {"digits_report.py"}  # imported by an example
 
 
@@ -49,6 +50,28 @@ def test_quickstart_draws_a_picture(quickstart):
     for picture in pictures:
         assert picture.read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
         assert picture.stat().st_size > 10_000
+
+
+def test_penalty_study(tmp_path):
+    script = str(ROOT / "examples" / "penalty_study.py")
+    options = ["--seeds", "2", "--epochs", "2", "--weights", "0.1", "--where", "second"]
+    files = ["--json", "found.json", "--picture", "study.png"]
+    done = subprocess.run(
+        [sys.executable, script, *options, *files],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "plain" in done.stdout
+    found = json.loads((tmp_path / "found.json").read_text())
+    assert found["about"]["penalized"] == ["second"]
+    runs = [(r["seed"], r["weight"]) for r in found["runs"]]
+    assert runs == [(0, 0.0), (0, 0.1), (1, 0.0), (1, 0.1)]
+    plain, penalized = found["runs"][:2]
+    assert penalized["second, scale, held out"] < plain["second, scale, held out"]
+    assert (tmp_path / "study.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
 
 
 def test_every_example_is_tested():
