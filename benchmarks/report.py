@@ -28,12 +28,16 @@ def bounds(ratios: list[float]) -> tuple[float, float, float]:
     return math.exp(middle), math.exp(middle - half), math.exp(middle + half)
 
 
+def now() -> str:
+    return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
 def combine(timed: list[dict], counted: dict, judged: bool) -> dict:
     """Everything that is reported, from the timing processes and the memory process."""
     about = {
         **timed[0]["about"],
         "load": [run["about"]["load"] for run in timed],
-        "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "date": now(),
         "processes": len(timed),
     }
     shapes = []

@@ -8,7 +8,6 @@ model's with 95 % bounds. README.md beside this file says how it is measured.
 """
 
 import argparse
-import datetime
 import json
 import statistics
 import sys
@@ -83,7 +82,7 @@ def combine(task: dict, runs: list[dict], judged: bool) -> dict:
         "about": {
             **runs[0]["about"],
             "load": [r["about"]["load"] for r in runs],
-            "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
+            "date": report.now(),
             "processes": len(runs),
         },
         "rows": rows,

@@ -16,10 +16,11 @@ def kth_largest(x: Tensor, k: int) -> Tensor:
     with the k-th, which is how MEmeL selects neurons. Unlike the indices of a top-k,
     which break ties differently on each backend, it is the same on all of them.
 
-    Exact and fast: XLA's top-k sorts whole rows, so on JAX and TensorFlow a small k is
-    looked for in those groups of values that have the largest maxima, and a large one
-    by bisection, in 32 passes of comparing and counting. PyTorch's own top-k is used
-    there. `benchmarks/kth_largest.py` compares them.
+    Exact and fast: XLA's top-k sorts whole rows, so on JAX and TensorFlow a k below
+    1/128 of the row is looked for in those groups of values that have the largest
+    maxima, and a larger one, on JAX, by bisection, in 32 passes of comparing and
+    counting. Elsewhere the backend's own top-k is used. `benchmarks/kth_largest.py`
+    compares them.
 
     Args:
         x: Shape `(rows, n)`, float without NaN; may hold infinities. `n` ≥ 1.
@@ -51,14 +52,14 @@ def kth_largest(x: Tensor, k: int) -> Tensor:
         )
     if k == 1:
         return ops.max(x, axis=-1, keepdims=True)
-    if keras.backend.backend() == "torch":
-        return _last_of_top_k(x, k)
-    if n is not None and n >= _FEW * k:
-        return _last_of_top_k(_groups_with_the_largest_maxima(x, k), k)
+    backend = keras.backend.backend()
     dtype = keras.backend.standardize_dtype(x.dtype)
-    if dtype == "float64":
-        return _last_of_top_k(x, k)
-    return ops.cast(kth_by_bisection(ops.cast(x, "float32"), k), dtype)
+    if backend != "torch" and n is not None and n >= _FEW * k:
+        return _last_of_top_k(_groups_with_the_largest_maxima(x, k), k)
+    # TensorFlow's top-k is fast without XLA, which is Keras' default on a CPU.
+    if n is None or (backend == "jax" and dtype != "float64"):
+        return ops.cast(kth_by_bisection(ops.cast(x, "float32"), k), dtype)
+    return _last_of_top_k(x, k)
 
 
 def _last_of_top_k(x: Tensor, k: int) -> Tensor:

@@ -1,0 +1,72 @@
+"""Time of the layers against the number of neurons, 10³ to 10⁷.
+
+    KERAS_BACKEND=jax python benchmarks/width.py [--check]
+
+Forward and backward pass of one training step, batch of 4, one neuron a channel.
+"""
+
+import argparse
+import gc
+import os
+import statistics
+import sys
+from pathlib import Path
+
+os.environ["CUDA_VISIBLE_DEVICES"] = ""
+os.environ["JAX_PLATFORMS"] = "cpu"
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import keras
+import processes
+import report
+import steps
+
+import keras_mono as km
+
+WIDTHS = (10**3, 10**4, 10**5, 10**6, 10**7)
+LAYERS = {
+    "top-1": lambda: km.layers.MonosemanticInhibition(axis=-1, start_step=2),
+    "threshold 0.02": lambda: km.layers.MonosemanticInhibition(
+        0.02, axis=-1, start_step=2
+    ),
+    "penalty": lambda: km.layers.MonosemanticPenalty(start_step=2),
+}
+LIMIT = 12.0  # 10⁷ neurons against 10⁶
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--check", action="store_true", help="status 1 if missed")
+    given = parser.parse_args()
+    ms: dict = {name: {} for name in LAYERS}
+    for width in WIDTHS:
+        batches = steps.batches((4, width), seed=0, count=2)
+        for name, make in LAYERS.items():
+            step = steps.Step(make(), jit=False)
+            seconds = processes.interleaved(
+                {"": lambda step=step, b=batches: step(*b[step.calls % 2])},
+                given.rounds + 4,
+                seed=0,
+            )[""]
+            ms[name][width] = 1e3 * statistics.median(seconds[4:])
+            del step
+            gc.collect()
+    backend = keras.config.backend()
+    about = processes.about(backend, "")
+    print(f"Forward and backward pass on {backend}, batch of 4, ms by neurons")
+    about = {**about, "load": [about["load"]], "date": report.now(), "processes": 1}
+    print("\n".join(report.about_lines(about)[:2]))
+    grows = {name: found[10**7] / found[10**6] for name, found in ms.items()}
+    rows = [["layer", *(f"{w:,}" for w in WIDTHS), "10⁷ / 10⁶", ""]]
+    for name, found in ms.items():
+        verdict = "OK" if grows[name] <= LIMIT else "MISSED"
+        times = [f"{found[w]:.2f}" for w in WIDTHS]
+        rows.append([name, *times, f"{grows[name]:.1f}", verdict])
+    print("\n".join(report.aligned(rows)))
+    return 1 if given.check and max(grows.values()) > LIMIT else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
