@@ -198,11 +198,19 @@ def _as_entries(z: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
     if mask is None:
         return z, None
     mask = ops.cast(mask, "bool")
+    given = tuple(mask.shape)
     if mask.ndim > z.ndim:
         raise ValueError(
             "`mask` must have at most as many axes as the input. Received: mask of "
-            f"shape {tuple(mask.shape)} for an input of shape {tuple(z.shape)}."
+            f"shape {given} for an input of shape {tuple(z.shape)}."
         )
     for _ in range(z.ndim - mask.ndim):
         mask = ops.expand_dims(mask, -1)
+    for length, masked in zip(z.shape, mask.shape, strict=True):
+        if None not in (length, masked) and masked not in (1, length):
+            raise ValueError(
+                "`mask` must broadcast against the input. Received: mask of shape "
+                f"{given} for an input of shape {tuple(z.shape)}. Pass one entry a "
+                "sample, a position, or an activation."
+            )
     return z, mask

@@ -127,3 +127,11 @@ def test_a_mask_of_too_many_axes():
     layer = km.layers.MonosemanticScale()
     with pytest.raises(ValueError, match=r"`mask` must have at most as many axes"):
         layer(np.ones((2, 3), "float32"), mask=np.ones((2, 3, 1), bool), training=True)
+
+
+@pytest.mark.parametrize("shape", [(3,), (2, 4), (1, 2)])
+def test_a_mask_of_another_shape(shape):
+    layer = km.layers.MonosemanticScale()
+    message = r"`mask` must broadcast.*Received: mask of shape .*\(2, 3\)"
+    with pytest.raises(ValueError, match=message):
+        layer(np.ones((2, 3), "float32"), mask=np.ones(shape, bool), training=True)
