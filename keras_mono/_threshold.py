@@ -61,15 +61,14 @@ def follow(
 
     noise = (fraction * counted) ** -0.5  # standard deviation of the relative error
     changed = abs(before.error) > CHANGED + CHANGED_NOISE * noise
-    new = changed | (before.age == 0.0)
     unsettled = (before.tied == 0.0) | (abs(before.error) >= SETTLED)
     turn = (before.age % LOOK_EVERY == 0.0) & unsettled
     threshold = ops.cond(
-        there_is_something & (new | turn),
-        lambda: _looked_up(phi, counted, before.threshold, new, fraction),
+        there_is_something & (changed | turn),
+        lambda: _looked_up(phi, counted, before.threshold, changed, fraction),
         lambda: before.threshold,
     )
-    age = np_or_ops.where(new, 0.0, before.age)
+    age = np_or_ops.where(changed, 0.0, before.age)
     running = np_or_ops.where(threshold != before.threshold, 0.0, before.error)
 
     selected = select(phi, threshold)
@@ -102,7 +101,7 @@ def select(phi: Tensor, threshold: Tensor) -> Tensor:
 
 
 def _looked_up(
-    phi: Tensor, counted: Tensor, threshold: Tensor, new: Tensor, fraction: float
+    phi: Tensor, counted: Tensor, threshold: Tensor, changed: Tensor, fraction: float
 ) -> Tensor:
     """The φ that a fraction of this very batch reaches, if τ is to be set to it.
 
@@ -116,9 +115,8 @@ def _looked_up(
     found = kth_by_bisection(ops.reshape(phi, (1, -1)), rank)
     (found,) = scalars([found[0, 0]], like=phi)
     tied = _is_tied(_shares(phi, found, select(phi, found), counted), counted, fraction)
-    stuck = threshold == 0.0  # moves are relative
-    found = np_or_ops.minimum(found, LARGEST)
-    return np_or_ops.where(new | tied | stuck, found, threshold)
+    stuck = threshold == 0.0  # as at first: moves are relative
+    return np_or_ops.where(changed | tied | stuck, found, threshold)
 
 
 def _shares(

@@ -65,7 +65,19 @@ def test_a_batch_without_outliers_loses_less():
     calm = np.minimum(streams.drawn("normal", 1, 2000), 4.0)
     assert follow(calm).sum() == 0
     wild = 3 * streams.drawn("normal", 2, 2000)
+    before = follow.state().threshold
     assert follow(wild).sum() > 4 * 0.02 * 2000
+    after = follow.state().threshold
+    assert 1 < after / before < np.exp(0.3 / 62 * (1 + 4 / 40)) + 0.01  # bounded
+
+
+@pytest.mark.parametrize(("size", "fraction"), [(10, 0.02), (32, 0.005), (64, 0.2)])
+def test_layers_of_a_few_activations(size, fraction):
+    """Less than one activation a batch is selected on average."""
+    follow = follower(fraction)
+    stream = streams.drawn("normal", 8, 3000, size)
+    share = np.mean([follow(phi).mean() for phi in stream])
+    assert 0.9 * fraction < share < 1.1 * fraction
 
 
 def test_masked_entries_are_no_activations():
