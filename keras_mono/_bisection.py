@@ -18,18 +18,24 @@ _FRACTION_BITS = 23
 _POWERS = np.array([0.0, *(2.0 ** (e - 127) for e in range(1, 255)), np.inf], "float32")
 
 
-def kth_by_bisection(x: Tensor, k: int | Tensor) -> Tensor:
+PASSES = 32
+
+
+def kth_by_bisection(
+    x: Tensor, k: int | Tensor, passes: int | Tensor = PASSES
+) -> Tensor:
     """The k-th largest of each row, shape `(rows, 1)`, without gradient.
 
     `x` is float32 of shape `(rows, n)` with n ≥ 1 and without NaN; `k` is an integer or
     an int32 tensor that broadcasts to `(rows, 1)`. A row of fewer than k values gives
-    -inf. Values below 1.2e-38 in magnitude are taken for 0.
+    -inf. Values below 1.2e-38 in magnitude are taken for 0. With 0 `passes` the result
+    means nothing, and costs nothing.
     """
     x = ops.stop_gradient(x)
     zero = ops.zeros_like(x[:, :1], dtype="int32")
     # The smallest integer is -inf's, the largest one past that of inf.
     state = (zero - _INFINITY - 1, zero + _INFINITY + 1, zero + k, x)
-    low, *_ = ops.fori_loop(0, 32, _halve, state)
+    low, *_ = ops.fori_loop(0, passes, _halve, state)
     return _float_of(low)
 
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from keras import ops
 
-from keras_mono._bisection import kth_by_bisection
+from keras_mono._bisection import PASSES, kth_by_bisection
 from keras_mono._eager import arithmetic, is_eager_on_cpu, scalars
 from keras_mono._typing import Tensor
 from keras_mono.ops.monosemantic_scale import SMALLEST_PHI
@@ -63,17 +63,21 @@ def follow(
     changed = abs(before.error) > CHANGED + CHANGED_NOISE * noise
     unsettled = (before.tied == 0.0) | (abs(before.error) >= SETTLED)
     turn = (before.age % LOOK_EVERY == 0.0) & unsettled
-    threshold = ops.cond(
-        there_is_something & (changed | turn),
-        lambda: _looked_up(phi, counted, before.threshold, changed, fraction),
-        lambda: before.threshold,
-    )
+    look = there_is_something & (changed | turn)
+    found = _quantile(phi, counted, fraction, look)
+    level = np_or_ops.where(look, found, before.threshold)
+    reaching = select(phi, level)
+    shares = _shares(phi, level, reaching, counted)
+    tied = _is_tied(shares, counted, fraction)
+    # A stream with many equal values has no other threshold than one of them, and small
+    # moves never land on it. From 0, as at first, they lead nowhere.
+    use = changed | tied | (before.threshold == 0.0)
+    threshold = np_or_ops.where(look & ~use, before.threshold, level)
     age = np_or_ops.where(changed, 0.0, before.age)
     running = np_or_ops.where(threshold != before.threshold, 0.0, before.error)
+    is_level = is_eager_on_cpu(phi) and threshold == level  # as in most batches
+    selected = reaching if is_level else select(phi, threshold)
 
-    selected = select(phi, threshold)
-    shares = _shares(phi, threshold, selected, counted)
-    tied = _is_tied(shares, counted, fraction)
     error = np_or_ops.maximum(shares.above / fraction - 1.0, 0.0)
     error = error + np_or_ops.minimum(shares.reaching / fraction - 1.0, 0.0)
     error = np_or_ops.minimum(error, 1.0 + 4.0 * noise * noise)
@@ -86,7 +90,7 @@ def follow(
         error=running + MEMORY * (error - running),
         age=age + 1.0,
         tied=np_or_ops.where(tied, 1.0, 0.0),
-        share=np_or_ops.where(threshold > 0.0, shares.reaching, shares.above),
+        share=_count(selected) / counted,
     )
     learned = np_or_ops.where(
         there_is_something, np_or_ops.stack(after), np_or_ops.stack(before)
@@ -100,34 +104,22 @@ def select(phi: Tensor, threshold: Tensor) -> Tensor:
     return phi >= least
 
 
-def _looked_up(
-    phi: Tensor, counted: Tensor, threshold: Tensor, changed: Tensor, fraction: float
-) -> Tensor:
-    """The φ that a fraction of this very batch reaches, if τ is to be set to it.
-
-    A stream with many equal values has no other threshold than one of them, and small
-    moves never land on it.
-    """
+def _quantile(phi: Tensor, counted: Tensor, fraction: float, look: Tensor) -> Tensor:
+    """The φ that a fraction of this very batch reaches, if `look`."""
     np_or_ops = arithmetic(like=phi)
-    rank = ops.cast(
-        np_or_ops.maximum(np_or_ops.round(fraction * counted), 1.0), "int32"
-    )
-    found = kth_by_bisection(ops.reshape(phi, (1, -1)), rank)
-    (found,) = scalars([found[0, 0]], like=phi)
-    tied = _is_tied(_shares(phi, found, select(phi, found), counted), counted, fraction)
-    stuck = threshold == 0.0  # as at first: moves are relative
-    return np_or_ops.where(changed | tied | stuck, found, threshold)
+    rank = np_or_ops.maximum(np_or_ops.round(fraction * counted), 1.0)
+    passes = np_or_ops.where(look, PASSES, 0)
+    row = ops.reshape(phi, (1, -1))
+    found = kth_by_bisection(row, ops.cast(rank, "int32"), passes)
+    return scalars([found[0, 0]], like=phi)[0]
 
 
-def _shares(
-    phi: Tensor, threshold: Tensor, selected: Tensor, counted: Tensor
-) -> _Shares:
-    """Shares of the activations above τ and at least τ; all are at least 0."""
-    (threshold,) = scalars([threshold], like=phi)
-    above = _count(phi > threshold) / counted
-    reaching = _count(selected) / counted
-    at_zero = threshold <= 0.0
-    return _Shares(above, arithmetic(like=phi).where(at_zero, 1.0, reaching))
+def _shares(phi: Tensor, level: Tensor, reaching: Tensor, counted: Tensor) -> _Shares:
+    """Shares of the activations above a level and at least there; φ is at least 0."""
+    (level,) = scalars([level], like=phi)
+    at_least = _count(reaching) / counted
+    at_least = arithmetic(like=phi).where(level <= 0.0, 1.0, at_least)
+    return _Shares(_count(phi > level) / counted, at_least)
 
 
 def _is_tied(shares: _Shares, counted: Tensor, fraction: float) -> Tensor:

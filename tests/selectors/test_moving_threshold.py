@@ -36,7 +36,9 @@ def follower(fraction):
 def test_equals_the_oracle(stream, fraction):
     follow, oracle = follower(fraction), ThresholdOracle(fraction)
     for step, phi in enumerate(streams.drawn(stream, 1, 80, 20, 30)):
-        np.testing.assert_array_equal(follow(phi), oracle.follow(phi), str(step))
+        selected = follow(phi)
+        np.testing.assert_array_equal(selected, oracle.follow(phi), str(step))
+        np.testing.assert_allclose(follow.state().share, selected.mean(), rtol=1e-6)
         np.testing.assert_allclose(follow.state().threshold, oracle.threshold, 1e-4)
     assert follow.state().age == oracle.age
     np.testing.assert_allclose(follow.state().error, oracle.error, atol=1e-3)
