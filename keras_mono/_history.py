@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import keras
 from keras import ops
 
-from keras_mono._eager import is_eager_on_cpu
+from keras_mono._eager import in_common, is_eager_on_cpu
 from keras_mono._typing import Axes, Tensor
 from keras_mono.ops.merge_moments import merge_moments
 from keras_mono.ops.monosemantic_scale import inverse_denominator
@@ -80,9 +80,12 @@ def merge(history: History, batch: Batch, forget_steps: int | None) -> History:
     The history weighs at most `forget_steps` times the largest batch of the neuron, so
     that a ragged last batch weighs what it holds.
     """
-    growth = batch.count - history.largest_batch
-    largest = history.largest_batch + growth * _indicator(growth > 0.0)
-    count = history.count
+    neurons = history.count.shape
+    count, largest = history.count, history.largest_batch
+    if isinstance(batch.count, float):
+        count, largest = in_common(count), in_common(largest)
+    growth = batch.count - largest
+    largest = largest + growth * _indicator(growth > 0.0)
     if forget_steps is not None:
         surplus = count - largest * forget_steps
         count = count - surplus * _indicator(surplus > 0.0)
@@ -96,6 +99,7 @@ def merge(history: History, batch: Batch, forget_steps: int | None) -> History:
         batch.variance,
     )
     mean = batch.anchor + offset
+    total, largest = (ops.broadcast_to(x, neurons) for x in (total, largest))
     return History(mean, offset - (mean - batch.anchor), variance, total, largest)
 
 
@@ -114,6 +118,8 @@ def _indicator(condition: Tensor) -> Tensor:
     Statistics are small, so eager PyTorch spends its time on the calls: an operator and
     this take a fifth of the time of `ops.maximum` or `ops.where`.
     """
+    if is_eager_on_cpu(condition):
+        return condition.float()
     return ops.cast(condition, "float32")
 
 

@@ -11,8 +11,15 @@ import numpy as np
 from keras import ops
 
 from keras_mono._bisection import PASSES, kth_by_bisection
-from keras_mono._eager import arithmetic, is_eager_on_cpu, scalars
+from keras_mono._eager import (
+    arithmetic,
+    count_marks,
+    is_eager_on_cpu,
+    reaches,
+    scalars,
+)
 from keras_mono._typing import Tensor
+from keras_mono.ops.kth_largest import kth_largest
 from keras_mono.ops.monosemantic_scale import SMALLEST_PHI
 
 # What the following numbers do is measured in tests/selectors/test_threshold_follows.py
@@ -67,7 +74,9 @@ def follow(
     found = _quantile(phi, counted, fraction, look)
     level = np_or_ops.where(look, found, before.threshold)
     reaching = select(phi, level)
-    shares = _shares(phi, level, reaching, counted)
+    ties = look | (before.tied > 0.0)  # elsewhere τ equals at most a stray value
+    number = count_marks(reaching)
+    shares = _shares(phi, level, number, counted, ties)
     tied = _is_tied(shares, counted, fraction)
     # A stream with many equal values has no other threshold than one of them, and small
     # moves never land on it. From 0, as at first, they lead nowhere.
@@ -77,6 +86,7 @@ def follow(
     running = np_or_ops.where(threshold != before.threshold, 0.0, before.error)
     is_level = is_eager_on_cpu(phi) and threshold == level  # as in most batches
     selected = reaching if is_level else select(phi, threshold)
+    number = number if is_level else count_marks(selected)
 
     error = np_or_ops.maximum(shares.above / fraction - 1.0, 0.0)
     error = error + np_or_ops.minimum(shares.reaching / fraction - 1.0, 0.0)
@@ -90,7 +100,7 @@ def follow(
         error=running + MEMORY * (error - running),
         age=age + 1.0,
         tied=np_or_ops.where(tied, 1.0, 0.0),
-        share=_count(selected) / counted,
+        share=number / counted,
     )
     learned = np_or_ops.where(
         there_is_something, np_or_ops.stack(after), np_or_ops.stack(before)
@@ -99,35 +109,40 @@ def follow(
 
 
 def select(phi: Tensor, threshold: Tensor) -> Tensor:
-    """φ ≥ τ, and never φ = 0."""
+    """φ ≥ τ, and never φ = 0; as `reaches` gives it."""
     least = arithmetic(like=phi).maximum(*scalars([threshold, SMALLEST_PHI], like=phi))
-    return phi >= least
+    return reaches(phi, least)
 
 
 def _quantile(phi: Tensor, counted: Tensor, fraction: float, look: Tensor) -> Tensor:
     """The φ that a fraction of this very batch reaches, if `look`."""
     np_or_ops = arithmetic(like=phi)
     rank = np_or_ops.maximum(np_or_ops.round(fraction * counted), 1.0)
-    passes = np_or_ops.where(look, PASSES, 0)
     row = ops.reshape(phi, (1, -1))
-    found = kth_by_bisection(row, ops.cast(rank, "int32"), passes)
-    return scalars([found[0, 0]], like=phi)[0]
+    if is_eager_on_cpu(phi):  # its top-k costs as much as a few passes
+        found = kth_largest(row, int(rank))[0, 0] if look else 0.0
+        return scalars([found], like=phi)[0]
+    passes = ops.where(look, PASSES, 0)
+    return kth_by_bisection(row, ops.cast(rank, "int32"), passes)[0, 0]
 
 
-def _shares(phi: Tensor, level: Tensor, reaching: Tensor, counted: Tensor) -> _Shares:
-    """Shares of the activations above a level and at least there; φ is at least 0."""
+def _shares(
+    phi: Tensor, level: Tensor, number: Tensor, counted: Tensor, ties: Tensor
+) -> _Shares:
+    """Shares of the activations above a level and at least there; φ is at least 0.
+
+    `number` of them are at least there. Without `ties` the two are taken for equal.
+    """
+    np_or_ops = arithmetic(like=phi)
     (level,) = scalars([level], like=phi)
-    at_least = _count(reaching) / counted
-    at_least = arithmetic(like=phi).where(level <= 0.0, 1.0, at_least)
-    return _Shares(_count(phi > level) / counted, at_least)
+    at_least = np_or_ops.where(level <= 0.0, 1.0, number / counted)
+    if is_eager_on_cpu(phi) and not ties:  # saves a pass over the activations
+        return _Shares(at_least, at_least)
+    above = np_or_ops.where(ties, count_marks(phi > level) / counted, at_least)
+    return _Shares(above, at_least)
 
 
 def _is_tied(shares: _Shares, counted: Tensor, fraction: float) -> Tensor:
     equal = shares.reaching - shares.above
     return (equal >= TIED * fraction) & (equal * counted >= 2.0)
 
-
-def _count(condition: Tensor) -> Tensor:
-    if is_eager_on_cpu(condition):  # a third of the time of a sum
-        return np.float32(condition.count_nonzero().item())
-    return ops.cast(ops.sum(condition), "float32")

@@ -7,7 +7,7 @@ from keras import ops
 from keras_mono import _history, _validation, selectors
 from keras_mono._typing import Tensor
 from keras_mono.layers.selecting_layer import SelectingLayer
-from keras_mono.ops.deactivate import deactivate
+from keras_mono.ops.deactivate import deactivate_marked
 
 
 @keras.saving.register_keras_serializable(package="keras_mono")
@@ -167,4 +167,4 @@ class MonosemanticInhibition(SelectingLayer):
     def _inhibit(
         self, inputs: Tensor, selected: Tensor, history: _history.History
     ) -> Tensor:
-        return deactivate(inputs, selected, history.mean, self._strength.value)
+        return deactivate_marked(inputs, selected, history.mean, self._strength.value)

@@ -7,7 +7,7 @@ from keras import ops
 from keras_mono import _validation, selectors
 from keras_mono._typing import Tensor
 from keras_mono.layers.selecting_layer import SelectingLayer
-from keras_mono.ops.monosemantic_penalty import monosemantic_penalty
+from keras_mono.ops.monosemantic_penalty import penalty_of_marked
 
 # From examples/penalty_study.py: docs/choosing.md shows what it gave.
 DEFAULT_WEIGHT = 0.03
@@ -160,7 +160,7 @@ class MonosemanticPenalty(SelectingLayer):
         if self._is_learning(training):
             learned = self._learn(inputs, mask)
             mean = learned.reference.mean
-            penalty = monosemantic_penalty(inputs, learned.selected, mean)
+            penalty = penalty_of_marked(inputs, learned.selected, mean)
             penalty = penalty * self._weight.value
             self.add_loss(penalty)
             self._penalty.assign(ops.stop_gradient(penalty))

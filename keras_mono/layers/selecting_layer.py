@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from keras_mono import _history, _validation, selectors
+from keras_mono._eager import as_bool
 from keras_mono._typing import Tensor
 from keras_mono.layers.running_statistics import RunningStatistics
 
@@ -13,7 +14,7 @@ from keras_mono.layers.running_statistics import RunningStatistics
 class Learned(NamedTuple):
     """What a training batch selects, and the state after it."""
 
-    selected: Tensor
+    selected: Tensor  # boolean, or 1.0 and 0.0 if all activations are finite float32
     reference: _history.History  # the history that the batch was scored against
     updated: _history.History
     batch: _history.Batch
@@ -140,9 +141,13 @@ class SelectingLayer(RunningStatistics):
         state = self._current_selector_state()
         if state is not None:
             counted = self._counted(batch) * is_on
-            selected, state = self.select.learn(phi, counted, state, self._channel_axis)
+            selected, state = self.select.mark_and_learn(
+                phi, counted, state, self._channel_axis
+            )
         else:
-            selected = self.select(phi, self._channel_axis)
+            selected = self.select.mark(phi, self._channel_axis)
+        if not isinstance(batch.count, float) or inputs.dtype != phi.dtype:
+            selected = as_bool(selected)  # floats are for finite float32 activations
         return Learned(selected, reference, updated, batch, state)
 
     def _store_learned(self, learned: Learned) -> None:

@@ -37,8 +37,14 @@ def deactivate(
     >>> keras.ops.convert_to_numpy(out).tolist()
     [1.0, 2.0]
     """
+    return deactivate_marked(z, ops.convert_to_tensor(selected, "bool"), mean, strength)
+
+
+def deactivate_marked(
+    z: Tensor, selected: Tensor, mean: Tensor, strength: float | Tensor
+) -> Tensor:
+    """`deactivate`; if all of `z` is finite float32, `selected` may be 1.0 and 0.0."""
     z = ops.convert_to_tensor(z)
-    selected = ops.convert_to_tensor(selected, "bool")
     mean = ops.stop_gradient(ops.cast(mean, z.dtype))
     factor = -ops.stop_gradient(ops.cast(strength, z.dtype))
     if keras.backend.backend() == "jax":  # XLA fuses this, and can differentiate it on
@@ -49,8 +55,15 @@ def deactivate(
     def replaced(z: Tensor) -> tuple[Tensor, Any]:
         def gradient(*args: Tensor, upstream: Tensor | None = None) -> Tensor:
             dy = args[0] if upstream is None else upstream
-            return ops.where(selected, factor * dy, dy)
+            return _choose(selected, factor * dy, dy)
 
-        return ops.where(selected, mean, z), gradient
+        return _choose(selected, mean, z), gradient
 
     return replaced(z)
+
+
+def _choose(selected: Tensor, one: Tensor, other: Tensor) -> Tensor:
+    """`one` where selected, `other` elsewhere, exactly."""
+    if keras.backend.standardize_dtype(selected.dtype) == "bool":
+        return ops.where(selected, one, other)
+    return other.lerp(one, selected)  # marks of `_eager.reaches`

@@ -1,9 +1,10 @@
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
-from keras_mono._eager import is_eager_on_cpu
+from keras_mono._eager import as_bool, is_eager_on_cpu
 from keras_mono._typing import Tensor
 
 _NEAREST = 1e-18  # its square is still a normal float32
@@ -35,13 +36,18 @@ def monosemantic_penalty(z: Tensor, selected: Tensor, mean: Tensor) -> Tensor:
     >>> round(float(penalty), 4)  # (log 9 + log 1) / 2
     1.0986
     """
+    return penalty_of_marked(z, ops.convert_to_tensor(selected, "bool"), mean)
+
+
+def penalty_of_marked(z: Tensor, selected: Tensor, mean: Tensor) -> Tensor:
+    """`monosemantic_penalty`; `selected` may be 1.0 and 0.0."""
     z = ops.convert_to_tensor(z)
-    selected = ops.convert_to_tensor(selected, "bool")
     mean = ops.stop_gradient(ops.cast(mean, "float32"))
-    if keras.backend.backend() == "jax":  # XLA fuses this, and can differentiate it on
-        return _mean_logarithm(_deviation(z, mean, selected), _number(selected))
     if is_eager_on_cpu(z):
         return _of_the_selected_only(z, selected, mean)
+    selected = as_bool(selected)
+    if keras.backend.backend() == "jax":  # XLA fuses this, and can differentiate it on
+        return _mean_logarithm(_deviation(z, mean, selected), _number(selected))
     number = _number(selected)
 
     # The same in fewer passes over the activations.
@@ -64,17 +70,18 @@ def _of_the_selected_only(z: Tensor, selected: Tensor, mean: Tensor) -> Tensor:
 
     There, the logarithm of every activation would take longer than all the rest.
     """
-    where = selected.nonzero(as_tuple=True)
-    mean = ops.broadcast_to(mean, z.shape)[where]
-    number = max(len(where[0]), 1)
+    # NumPy finds them in half the time of PyTorch, and works on the same memory.
+    found = np.flatnonzero(ops.convert_to_numpy(as_bool(selected)))
+    where = ops.convert_to_tensor(found)
+    deviation = (ops.cast(z.detach(), "float32") - mean).reshape(-1)[where]
+    number = max(len(found), 1)
 
     @ops.custom_gradient
     def penalty(z: Tensor) -> tuple[Tensor, Any]:
-        deviation = ops.cast(z[where], "float32") - mean
-
         def gradient(*_: Tensor, upstream: Tensor) -> Tensor:
             pull = ops.zeros_like(z)
-            pull[where] = ops.cast(_pull(deviation, number, upstream), z.dtype)
+            flat = pull.view(-1)
+            flat[where] = ops.cast(_pull(deviation, number, upstream), z.dtype)
             return pull
 
         return _mean_logarithm(deviation, number), gradient

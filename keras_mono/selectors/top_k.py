@@ -5,6 +5,7 @@ import keras
 from keras import ops
 
 from keras_mono import _validation
+from keras_mono._eager import as_bool, reaches
 from keras_mono._typing import Tensor
 from keras_mono.ops.kth_largest import kth_largest
 from keras_mono.ops.monosemantic_scale import SMALLEST_PHI
@@ -79,8 +80,10 @@ class TopK(Selector):
         channel_axis: int = -1,
         state: Tensor | None = None,  # noqa: ARG002
     ) -> Tensor:
-        phi = ops.convert_to_tensor(phi)
-        return phi >= self._threshold(phi, channel_axis)
+        return as_bool(self.mark(ops.convert_to_tensor(phi), channel_axis))
+
+    def mark(self, phi: Tensor, channel_axis: int = -1) -> Tensor:
+        return reaches(phi, self._threshold(phi, channel_axis))
 
     def _threshold(self, phi: Tensor, channel_axis: int) -> Tensor:
         """The k-th largest φ of each row or the smallest above 0, whichever is larger.
