@@ -1,5 +1,8 @@
 """Keras layers that measure monosemantic neurons and train networks off them."""
 
+from keras_mono.layers.conv_gru2d import ConvGRU2D as ConvGRU2D
+from keras_mono.layers.conv_gru2d_cell import ConvGRU2DCell as ConvGRU2DCell
+from keras_mono.layers.inhibited_rnn import InhibitedRNN as InhibitedRNN
 from keras_mono.layers.monosemantic_inhibition import (
     MonosemanticInhibition as MonosemanticInhibition,
 )

@@ -1,4 +1,4 @@
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -152,17 +152,38 @@ class MonosemanticInhibition(SelectingLayer):
         mask: Tensor | None = None,
         training: bool | None = None,
     ) -> Tensor:
-        self._check_dtype(inputs)
-        if self._is_learning(training):
+        self._check_call(inputs)
+        if self._is_training(training) and not self.observing:
             learned = self._learn(inputs, mask)
             outputs = self._inhibit(inputs, learned.selected, learned.reference)
             self._store_learned(learned)
             return outputs
-        if self.active == "always":
-            history = self._current_history()
-            squared = self._squared(inputs, mask, history)
-            return self._inhibit(inputs, self._select(squared, history), history)
-        return inputs
+        outputs = inputs
+        if self.acts(training):
+            outputs = self.frozen()(inputs, mask)
+        if self.observing:
+            self.observe(inputs, mask)
+        return outputs
+
+    def acts(self, training: bool | None) -> bool:
+        """Whether a call in this mode may inhibit."""
+        return self.active == "always" or self._is_training(training)
+
+    def frozen(self) -> Callable[..., Tensor]:
+        """The inhibition by the statistics of this moment: a pure `f(z, mask=None)`.
+
+        For loops in which statistics cannot change, such as a recurrence.
+        """
+        history = self._current_history()
+        weight = self._precision(history) * self._is_on()
+        state, strength = self._current_selector_state(), self._strength.value
+
+        def inhibit(z: Tensor, mask: Tensor | None = None) -> Tensor:
+            phi = self._squared(z, mask, history) * weight
+            selected = self.select(phi, self._channel_axis, state)
+            return deactivate_marked(z, selected, history.mean, strength)
+
+        return inhibit
 
     def _inhibit(
         self, inputs: Tensor, selected: Tensor, history: _history.History

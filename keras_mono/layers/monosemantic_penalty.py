@@ -156,8 +156,10 @@ class MonosemanticPenalty(SelectingLayer):
         mask: Tensor | None = None,
         training: bool | None = None,
     ) -> Tensor:
-        self._check_dtype(inputs)
-        if self._is_learning(training):
+        self._check_call(inputs)
+        if self.observing:
+            self.observe(inputs, mask)
+        elif self._is_training(training):
             learned = self._learn(inputs, mask)
             mean = learned.reference.mean
             penalty = penalty_of_marked(inputs, learned.selected, mean)

@@ -1,6 +1,5 @@
 import keras
 
-from keras_mono import _history
 from keras_mono._typing import Tensor
 from keras_mono.layers.running_statistics import RunningStatistics
 
@@ -70,9 +69,7 @@ class MonosemanticScale(RunningStatistics):
         mask: Tensor | None = None,
         training: bool | None = None,
     ) -> Tensor:
-        self._check_dtype(inputs)
-        if self._is_learning(training):
-            history = self._current_history()
-            _, batch = self._observe(inputs, mask, history)
-            self._store(_history.merge(history, batch, self.forget_steps), batch)
+        self._check_call(inputs)
+        if self.learns(training):
+            self.observe(inputs, mask)
         return inputs

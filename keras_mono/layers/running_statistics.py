@@ -4,7 +4,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_mono import _history, _validation
+from keras_mono import _history, _recurrence, _validation
 from keras_mono._typing import Tensor
 
 _NEW_SINCE_0_1 = frozenset({"enabled"})
@@ -46,6 +46,8 @@ class RunningStatistics(keras.layers.Layer):
             variance_compensation
         )
         self.supports_masking = True
+        self.observing = False  # learn at inference too, while `calibrate` runs
+        self._is_well_placed = False
 
     def get_config(self) -> dict[str, Any]:
         return {
@@ -83,6 +85,17 @@ class RunningStatistics(keras.layers.Layer):
         history = self._current_history()
         squared = self._squared(ops.convert_to_tensor(z), mask, history)
         return squared * self._precision(history)
+
+    def observe(self, z: Tensor, mask: Tensor | None = None) -> None:
+        """Learn from activations as from a training batch, and do nothing to them.
+
+        Args:
+            z: Activations, the shape of the layer's input.
+            mask: Optional Keras mask, boolean, shape `(batch,)` to the shape of `z`.
+        """
+        history = self._current_history()
+        _, batch = self._observe(z, mask, history)
+        self._store(_history.merge(history, batch, self.forget_steps), batch)
 
     def reset(self) -> None:
         """Forget everything: statistics, step and the count of non-finite entries."""
@@ -179,10 +192,18 @@ class RunningStatistics(keras.layers.Layer):
             self.non_finite.assign(self.non_finite.value + batch.non_finite)
         self.step.assign(self.step.value + 1)
 
-    def _is_learning(self, training: bool | None) -> bool:
+    def learns(self, training: bool | None) -> bool:
+        """Whether a call in this mode moves the statistics."""
+        return self.observing or self._is_training(training)
+
+    def _is_training(self, training: bool | None) -> bool:
         return bool(training) and self.trainable
 
-    def _check_dtype(self, inputs: Tensor) -> None:
+    def _check_call(self, inputs: Tensor) -> None:
+        """What must hold before anything is done, once where it costs time."""
+        if not self._is_well_placed:
+            _recurrence.check_outside(self.name)
+            self._is_well_placed = True
         dtype = keras.backend.standardize_dtype(inputs.dtype)
         if "float" not in dtype:
             raise ValueError(

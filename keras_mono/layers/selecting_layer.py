@@ -62,6 +62,8 @@ class SelectingLayer(RunningStatistics):
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         super().build(input_shape)
         self.select.check(tuple(input_shape), self._channel_axis)
+        ranked = self.select.ranked(tuple(input_shape), self._channel_axis)
+        self._ranked_activations = None if None in ranked else math.prod(ranked)
         size = len(self.select.state_names)
         self._selector_state = (
             self._statistic("selector_state", (size,)) if size else None
@@ -88,6 +90,19 @@ class SelectingLayer(RunningStatistics):
             return dict.fromkeys(names, 0.0)
         values = ops.convert_to_numpy(self._selector_state)
         return dict(zip(names, values.tolist(), strict=True))
+
+    def observe(self, z: Tensor, mask: Tensor | None = None) -> None:
+        """Learn from activations as from a training batch, and do nothing to them.
+
+        Args:
+            z: Activations, the shape of the layer's input.
+            mask: Optional Keras mask, boolean, shape `(batch,)` to the shape of `z`.
+        """
+        self._store_learned(self._learn(z, mask))
+
+    def ranked_activations(self) -> int | None:
+        """How many activations `TopK` ranks together; None if that may vary."""
+        return self._ranked_activations
 
     def selected(self, z: Tensor, mask: Tensor | None = None) -> Tensor:
         """Which of the activations `z` the layer would select now; moves no state.

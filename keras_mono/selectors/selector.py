@@ -27,6 +27,14 @@ class Selector:
     def check(self, shape: tuple[int | None, ...], channel_axis: int) -> None:
         """Raise a `ValueError` if this selector cannot serve inputs of `shape`."""
 
+    def ranked(
+        self,
+        shape: tuple[int | None, ...],
+        channel_axis: int,  # noqa: ARG002
+    ) -> tuple[int | None, ...]:
+        """Lengths of the axes among which this selector chooses; all but the batch."""
+        return shape[1:]
+
     def __call__(
         self, phi: Tensor, channel_axis: int = -1, state: Tensor | None = None
     ) -> Tensor:

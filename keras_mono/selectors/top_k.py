@@ -64,8 +64,14 @@ class TopK(Selector):
     def get_config(self) -> dict[str, Any]:
         return {"k": self.k, "per": self.per}
 
+    def ranked(
+        self, shape: tuple[int | None, ...], channel_axis: int
+    ) -> tuple[int | None, ...]:
+        """Lengths of the axes that are ranked together."""
+        return (shape[channel_axis],) if self.per == "position" else shape[1:]
+
     def check(self, shape: tuple[int | None, ...], channel_axis: int) -> None:
-        ranked = (shape[channel_axis],) if self.per == "position" else shape[1:]
+        ranked = self.ranked(shape, channel_axis)
         known = [n for n in ranked if n is not None]
         if len(known) == len(ranked) and self.k > math.prod(known):
             raise ValueError(

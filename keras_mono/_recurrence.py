@@ -1,0 +1,27 @@
+"""Finding out that a layer is called from inside a recurrence."""
+
+import sys
+
+import keras
+
+
+def check_outside(name: str) -> None:
+    """Raise a `ValueError` if the caller runs within the loop of a Keras RNN.
+
+    There, JAX refuses to change statistics, and PyTorch and TensorFlow count some time
+    steps twice.
+    """
+    frame = sys._getframe(1)
+    while frame is not None:
+        if frame.f_code.co_name == "inner_loop":
+            loop = frame.f_locals.get("self")
+            if isinstance(loop, keras.layers.RNN):
+                raise ValueError(
+                    f"Layer '{name}' keeps statistics and was called inside the "
+                    f"recurrence of '{loop.name}', where they cannot be kept right. "
+                    "Take it out of the cell and use `km.layers.InhibitedRNN(cell, "
+                    "inhibition=km.layers.MonosemanticInhibition())`, or "
+                    "`km.layers.ConvGRU2D(..., inhibition=...)`, which inhibit inside "
+                    "the recurrence and update after it."
+                )
+        frame = frame.f_back

@@ -1,0 +1,82 @@
+"""Rows of named values that people look at and programs read."""
+
+import html
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from keras_mono.analysis import _extras
+
+
+class Table(Sequence[dict[str, Any]]):
+    """A sequence of rows, each a dict with the same keys.
+
+    `print(table)` shows it aligned, a notebook as HTML, and `to_frame()` gives a pandas
+    DataFrame (needs the extra `analysis`). None is an empty cell.
+
+    Args:
+        columns: Keys of every row, in the order to show them.
+        rows: One dict a row.
+        title: Line above the table.
+    """
+
+    def __init__(
+        self, columns: Sequence[str], rows: Sequence[dict[str, Any]], title: str = ""
+    ) -> None:
+        self.columns = list(columns)
+        self.title = title
+        self._rows = [{c: row[c] for c in self.columns} for row in rows]
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._rows[index]
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        return iter(self._rows)
+
+    def to_frame(self) -> Any:
+        """The rows as a `pandas.DataFrame`."""
+        return _extras.need("pandas").DataFrame(self._rows, columns=self.columns)
+
+    def __str__(self) -> str:
+        cells = [self.columns, *([_text(v) for v in r.values()] for r in self._rows)]
+        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+        numeric = [self._is_numeric(c) for c in self.columns]
+        lines = []
+        for row in cells:
+            parts = [
+                text.rjust(width) if right else text.ljust(width)
+                for text, width, right in zip(row, widths, numeric, strict=True)
+            ]
+            lines.append("  ".join(parts).rstrip())
+        rule = "  ".join("-" * width for width in widths)
+        head = [self.title] if self.title else []
+        return "\n".join([*head, lines[0], rule, *lines[1:]])
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        def row(cells: Sequence[str], tag: str) -> str:
+            inner = "".join(f"<{tag}>{html.escape(c)}</{tag}>" for c in cells)
+            return f"<tr>{inner}</tr>"
+
+        body = "".join(row([_text(v) for v in r.values()], "td") for r in self._rows)
+        caption = f"<caption>{html.escape(self.title)}</caption>" if self.title else ""
+        return f"<table>{caption}{row(self.columns, 'th')}{body}</table>"
+
+    def _is_numeric(self, column: str) -> bool:
+        values = [r[column] for r in self._rows if r[column] is not None]
+        return bool(values) and all(
+            isinstance(v, int | float) and not isinstance(v, bool) for v in values
+        )
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return str(value)

@@ -1,0 +1,210 @@
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_mono._typing import Tensor
+
+
+@keras.saving.register_keras_serializable(package="keras_mono")
+class ConvGRU2DCell(keras.layers.Layer):
+    """One step of `ConvGRU2D`.
+
+    `u = σ(Wu * x + Uu * h + bu)`, `r = σ(Wr * x + Ur * h + br)`
+
+    `candidate = a(Wc * x + r · (Uc * h) + bc)`, `h ← (1 - u) · candidate + u · h`
+
+    where `*` is a convolution. The arguments are those of `ConvGRU2D`.
+
+    Call arguments:
+        inputs: `(batch, rows, columns, channels)`, or channels first.
+        states: List of one tensor, `(batch, rows', columns', filters)`.
+        training: Not used; dropout arrives in `dropout_masks`.
+        inhibit: Function that is applied to the candidate.
+        dropout_masks: Factors of the inputs and of the state, None for none.
+    """
+
+    def __init__(
+        self,
+        filters: int,
+        kernel_size: int | Sequence[int],
+        strides: int | Sequence[int] = 1,
+        padding: str = "valid",
+        data_format: str | None = None,
+        dilation_rate: int | Sequence[int] = 1,
+        activation: Any = "leaky_relu",
+        recurrent_activation: Any = "sigmoid",
+        use_bias: bool = True,
+        kernel_initializer: Any = "glorot_uniform",
+        recurrent_initializer: Any = "orthogonal",
+        bias_initializer: Any = "zeros",
+        unit_forget_bias: bool = False,
+        kernel_regularizer: Any = None,
+        recurrent_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        kernel_constraint: Any = None,
+        recurrent_constraint: Any = None,
+        bias_constraint: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        # Checks what both have in common, in Keras' own words.
+        like = keras.layers.Conv2D(
+            filters, kernel_size, strides, padding, data_format, dilation_rate
+        )
+        self.filters, self.kernel_size = like.filters, like.kernel_size
+        self.strides, self.dilation_rate = like.strides, like.dilation_rate
+        self.padding, self.data_format = like.padding, like.data_format
+        self.activation = keras.activations.get(activation)
+        self.recurrent_activation = keras.activations.get(recurrent_activation)
+        self.use_bias = use_bias
+        self.unit_forget_bias = unit_forget_bias
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        self.recurrent_initializer = keras.initializers.get(recurrent_initializer)
+        self.bias_initializer = keras.initializers.get(bias_initializer)
+        self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
+        self.recurrent_regularizer = keras.regularizers.get(recurrent_regularizer)
+        self.bias_regularizer = keras.regularizers.get(bias_regularizer)
+        self.kernel_constraint = keras.constraints.get(kernel_constraint)
+        self.recurrent_constraint = keras.constraints.get(recurrent_constraint)
+        self.bias_constraint = keras.constraints.get(bias_constraint)
+        self.state_size = self.filters
+
+    def get_config(self) -> dict[str, Any]:
+        config = {
+            name: getattr(self, name)
+            for name in (
+                "filters",
+                "kernel_size",
+                "strides",
+                "padding",
+                "data_format",
+                "dilation_rate",
+                "use_bias",
+                "unit_forget_bias",
+            )
+        }
+        for kind in ("kernel", "recurrent", "bias"):
+            for module in ("initializer", "regularizer", "constraint"):
+                name = f"{kind}_{module}"
+                plural = getattr(keras, f"{module}s")
+                config[name] = plural.serialize(getattr(self, name))
+        for name in ("activation", "recurrent_activation"):
+            config[name] = keras.activations.serialize(getattr(self, name))
+        return {**super().get_config(), **config}
+
+    @property
+    def channel_axis(self) -> int:
+        return 1 if self.data_format == "channels_first" else 3
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        self._step_shape = tuple(input_shape)[1:]
+        if None in self._step_shape:
+            raise ValueError(
+                "ConvGRU2D needs fixed rows, columns and channels. Received: steps of "
+                f"shape {tuple(input_shape)}. Give the input a fixed shape; batch size "
+                "and number of time steps may be unknown."
+            )
+        channels = input_shape[self.channel_axis]
+        self.kernel = self.add_weight(
+            name="kernel",
+            shape=(*self.kernel_size, channels, 3 * self.filters),
+            initializer=self.kernel_initializer,
+            regularizer=self.kernel_regularizer,
+            constraint=self.kernel_constraint,
+        )
+        self.recurrent_kernel = self.add_weight(
+            name="recurrent_kernel",
+            shape=(*self.kernel_size, self.filters, 3 * self.filters),
+            initializer=self.recurrent_initializer,
+            regularizer=self.recurrent_regularizer,
+            constraint=self.recurrent_constraint,
+        )
+        self.bias = None
+        if self.use_bias:
+            self.bias = self.add_weight(
+                name="bias",
+                shape=(3 * self.filters,),
+                initializer=self._initial_bias,
+                regularizer=self.bias_regularizer,
+                constraint=self.bias_constraint,
+            )
+
+    def call(
+        self,
+        inputs: Tensor,
+        states: Sequence[Tensor],
+        training: bool | None = None,  # noqa: ARG002
+        inhibit: Callable[[Tensor], Tensor] | None = None,
+        dropout_masks: tuple[Tensor | None, Tensor | None] = (None, None),
+    ) -> tuple[Tensor, list[Tensor]]:
+        of_inputs, of_state = dropout_masks
+        (before,) = states
+        x = inputs if of_inputs is None else inputs * of_inputs
+        h = before if of_state is None else before * of_state
+        from_x = ops.conv(
+            x,
+            self.kernel,
+            strides=self.strides,
+            padding=self.padding,
+            data_format=self.data_format,
+            dilation_rate=self.dilation_rate,
+        )
+        if self.bias is not None:
+            from_x = from_x + self._along_channels(self.bias)
+        from_h = ops.conv(
+            h, self.recurrent_kernel, padding="same", data_format=self.data_format
+        )
+        xu, xr, xc = ops.split(from_x, 3, axis=self.channel_axis)
+        hu, hr, hc = ops.split(from_h, 3, axis=self.channel_axis)
+        update = self.recurrent_activation(xu + hu)
+        reset = self.recurrent_activation(xr + hr)
+        candidate = self.activation(xc + reset * hc)
+        if inhibit is not None:
+            candidate = inhibit(candidate)
+        after = (1.0 - update) * candidate + update * before
+        return after, [after]
+
+    def compute_output_shape(
+        self,
+        input_shape: tuple[int | None, ...],
+        states_shape: Any = None,  # noqa: ARG002
+    ) -> tuple[int | None, ...]:
+        first = self.channel_axis == 1
+        lengths = input_shape[2:] if first else input_shape[1:3]
+        spans = zip(
+            lengths, self.kernel_size, self.strides, self.dilation_rate, strict=True
+        )
+        space = [
+            math.ceil((n - (0 if self.padding == "same" else (k - 1) * d)) / s)
+            for n, k, s, d in spans
+        ]
+        if min(space) < 1:
+            raise ValueError(
+                "The kernel does not fit into the input. Received: kernel_size="
+                f"{self.kernel_size}, dilation_rate={self.dilation_rate} for steps of "
+                f"shape {tuple(input_shape)}. Use `padding='same'` or a smaller kernel."
+            )
+        batch = input_shape[0]
+        if first:
+            return (batch, self.filters, *space)
+        return (batch, *space, self.filters)
+
+    def get_initial_state(self, batch_size: Any = None) -> list[Tensor]:
+        shape = self.compute_output_shape((batch_size, *self._step_shape))
+        return [ops.zeros(shape, dtype=self.compute_dtype)]
+
+    def _initial_bias(self, shape: tuple[int, ...], **kwargs: Any) -> Tensor:
+        """As given; with `unit_forget_bias`, 1 for the update gate, which forgets."""
+        bias = self.bias_initializer(shape, **kwargs)
+        if not self.unit_forget_bias:
+            return bias
+        ones = ops.ones((self.filters,), dtype=bias.dtype)
+        return ops.concatenate([ones, bias[self.filters :]])
+
+    def _along_channels(self, bias: Tensor) -> Tensor:
+        if self.channel_axis == 1:
+            return ops.reshape(bias, (1, -1, 1, 1))
+        return ops.reshape(bias, (1, 1, 1, -1))

@@ -1,0 +1,246 @@
+import inspect
+from types import SimpleNamespace
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_mono._typing import Tensor
+from keras_mono.layers.monosemantic_inhibition import MonosemanticInhibition
+
+
+@keras.saving.register_keras_serializable(package="keras_mono")
+class InhibitedRNN(keras.layers.RNN):
+    """A recurrent layer whose cell is inhibited inside the recurrence.
+
+    Like `keras.layers.RNN(cell)`, but at every time step the most monosemantic
+    activations of the cell are replaced by their mean, with a reversed gradient, before
+    the state goes on to the next step. Use it in place of a `MonosemanticInhibition`
+    inside a cell, which would change its statistics within the loop: JAX refuses that,
+    and other backends count wrong.
+
+    Statistics stand still while a batch runs through the loop. Afterwards the
+    activations of all time steps, each weighing the same, join them as one batch. So
+    `start_step` and `forget_steps` count batches of sequences, not time steps as in the
+    paper, where 10 of them were one sequence.
+
+    What is inhibited: a cell whose `call` takes an argument `inhibit` applies it to the
+    activations it likes, once a step, such as its candidate state:
+    `candidate = candidate if inhibit is None else inhibit(candidate)`. Of any other cell
+    it is the output, which must be one of its new states, as in `GRUCell` and
+    `LSTMCell`. The activations have the shape of the cell's output.
+
+    Reference: MEmeL (arXiv:2312.11560), its ConvGRU; fixed statistics inside the loop
+    are this library's.
+
+    Args:
+        cell: A Keras RNN cell.
+        inhibition: `MonosemanticInhibition` to use, with `include_current_batch=False`;
+            its `axis` refers to the cell's output, `(batch, ...)`. None: a plain RNN.
+        **kwargs: As in `keras.layers.RNN`: `return_sequences`, `return_state`,
+            `go_backwards`, `stateful`, `unroll`, `zero_output_for_mask`.
+
+    Call arguments:
+        sequences: `(batch, time, ...)`.
+        initial_state: Optional list of states.
+        mask: Boolean, `(batch, time)`. Masked steps are not counted.
+        training: Inhibits and learns if True and `inhibition` is trainable.
+
+    Output shape:
+        As in `keras.layers.RNN`.
+
+    Raises:
+        ValueError: for an `inhibition` of another class or with
+            `include_current_batch=True`, and for a cell whose output is none of its
+            states and that takes no `inhibit`.
+
+    Attributes:
+        inhibition: The layer that keeps the statistics.
+
+    Example:
+
+    >>> layer = km.layers.InhibitedRNN(
+    ...     keras.layers.GRUCell(16), km.layers.MonosemanticInhibition(start_step=1)
+    ... )
+    >>> x = np.random.default_rng(0).normal(size=(8, 5, 4)).astype("float32")
+    >>> for _ in range(3):
+    ...     y = layer(x, training=True)
+    >>> tuple(y.shape), int(layer.inhibition.step), float(layer.inhibition.count[0, 0])
+    ((8, 16), 3, 120.0)
+    """
+
+    def __init__(
+        self,
+        cell: Any,
+        inhibition: MonosemanticInhibition | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(cell, **kwargs)
+        self.inhibition = _checked(inhibition)
+        self._cell_arguments = inspect.signature(self.cell.call).parameters
+
+    def get_config(self) -> dict[str, Any]:
+        kept = self.inhibition and keras.saving.serialize_keras_object(self.inhibition)
+        return {**super().get_config(), "inhibition": kept}
+
+    @classmethod
+    def from_config(
+        cls, config: dict[str, Any], custom_objects: Any = None
+    ) -> "InhibitedRNN":
+        inhibition = keras.saving.deserialize_keras_object(
+            config["inhibition"], custom_objects=custom_objects
+        )
+        config = {**config, "inhibition": inhibition}
+        return super().from_config(config, custom_objects=custom_objects)
+
+    def build(
+        self, sequences_shape: tuple[int | None, ...], initial_state_shape: Any = None
+    ) -> None:
+        super().build(sequences_shape, initial_state_shape)
+        if self.inhibition is not None and not self.inhibition.built:
+            self.inhibition.build(self._activation_shape(tuple(sequences_shape)))
+
+    def without_inhibition(self) -> keras.layers.RNN:
+        """A plain Keras layer with the same name that shares the cell."""
+        config = keras.layers.RNN.get_config(self)
+        del config["cell"]
+        plain = keras.layers.RNN(self.cell, **config)
+        plain.trainable = self.trainable
+        return plain
+
+    def inner_loop(
+        self, sequences: Tensor, initial_state: Any, mask: Any, training: bool = False
+    ) -> tuple[Tensor, Tensor, Any]:
+        """Run the cell over time; RNN's own loop around another step."""
+        inhibition = self.inhibition
+        learns = inhibition is not None and inhibition.learns(training)
+        inhibit = None
+        if inhibition is not None and inhibition.acts(training):
+            inhibit = inhibition.frozen()
+        arguments = self._arguments(sequences, training)
+        join = inhibition._channel_axis if learns else None
+        step = _Step(self.cell, arguments, inhibit, join)
+        loop = SimpleNamespace(
+            cell=step,
+            return_sequences=self.return_sequences or learns,
+            go_backwards=self.go_backwards,
+            stateful=self.stateful,
+            unroll=self.unroll,
+            zero_output_for_mask=self.zero_output_for_mask,
+        )
+        if learns:
+            # Keras on JAX takes the first state for the output of a masked step.
+            state = initial_state[0]
+            joined = ops.concatenate([state, ops.zeros_like(state)], axis=join)
+            initial_state = [joined, *initial_state]
+        last, outputs, states = keras.layers.RNN.inner_loop(
+            loop, sequences, initial_state, mask
+        )
+        if learns:
+            states = states[1:]
+            last, _ = ops.split(last, 2, axis=join)
+            outputs, activations = ops.split(outputs, 2, axis=join + 1)
+            if self.go_backwards and mask is not None:
+                mask = ops.flip(mask, axis=1)
+            self._learn(activations, mask)
+        return last, outputs, states
+
+    def _learn(self, activations: Tensor, mask: Tensor | None) -> None:
+        """All time steps as one batch."""
+        shape = tuple(activations.shape)[2:]
+        if mask is not None:
+            mask = ops.reshape(mask, (-1,))
+        self.inhibition.observe(ops.reshape(activations, (-1, *shape)), mask)
+
+    def _arguments(self, sequences: Tensor, training: bool) -> dict[str, Any]:
+        """What the cell is called with besides inputs and states."""
+        return {"training": training} if "training" in self._cell_arguments else {}
+
+    def _activation_shape(
+        self, sequences_shape: tuple[int | None, ...]
+    ) -> tuple[int | None, ...]:
+        size = getattr(self.cell, "output_size", None) or self.state_size[0]
+        return (sequences_shape[0], size)
+
+
+class _Step:
+    """A cell as the loop sees it: its output holds the activations to learn from too.
+
+    Not a layer: it lives while one batch runs and owns nothing.
+    """
+
+    def __init__(
+        self, cell: Any, arguments: dict[str, Any], inhibit: Any, join: int | None
+    ) -> None:
+        self.cell = cell
+        self.arguments = arguments
+        self.inhibit = inhibit
+        self.join = join  # axis on which activations follow the output; None: not
+        self.cell_inhibits = "inhibit" in inspect.signature(cell.call).parameters
+
+    def __call__(self, inputs: Tensor, states: Any) -> tuple[Tensor, list[Tensor]]:
+        if self.join is None:
+            output, _, new = self._step(inputs, states)
+            return output, new
+        output, z, new = self._step(inputs, states[1:])
+        joined = ops.concatenate([output, z], axis=self.join)
+        return joined, [joined, *new]
+
+    def _step(
+        self, inputs: Tensor, states: Any
+    ) -> tuple[Tensor, Tensor | None, list[Tensor]]:
+        """Output, activations before inhibition, and new states."""
+        if self.inhibit is None and self.join is None:
+            output, new = self.cell(inputs, states, **self.arguments)
+            return output, None, new
+        if self.cell_inhibits:
+            caught: list[Tensor] = []
+
+            def inhibit(z: Tensor) -> Tensor:
+                caught.append(z)
+                return self.inhibit(z) if self.inhibit else z
+
+            output, new = self.cell(inputs, states, **self.arguments, inhibit=inhibit)
+            z = _once(caught, output)
+        else:
+            z, new = self.cell(inputs, states, **self.arguments)
+            output, new = self._inhibited_state(z, new)
+        return output, z, list(new) if keras.tree.is_nested(new) else [new]
+
+    def _inhibited_state(self, z: Tensor, new: Any) -> tuple[Tensor, list[Tensor]]:
+        states = list(new) if keras.tree.is_nested(new) else [new]
+        if not any(state is z for state in states):
+            raise ValueError(
+                f"The output of cell {type(self.cell).__name__} is none of its new "
+                "states, so inhibiting it would not reach the next time step. Give the "
+                "cell's `call` an argument `inhibit=None` and apply it there to the "
+                "activations to inhibit: `z = z if inhibit is None else inhibit(z)`."
+            )
+        output = self.inhibit(z) if self.inhibit else z
+        return output, [output if state is z else state for state in states]
+
+
+def _once(caught: list[Tensor], output: Tensor) -> Tensor:
+    if len(caught) != 1 or tuple(caught[0].shape) != tuple(output.shape):
+        shapes = [tuple(z.shape) for z in caught]
+        raise ValueError(
+            "The cell must apply `inhibit` once a step, to activations of the shape of "
+            f"its output {tuple(output.shape)}. It applied it to: {shapes}."
+        )
+    return caught[0]
+
+
+def _checked(inhibition: Any) -> MonosemanticInhibition | None:
+    if inhibition is None:
+        return None
+    if not isinstance(inhibition, MonosemanticInhibition):
+        raise ValueError(
+            "`inhibition` must be a `MonosemanticInhibition` or None. Received: "
+            f"{inhibition!r}."
+        )
+    if inhibition.include_current_batch:
+        raise ValueError(
+            "`inhibition` must have `include_current_batch=False`: inside the "
+            "recurrence the statistics of the batch are not known yet."
+        )
+    return inhibition

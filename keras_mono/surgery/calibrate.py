@@ -1,0 +1,64 @@
+from typing import Any
+
+import keras
+
+from keras_mono import _validation
+from keras_mono._layers import named_layers
+from keras_mono.analysis.recording import batches
+from keras_mono.layers.running_statistics import RunningStatistics
+
+
+def calibrate(model: keras.Model, data: Any, batch_size: int = 32) -> keras.Model:
+    """Fill the statistics of this library's layers from data, without training.
+
+    Every layer forgets what it knew and then learns from each batch of `data` as it
+    would in training, while the model runs at inference: no weight changes, nothing is
+    dropped out or inhibited (unless `active="always"`), no penalty is added. After
+    `start_step` batches or more, inhibition acts from the first training step on.
+
+    Args:
+        model: Any built or unbuilt Keras model with layers of this library.
+        data: The model's inputs without labels: an array, or a list, tuple or dict of
+            arrays with the same number of samples.
+        batch_size: Samples a batch. `forget_steps` counts batches: the later ones
+            weigh more than the ones before.
+
+    Returns:
+        The model itself.
+
+    Raises:
+        ValueError: if the model has none of this library's layers, and for data of
+            unequal or no length.
+
+    Example:
+
+    >>> model = keras.Sequential([
+    ...     keras.Input((8,)),
+    ...     keras.layers.Dense(16, activation="relu"),
+    ...     km.layers.MonosemanticInhibition(name="inhibition"),
+    ... ])
+    >>> x = np.random.default_rng(0).normal(size=(320, 8)).astype("float32")
+    >>> model = km.calibrate(model, x)
+    >>> int(model.get_layer("inhibition").step)
+    10
+    """
+    batch_size = _validation.positive_integer("batch_size", batch_size, "of samples")
+    held = named_layers(model).values()
+    layers = [x for x in held if isinstance(x, RunningStatistics)]
+    if not layers:
+        raise ValueError(
+            f"Model '{model.name}' has no layer of this library to calibrate. Put one "
+            "in, for example with `km.insert_after`."
+        )
+    for layer in layers:
+        layer.reset()
+    try:
+        for layer in layers:
+            layer.observing = True
+        for batch in batches(data, batch_size):
+            model(batch, training=False)
+    finally:
+        for layer in layers:
+            layer.observing = False
+    return model
+

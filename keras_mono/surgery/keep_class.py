@@ -1,0 +1,65 @@
+"""A rebuilt model gets the class and the attributes of the one it was made from.
+
+`clone_model` returns a plain model for a class whose constructor takes something else
+than inputs and outputs, such as every KerasHub backbone and task. Methods like
+`generate` and `fit` with a preprocessor live in the class and read its attributes.
+"""
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+import keras
+
+# Not carried over: what `fit` left on the object, and functions compiled around it.
+_LEFT_BEHIND = {"history", "stop_training", "generate_function"}
+
+
+def as_class_of(
+    original: keras.Model,
+    plain: keras.Model,
+    replaced: Mapping[int, keras.layers.Layer | None],
+) -> keras.Model:
+    """`plain` as an instance of the original's class, with the original's attributes.
+
+    The constructor of the class is not run: it would make new layers.
+    `replaced` tells by the id of an old layer which one stands in its place.
+    """
+    cls = type(original)
+    new = cls.__new__(cls)
+    if isinstance(original, keras.Sequential):
+        inputs = getattr(plain, "inputs", None) or []  # missing before it is built
+        keras.Sequential.__init__(new, [*inputs, *plain.layers], name=original.name)
+    else:
+        keras.Model.__init__(new, plain.input, plain.output, name=original.name)
+    carried = {**vars(original), **vars(original).get("_modules", {})}
+    for name, value in carried.items():
+        if name in _of_every_model() or name.startswith("_jax"):
+            continue
+        kept = None if name in _LEFT_BEHIND else _replace(value, replaced)
+        setattr(new, name, kept)
+    return new
+
+
+@cache
+def _of_every_model() -> frozenset[str]:
+    """Attributes that Keras itself gives any model, compiled or not."""
+    x = keras.Input((1,))
+    graph, chain = keras.Model(x, x), keras.Sequential([x, keras.layers.Identity()])
+    names: set[str] = {"_modules"}
+    for model in (graph, chain):
+        model.compile("sgd", "mse")
+        names |= {*vars(model), *vars(model).get("_modules", {})}
+    return frozenset(names)
+
+
+def _replace(value: Any, replaced: Mapping[int, keras.layers.Layer | None]) -> Any:
+    if isinstance(value, keras.layers.Layer):
+        return replaced.get(id(value), value)
+    if isinstance(value, list):
+        return [_replace(v, replaced) for v in value]
+    if isinstance(value, dict):
+        return {k: _replace(v, replaced) for k, v in value.items()}
+    if type(value) is tuple:
+        return tuple(_replace(v, replaced) for v in value)
+    return value

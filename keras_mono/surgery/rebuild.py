@@ -1,0 +1,151 @@
+"""The same model with layers added or left out: layers and weights are shared."""
+
+import inspect
+import warnings
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import keras
+
+from keras_mono._typing import Tensor
+from keras_mono.surgery.keep_class import as_class_of
+from keras_mono.surgery.places import is_graph
+
+
+class Edit(Protocol):
+    """What changes on the way. The graph is that of the original model."""
+
+    def changes(self, graph: keras.Model) -> bool:
+        """Whether anything directly in this graph changes."""
+
+    def replace(self, layer: keras.layers.Layer) -> keras.layers.Layer | None:
+        """What stands in the layer's place: itself, another one, or None for nothing."""
+
+    def after_in_list(self, layer: keras.layers.Layer) -> list[keras.layers.Layer]:
+        """Layers that follow `layer` in a Sequential model."""
+
+    def after_call(
+        self,
+        graph: keras.Model,
+        layer: keras.layers.Layer,
+        outputs: Any,
+        inputs: dict[str, Tensor],
+    ) -> Any:
+        """Outputs after what follows a call of `layer`; `inputs` are the graph's."""
+
+
+def rebuild(model: keras.Model, edit: Edit) -> keras.Model:
+    """A model like `model`, of its class and name, in which `edit` was made.
+
+    It is compiled as `model` is, with a new optimizer.
+    """
+    new = _Rebuilding(edit).graph(model)
+    _compile_like(model, new)
+    return new
+
+
+class _Rebuilding:
+    def __init__(self, edit: Edit) -> None:
+        self.edit = edit
+        self.replaced: dict[int, keras.layers.Layer | None] = {}  # by id of the old one
+
+    def graph(self, old: keras.Model) -> keras.Model:
+        make = self._sequential if isinstance(old, keras.Sequential) else self._graph
+        new = make(old)
+        if type(new) is not type(old):
+            new = as_class_of(old, new, self.replaced)
+        if not old.trainable:  # of the model alone: its layers keep their own
+            new._trainable = False
+        return new
+
+    def layer(self, old: keras.layers.Layer) -> keras.layers.Layer | None:
+        if id(old) not in self.replaced:
+            changes = is_graph(old) and self._changes(old)
+            new = self.graph(old) if changes else self.edit.replace(old)
+            self.replaced[id(old)] = new
+        return self.replaced[id(old)]
+
+    def _changes(self, graph: keras.Model) -> bool:
+        if self.edit.changes(graph):
+            return True
+        return any(is_graph(x) and self._changes(x) for x in graph.layers)
+
+    def _sequential(self, old: keras.Sequential) -> keras.Sequential:
+        layers: list[Any] = []
+        for layer in old.layers:
+            new = self.layer(layer)
+            layers += [] if new is None else [new, *self.edit.after_in_list(layer)]
+        layers = layers or [keras.layers.Identity()]
+        inputs = getattr(old, "inputs", None)  # missing before it is built
+        if inputs and not isinstance(old.layers[0], keras.Model):
+            layers.insert(0, _input_like(inputs[0]))
+        return keras.Sequential(layers, name=old.name)
+
+    def _graph(self, old: keras.Model) -> keras.Model:
+        inputs = keras.tree.map_structure(_input_like, old.input)
+        by_name = {x.name: x for x in keras.tree.flatten(inputs)}
+        old_of: dict[int, Any] = {}
+
+        def layer(operation: Any) -> Any:
+            if not isinstance(operation, keras.layers.Layer):
+                return operation
+            new = self.layer(operation)
+            if new is None:  # it is left out where it is called
+                return operation
+            old_of[id(new)] = operation
+            return new
+
+        def call(new: Any, *args: Any, **kwargs: Any) -> Any:
+            operation = old_of.get(id(new), new)
+            if self.replaced.get(id(operation), operation) is None:
+                return args[0] if args else kwargs["inputs"]
+            outputs = new(*args, **kwargs)
+            return self.edit.after_call(old, operation, outputs, by_name)
+
+        return _uncompiled(
+            old,
+            lambda: keras.models.clone_model(
+                old, clone_function=layer, call_function=call, input_tensors=inputs
+            ),
+        )
+
+
+def _input_like(x: Tensor) -> Tensor:
+    maker = x._keras_history.operation
+    return keras.Input(
+        batch_shape=x.shape,
+        dtype=x.dtype,
+        sparse=x.sparse,
+        name=x.name,
+        optional=bool(getattr(maker, "optional", False)),
+    )
+
+
+def _uncompiled(model: keras.Model, run: Callable[[], Any]) -> Any:
+    """`run()` while Keras takes the model for one that was never compiled."""
+    compiled, model.compiled = model.compiled, False
+    try:
+        return run()
+    finally:
+        model.compiled = compiled
+
+
+def _compile_like(old: keras.Model, new: keras.Model) -> None:
+    if not old.compiled:
+        return
+    try:
+        given = old.get_compile_config()
+        arguments = keras.saving.deserialize_keras_object(given)
+    except (TypeError, ValueError, KeyError, AttributeError) as error:
+        warnings.warn(
+            f"Model '{old.name}' is compiled with objects that Keras cannot copy, so "
+            "the new model is not compiled. Call its `compile` with your loss, "
+            f"optimizer and metrics. ({type(error).__name__}: {error})",
+            stacklevel=4,
+        )
+        return
+    # Arguments that a class adds to `compile`, such as a causal model's `sampler`.
+    for name in inspect.signature(new.compile).parameters:
+        if name not in arguments and hasattr(old, name):
+            arguments[name] = getattr(old, name)
+    new.compile(**arguments)

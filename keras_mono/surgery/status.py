@@ -1,0 +1,93 @@
+import math
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_mono._layers import named_layers
+from keras_mono._table import Table
+from keras_mono.layers.running_statistics import RunningStatistics
+from keras_mono.layers.selecting_layer import SelectingLayer
+from keras_mono.selectors import TopK
+
+_COLUMNS = [
+    "layer",
+    "kind",
+    "steps",
+    "neurons",
+    "on",
+    "select",
+    "share",
+    "threshold",
+    "non_finite",
+]
+
+
+def status(model: keras.Model) -> Table:
+    """A table of this library's layers in a model; needs no data and no forward pass.
+
+    Args:
+        model: Any Keras model, subclassed ones too.
+
+    Returns:
+        A `Table` with a row for each layer:
+
+        - `layer`: its name, or its path where several share a name; `kind`: its class.
+        - `steps`: training batches seen. `neurons`: how many statistics it keeps.
+        - `on`: whether it acts in training: trainable, not switched off by an
+          `InhibitionSchedule`, and past its `start_step`. None if it only measures.
+        - `select`: the selector. `share`: of the activations, how many are selected; of
+          the latest training batch for `MovingThreshold`, k over the activations ranked
+          for `TopK`.
+        - `threshold`: τ of a `MovingThreshold`.
+        - `non_finite`: entries left out because they were NaN, infinite or too large.
+
+        Cells that do not apply are None. There are no rows if there are no layers.
+
+    Example:
+
+    >>> model = keras.Sequential([
+    ...     keras.Input((8,)),
+    ...     keras.layers.Dense(16, activation="relu"),
+    ...     km.layers.MonosemanticInhibition(2, name="inhibition"),
+    ... ])
+    >>> row = km.status(model)[0]
+    >>> row["layer"], row["steps"], row["neurons"], row["on"], row["share"]
+    ('inhibition', 0, 16, False, 0.125)
+    """
+    found = {
+        name: layer
+        for name, layer in named_layers(model).items()
+        if isinstance(layer, RunningStatistics)
+    }
+    rows = [_row(name, layer) for name, layer in found.items()]
+    number = f"{len(rows)} layer{'' if len(rows) == 1 else 's'}"
+    return Table(_COLUMNS, rows, f"{number} of keras_mono in '{model.name}'")
+
+
+def _row(name: str, layer: RunningStatistics) -> dict[str, Any]:
+    row: dict[str, Any] = dict.fromkeys(_COLUMNS)
+    row |= {"layer": name, "kind": type(layer).__name__, "steps": 0, "non_finite": 0}
+    if layer.built:
+        row["steps"] = int(_number(layer.step))
+        row["neurons"] = math.prod(layer.mean.shape)
+        row["non_finite"] = int(_number(layer.non_finite))
+    if isinstance(layer, SelectingLayer):
+        started = row["steps"] >= layer.start_step
+        state = layer.selector_state
+        row["on"] = bool(layer.trainable and layer.enabled and started)
+        row["select"] = repr(layer.select)
+        row["share"] = state.get("share", _share_of_top_k(layer))
+        row["threshold"] = state.get("threshold")
+    return row
+
+
+def _share_of_top_k(layer: SelectingLayer) -> float | None:
+    if not (isinstance(layer.select, TopK) and layer.built):
+        return None
+    ranked = layer.ranked_activations()
+    return None if ranked is None else layer.select.k / ranked
+
+
+def _number(variable: Any) -> float:
+    return float(ops.convert_to_numpy(variable))

@@ -1,0 +1,68 @@
+from typing import Any
+
+import keras
+
+from keras_mono._typing import Tensor
+from keras_mono.layers.inhibited_rnn import InhibitedRNN
+from keras_mono.surgery.places import check_graph, is_ours
+from keras_mono.surgery.rebuild import rebuild
+
+
+def strip(model: keras.Model) -> keras.Model:
+    """A new model without any of this library's layers, nested models included.
+
+    It shares all other layers and weights with `model`, which stays usable, and has its
+    class, name and compilation. Its predictions are the same, bit for bit, unless a
+    layer has `active="always"`. A recurrent layer with `inhibition` gives way to one of
+    the same name and weights without.
+
+    Args:
+        model: Functional or Sequential model.
+
+    Returns:
+        The new model; an equal one if there was nothing to take out.
+
+    Raises:
+        ValueError: for a subclassed model, whose `call` cannot be rebuilt.
+
+    Example:
+
+    >>> model = keras.Sequential([
+    ...     keras.Input((8,)),
+    ...     keras.layers.Dense(16, activation="relu", name="hidden"),
+    ...     km.layers.MonosemanticInhibition(),
+    ... ])
+    >>> [layer.name for layer in km.strip(model).layers]
+    ['hidden']
+    """
+    check_graph(model)
+    return rebuild(model, _Removal())
+
+
+class _Removal:
+    """The edit that leaves this library's layers out."""
+
+    def changes(self, graph: keras.Model) -> bool:
+        return any(self.replace(layer) is not layer for layer in graph.layers)
+
+    def replace(self, layer: keras.layers.Layer) -> keras.layers.Layer | None:
+        if is_ours(layer):
+            return None
+        if isinstance(layer, InhibitedRNN) and layer.inhibition is not None:
+            return layer.without_inhibition()
+        return layer
+
+    def after_in_list(
+        self,
+        layer: keras.layers.Layer,  # noqa: ARG002
+    ) -> list[keras.layers.Layer]:
+        return []
+
+    def after_call(
+        self,
+        graph: keras.Model,  # noqa: ARG002
+        layer: keras.layers.Layer,  # noqa: ARG002
+        outputs: Any,
+        inputs: dict[str, Tensor],  # noqa: ARG002
+    ) -> Any:
+        return outputs
