@@ -1,7 +1,7 @@
 """Where a condition or a number may be read on the way, and every call costs."""
 
 import importlib
-from functools import cache
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -10,6 +10,11 @@ from keras import ops
 
 from keras_mono._typing import Tensor
 
+# Keras has imported it; on other backends it need not be installed.
+_torch: Any = (
+    importlib.import_module("torch") if keras.backend.backend() == "torch" else None
+)
+
 
 def is_eager_on_cpu(x: Tensor) -> bool:
     """True for PyTorch tensors on the CPU: no compiler, and reading waits for nobody.
@@ -17,20 +22,36 @@ def is_eager_on_cpu(x: Tensor) -> bool:
     A call on a small tensor takes 5 to 25 µs there, a NumPy scalar or a Python operator
     a tenth of it.
     """
-    if keras.backend.backend() != "torch" or x.device.type != "cpu":
+    if _torch is None or x.device.type != "cpu":
         return False
-    return not _torch().compiler.is_compiling()
+    return not is_torch_compiling()
 
 
-def reaches(x: Tensor, level: Tensor) -> Tensor:
+def is_torch_compiling() -> bool:
+    """True while `torch.compile` or `torch.export` traces."""
+    return _torch is not None and _torch.compiler.is_compiling()
+
+
+def reaches(x: Tensor, level: Tensor, overwrite: bool = False) -> Tensor:
     """`x >= level`: boolean, or 1.0 and 0.0 where that is faster.
 
     PyTorch on a CPU takes 0.7 ms a million elements to compare into booleans and 1.3 ms
-    to choose by them, into floats 0.2 ms and by them 0.4 ms.
+    to choose by them, into floats 0.2 ms and by them 0.4 ms. With `overwrite` these
+    floats replace `x`: every new large tensor costs as much again in page faults.
     """
     if not is_eager_on_cpu(x):
         return x >= level
-    return _torch().ge(x, level, out=x.new_empty(x.shape))
+    return _torch.ge(x, level, out=x if overwrite else x.new_empty(x.shape))
+
+
+def choose(marks: Tensor, one: Any, other: Tensor, overwrite: bool = False) -> Tensor:
+    """`one` where marked, `other` elsewhere, both exactly; for marks of `reaches`.
+
+    All must be finite. With `overwrite` the result replaces the marks.
+    """
+    if keras.backend.standardize_dtype(marks.dtype) == "bool":
+        return ops.where(marks, one, other)
+    return _torch.lerp(other, one, marks, out=marks if overwrite else None)
 
 
 def as_bool(marks: Tensor) -> Tensor:
@@ -42,7 +63,7 @@ def count_marks(marks: Tensor) -> Tensor:
     """How many are True or 1, float32."""
     if not is_eager_on_cpu(marks):
         return ops.cast(ops.sum(marks), "float32")
-    if marks.dtype == _torch().bool:  # a third of the time of a sum
+    if marks.dtype == _torch.bool:  # a third of the time of a sum
         return np.float32(marks.count_nonzero().item())
     return np.float32(marks.sum().item())
 
@@ -56,10 +77,26 @@ def in_common(count: Tensor) -> Tensor:
     return count
 
 
-@cache
-def _torch() -> Any:
-    """Only on its own backend; nothing of this package needs it otherwise."""
-    return importlib.import_module("torch")
+def torch_module(what: str) -> Any:
+    """PyTorch, for a part of this package that works with nothing else."""
+    backend = keras.backend.backend()
+    if backend != "torch":
+        raise RuntimeError(
+            f"{what} needs Keras to run on PyTorch. It runs on {backend}. Set the "
+            "environment variable KERAS_BACKEND=torch before Python starts."
+        )
+    return _torch
+
+
+def compiled_cond(
+    condition: Tensor, if_true: Callable, if_false: Callable, *operands: Tensor
+) -> Tensor:
+    """One of two functions of the operands, under `torch.compile`.
+
+    Keras' own `ops.cond` and `ops.fori_loop` read the condition there, which ends the
+    compiled graph.
+    """
+    return _torch.cond(condition, if_true, if_false, operands)
 
 
 def scalars(values: Any, like: Tensor) -> list[Any]:

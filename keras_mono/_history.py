@@ -218,7 +218,7 @@ def _entries(z: Tensor, mask: Tensor | None, axes: Axes) -> Tensor:
 
 def _product(sizes: list[Any]) -> Any:
     """Product of sizes as a float; a tensor where a size is known at run time only."""
-    product = math.prod(n for n in sizes if isinstance(n, int)) * 1.0
+    product = math.prod([n for n in sizes if isinstance(n, int)]) * 1.0
     for n in sizes:
         if not isinstance(n, int):
             product = product * ops.cast(n, "float32")

@@ -13,8 +13,10 @@ from keras import ops
 from keras_mono._bisection import PASSES, kth_by_bisection
 from keras_mono._eager import (
     arithmetic,
+    compiled_cond,
     count_marks,
     is_eager_on_cpu,
+    is_torch_compiling,
     reaches,
     scalars,
 )
@@ -53,9 +55,9 @@ class _Shares(NamedTuple):
 def follow(
     phi: Tensor, counted: Tensor, state: Tensor, fraction: float
 ) -> tuple[Tensor, Tensor]:
-    """What τ selects of this batch, and the state after it.
+    """What τ selects of this batch, as `reaches` gives it, and the state after it.
 
-    `counted` is how many entries of `phi` are activations; the rest is masked and 0.
+    On eager PyTorch it may take the place of `phi`. `counted` is how many entries of `phi` are activations; the rest is masked and 0.
     With 0 of them nothing changes. `state` holds the fields of `Threshold`.
     """
     if 0 in phi.shape:
@@ -73,8 +75,9 @@ def follow(
     look = there_is_something & (changed | turn)
     found = _quantile(phi, counted, fraction, look)
     level = np_or_ops.where(look, found, before.threshold)
-    reaching = select(phi, level)
     ties = look | (before.tied > 0.0)  # elsewhere τ equals at most a stray value
+    once = is_eager_on_cpu(phi) and not ties  # then τ stays at this level too
+    reaching = select(phi, level, overwrite=once)
     number = count_marks(reaching)
     shares = _shares(phi, level, number, counted, ties)
     tied = _is_tied(shares, counted, fraction)
@@ -84,9 +87,8 @@ def follow(
     threshold = np_or_ops.where(look & ~use, before.threshold, level)
     age = np_or_ops.where(changed, 0.0, before.age)
     running = np_or_ops.where(threshold != before.threshold, 0.0, before.error)
-    is_level = is_eager_on_cpu(phi) and threshold == level  # as in most batches
-    selected = reaching if is_level else select(phi, threshold)
-    number = number if is_level else count_marks(selected)
+    selected = reaching if once else select(phi, threshold)
+    number = number if once else count_marks(selected)
 
     error = np_or_ops.maximum(shares.above / fraction - 1.0, 0.0)
     error = error + np_or_ops.minimum(shares.reaching / fraction - 1.0, 0.0)
@@ -108,10 +110,10 @@ def follow(
     return selected, ops.cast(learned, "float32")
 
 
-def select(phi: Tensor, threshold: Tensor) -> Tensor:
+def select(phi: Tensor, threshold: Tensor, overwrite: bool = False) -> Tensor:
     """φ ≥ τ, and never φ = 0; as `reaches` gives it."""
     least = arithmetic(like=phi).maximum(*scalars([threshold, SMALLEST_PHI], like=phi))
-    return reaches(phi, least)
+    return reaches(phi, least, overwrite)
 
 
 def _quantile(phi: Tensor, counted: Tensor, fraction: float, look: Tensor) -> Tensor:
@@ -122,8 +124,18 @@ def _quantile(phi: Tensor, counted: Tensor, fraction: float, look: Tensor) -> Te
     if is_eager_on_cpu(phi):  # its top-k costs as much as a few passes
         found = kth_largest(row, int(rank))[0, 0] if look else 0.0
         return scalars([found], like=phi)[0]
-    passes = ops.where(look, PASSES, 0)
-    return kth_by_bisection(row, ops.cast(rank, "int32"), passes)[0, 0]
+    rank = ops.cast(rank, "int32")
+    if is_torch_compiling():
+        return compiled_cond(look, _find, _find_nothing, row, rank)
+    return kth_by_bisection(row, rank, ops.where(look, PASSES, 0))[0, 0]
+
+
+def _find(row: Tensor, rank: Tensor) -> Tensor:
+    return ops.take(ops.sort(row[0]), row.shape[1] - rank)
+
+
+def _find_nothing(row: Tensor, rank: Tensor) -> Tensor:  # noqa: ARG001
+    return row[0, 0] * 0.0
 
 
 def _shares(

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from keras_mono._typing import Tensor
-from keras_mono.layers.running_statistics import RunningStatistics
+from keras_mono.layers.running_statistics import RunningStatistics, combine_masks
 
 
 class Recorded(NamedTuple):
@@ -78,6 +78,7 @@ def _listening(
             if isinstance(layer, RunningStatistics):
                 inputs = args[0] if args else kwargs["inputs"]
                 mask = args[1] if len(args) > 1 else kwargs.get("mask")
+                mask = combine_masks(mask, kwargs.get("padding_mask"))
                 keep(name, Recorded(inputs, mask))
             else:
                 keep(name, Recorded(_single(name, outputs), None))

@@ -6,6 +6,7 @@ from keras import ops
 
 from keras_mono import _history, _validation, selectors
 from keras_mono._typing import Tensor
+from keras_mono.layers.running_statistics import combine_masks
 from keras_mono.layers.selecting_layer import SelectingLayer
 from keras_mono.ops.deactivate import deactivate_marked
 
@@ -53,6 +54,8 @@ class MonosemanticInhibition(SelectingLayer):
         mask: Keras mask, boolean. Masked entries are neither counted nor selected.
             Passed on.
         training: Inhibits and learns if True and the layer is trainable.
+        padding_mask: As `mask`, for models that hand padding over as an input of their
+            own; not 0 where an entry counts. Not passed on.
 
     Input shape:
         `(batch, ..., neurons)`. Batch size and, with `axis=-1`, lengths may be unknown.
@@ -143,16 +146,18 @@ class MonosemanticInhibition(SelectingLayer):
         else:
             self._initial_strength = value
 
-    def _own_variables(self) -> list[keras.Variable]:
-        return [*super()._own_variables(), *([self._strength] if self.built else [])]
+    def saved_variables(self) -> list[keras.Variable]:
+        return [*super().saved_variables(), *([self._strength] if self.built else [])]
 
     def call(
         self,
         inputs: Tensor,
         mask: Tensor | None = None,
         training: bool | None = None,
+        padding_mask: Tensor | None = None,
     ) -> Tensor:
         self._check_call(inputs)
+        mask = combine_masks(mask, padding_mask)
         if self._is_training(training) and not self.observing:
             learned = self._learn(inputs, mask)
             outputs = self._inhibit(inputs, learned.selected, learned.reference)

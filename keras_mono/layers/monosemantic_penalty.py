@@ -6,6 +6,7 @@ from keras import ops
 
 from keras_mono import _validation, selectors
 from keras_mono._typing import Tensor
+from keras_mono.layers.running_statistics import combine_masks
 from keras_mono.layers.selecting_layer import SelectingLayer
 from keras_mono.ops.monosemantic_penalty import penalty_of_marked
 
@@ -55,6 +56,8 @@ class MonosemanticPenalty(SelectingLayer):
         mask: Keras mask, boolean. Masked entries are neither counted nor selected.
             Passed on.
         training: Adds the penalty and learns if True and the layer is trainable.
+        padding_mask: As `mask`, for models that hand padding over as an input of their
+            own; not 0 where an entry counts. Not passed on.
 
     Input shape:
         `(batch, ..., neurons)`. Batch size and, with `axis=-1`, lengths may be unknown.
@@ -147,24 +150,40 @@ class MonosemanticPenalty(SelectingLayer):
     def _statistics(self) -> list[keras.Variable]:
         return [*super()._statistics(), *([self._penalty] if self.built else [])]
 
-    def _own_variables(self) -> list[keras.Variable]:
-        return [*super()._own_variables(), *([self._weight] if self.built else [])]
+    def saved_variables(self) -> list[keras.Variable]:
+        return [*super().saved_variables(), *([self._weight] if self.built else [])]
 
     def call(
         self,
         inputs: Tensor,
         mask: Tensor | None = None,
         training: bool | None = None,
+        padding_mask: Tensor | None = None,
     ) -> Tensor:
         self._check_call(inputs)
+        mask = combine_masks(mask, padding_mask)
         if self.observing:
             self.observe(inputs, mask)
         elif self._is_training(training):
-            learned = self._learn(inputs, mask)
-            mean = learned.reference.mean
-            penalty = penalty_of_marked(inputs, learned.selected, mean)
-            penalty = penalty * self._weight.value
-            self.add_loss(penalty)
-            self._penalty.assign(ops.stop_gradient(penalty))
-            self._store_learned(learned)
+            self.add_loss(self.penalize(inputs, mask))
         return inputs
+
+    def penalize(self, inputs: Tensor, mask: Tensor | None = None) -> Tensor:
+        """What a training batch adds to the loss; learns from the batch.
+
+        `call` does this and hands it to `add_loss`. For loops of your own that cannot
+        collect a layer's losses.
+
+        Args:
+            inputs: Activations, the shape of the layer's input.
+            mask: Optional Keras mask, boolean.
+
+        Returns:
+            Scalar, float32, with gradient; `weight` included.
+        """
+        learned = self._learn(inputs, mask)
+        penalty = penalty_of_marked(inputs, learned.selected, learned.reference.mean)
+        penalty = penalty * self._weight.value
+        self._penalty.assign(ops.stop_gradient(penalty))
+        self._store_learned(learned)
+        return penalty

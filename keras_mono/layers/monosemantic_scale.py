@@ -1,7 +1,7 @@
 import keras
 
 from keras_mono._typing import Tensor
-from keras_mono.layers.running_statistics import RunningStatistics
+from keras_mono.layers.running_statistics import RunningStatistics, combine_masks
 
 
 @keras.saving.register_keras_serializable(package="keras_mono")
@@ -33,6 +33,8 @@ class MonosemanticScale(RunningStatistics):
         inputs: Float tensor of rank 2 or more, batch first.
         mask: Keras mask, boolean. Masked entries are not counted. Passed on.
         training: Statistics move if True and the layer is trainable.
+        padding_mask: As `mask`, for models that hand padding over as an input of their
+            own; not 0 where an entry counts. Not passed on.
 
     Input shape:
         `(batch, ..., neurons)`. Batch size and, with `axis=-1`, lengths may be unknown.
@@ -68,8 +70,10 @@ class MonosemanticScale(RunningStatistics):
         inputs: Tensor,
         mask: Tensor | None = None,
         training: bool | None = None,
+        padding_mask: Tensor | None = None,
     ) -> Tensor:
         self._check_call(inputs)
+        mask = combine_masks(mask, padding_mask)
         if self.learns(training):
             self.observe(inputs, mask)
         return inputs

@@ -5,6 +5,7 @@ import keras
 from keras import ops
 
 from keras_mono import _history, _recurrence, _validation
+from keras_mono._eager import is_torch_compiling
 from keras_mono._typing import Tensor
 
 _NEW_SINCE_0_1 = frozenset({"enabled"})
@@ -103,11 +104,11 @@ class RunningStatistics(keras.layers.Layer):
             variable.assign(ops.zeros(variable.shape, variable.dtype))
 
     def save_own_variables(self, store: Any) -> None:
-        for variable in self._own_variables():
+        for variable in self.saved_variables():
             store[variable.name] = keras.ops.convert_to_numpy(variable)
 
     def load_own_variables(self, store: Any) -> None:
-        expected = {v.name: v for v in self._own_variables()}
+        expected = {v.name: v for v in self.saved_variables()}
         found = set(store.keys())
         added = _NEW_SINCE_0_1.intersection(expected) - found
         for name in added:  # saved by a version without it: its first value holds
@@ -153,7 +154,7 @@ class RunningStatistics(keras.layers.Layer):
             self.step,
         ]
 
-    def _own_variables(self) -> list[keras.Variable]:
+    def saved_variables(self) -> list[keras.Variable]:
         """Everything that is saved, by name, so that the order may change."""
         return self._statistics()
 
@@ -201,7 +202,7 @@ class RunningStatistics(keras.layers.Layer):
 
     def _check_call(self, inputs: Tensor) -> None:
         """What must hold before anything is done, once where it costs time."""
-        if not self._is_well_placed:
+        if not (self._is_well_placed or is_torch_compiling()):
             _recurrence.check_outside(self.name)
             self._is_well_placed = True
         dtype = keras.backend.standardize_dtype(inputs.dtype)
@@ -211,6 +212,17 @@ class RunningStatistics(keras.layers.Layer):
                 f"Received: dtype={dtype}. Put it after a layer with float outputs, or "
                 "cast the input, for example `keras.ops.cast(x, 'float32')`."
             )
+
+
+def combine_masks(mask: Tensor | None, padding_mask: Tensor | None) -> Tensor | None:
+    """True where both are not 0; of the rank of the one with more axes."""
+    if mask is None or padding_mask is None:
+        return padding_mask if mask is None else mask
+    masks = [ops.cast(m, "bool") for m in (mask, padding_mask)]
+    rank = max(m.ndim for m in masks)
+    for i, m in enumerate(masks):
+        masks[i] = ops.reshape(m, (*ops.shape(m), *[1] * (rank - m.ndim)))
+    return ops.logical_and(*masks)
 
 
 def _as_entries(z: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:

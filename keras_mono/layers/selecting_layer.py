@@ -134,8 +134,8 @@ class SelectingLayer(RunningStatistics):
         kept = self._selector_state if self.built else None
         return [*super()._statistics(), *([] if kept is None else [kept])]
 
-    def _own_variables(self) -> list[keras.Variable]:
-        return [*super()._own_variables(), *([self._enabled] if self.built else [])]
+    def saved_variables(self) -> list[keras.Variable]:
+        return [*super().saved_variables(), *([self._enabled] if self.built else [])]
 
     def _select(self, squared: Tensor, history: _history.History) -> Tensor:
         """What is selected at inference, given squared deviations from the mean."""

@@ -3,6 +3,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_mono._eager import choose
 from keras_mono._typing import Tensor
 
 
@@ -43,7 +44,10 @@ def deactivate(
 def deactivate_marked(
     z: Tensor, selected: Tensor, mean: Tensor, strength: float | Tensor
 ) -> Tensor:
-    """`deactivate`; if all of `z` is finite float32, `selected` may be 1.0 and 0.0."""
+    """`deactivate`, where `selected` may come from `_eager.reaches`.
+
+    If it is 1.0 and 0.0, all of `z` must be finite float32, and it is overwritten.
+    """
     z = ops.convert_to_tensor(z)
     mean = ops.stop_gradient(ops.cast(mean, z.dtype))
     factor = -ops.stop_gradient(ops.cast(strength, z.dtype))
@@ -53,17 +57,19 @@ def deactivate_marked(
     # The same in two passes over the activations where the line above takes eight.
     @ops.custom_gradient
     def replaced(z: Tensor) -> tuple[Tensor, Any]:
-        def gradient(*args: Tensor, upstream: Tensor | None = None) -> Tensor:
-            dy = args[0] if upstream is None else upstream
-            return _choose(selected, factor * dy, dy)
+        outputs = choose(selected, mean, z)
+        if keras.backend.standardize_dtype(selected.dtype) == "bool":
 
-        return _choose(selected, mean, z), gradient
+            def gradient(*args: Tensor, upstream: Tensor | None = None) -> Tensor:
+                dy = args[0] if upstream is None else upstream
+                return ops.where(selected, factor * dy, dy)
+
+        else:
+            slope = choose(selected, factor, ops.ones_like(factor), overwrite=True)
+
+            def gradient(*_: Tensor, upstream: Tensor) -> Tensor:
+                return upstream * slope
+
+        return outputs, gradient
 
     return replaced(z)
-
-
-def _choose(selected: Tensor, one: Tensor, other: Tensor) -> Tensor:
-    """`one` where selected, `other` elsewhere, exactly."""
-    if keras.backend.standardize_dtype(selected.dtype) == "bool":
-        return ops.where(selected, one, other)
-    return other.lerp(one, selected)  # marks of `_eager.reaches`

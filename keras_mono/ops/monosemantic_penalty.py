@@ -73,7 +73,7 @@ def _of_the_selected_only(z: Tensor, selected: Tensor, mean: Tensor) -> Tensor:
     # NumPy finds them in half the time of PyTorch, and works on the same memory.
     found = np.flatnonzero(ops.convert_to_numpy(as_bool(selected)))
     where = ops.convert_to_tensor(found)
-    deviation = (ops.cast(z.detach(), "float32") - mean).reshape(-1)[where]
+    deviation = ops.cast(z.detach().reshape(-1)[where], "float32") - _at(mean, where, z)
     number = max(len(found), 1)
 
     @ops.custom_gradient
@@ -87,6 +87,16 @@ def _of_the_selected_only(z: Tensor, selected: Tensor, mean: Tensor) -> Tensor:
         return _mean_logarithm(deviation, number), gradient
 
     return penalty(z)
+
+
+def _at(mean: Tensor, where: Tensor, like: Tensor) -> Tensor:
+    """The mean that belongs to each index into the flat `like`."""
+    shape = tuple(mean.shape)
+    while shape[:1] == (1,):
+        shape = shape[1:]
+    if shape == tuple(like.shape)[like.ndim - len(shape) :]:
+        return mean.reshape(-1)[where % mean.numel()]  # neurons on the last axes
+    return ops.broadcast_to(mean, like.shape).reshape(-1)[where]
 
 
 def _number(selected: Tensor) -> Tensor:

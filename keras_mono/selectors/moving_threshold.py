@@ -92,6 +92,7 @@ class MovingThreshold(Selector):
         state: Tensor,
         channel_axis: int = -1,
     ) -> tuple[Tensor, Tensor]:
+        phi = ops.copy(phi)  # which is overwritten
         marks, state = self.mark_and_learn(phi, counted, state, channel_axis)
         return as_bool(marks), state
 

@@ -5,7 +5,7 @@ import keras
 from keras import ops
 
 from keras_mono import _validation
-from keras_mono._eager import as_bool, reaches
+from keras_mono._eager import reaches
 from keras_mono._typing import Tensor
 from keras_mono.ops.kth_largest import kth_largest
 from keras_mono.ops.monosemantic_scale import SMALLEST_PHI
@@ -86,10 +86,11 @@ class TopK(Selector):
         channel_axis: int = -1,
         state: Tensor | None = None,  # noqa: ARG002
     ) -> Tensor:
-        return as_bool(self.mark(ops.convert_to_tensor(phi), channel_axis))
+        phi = ops.convert_to_tensor(phi)
+        return phi >= self._threshold(phi, channel_axis)
 
     def mark(self, phi: Tensor, channel_axis: int = -1) -> Tensor:
-        return reaches(phi, self._threshold(phi, channel_axis))
+        return reaches(phi, self._threshold(phi, channel_axis), overwrite=True)
 
     def _threshold(self, phi: Tensor, channel_axis: int) -> Tensor:
         """The k-th largest φ of each row or the smallest above 0, whichever is larger.
@@ -99,7 +100,8 @@ class TopK(Selector):
         per_sample = self.per == "sample"
         axes = tuple(range(1, phi.ndim)) if per_sample else (channel_axis,)
         if self.k == 1:
-            return ops.max(phi, axis=axes, keepdims=True, initial=SMALLEST_PHI)
+            # Not `ops.max`, through which `torch.compile` finds no way.
+            return ops.maximum(ops.amax(phi, axis=axes, keepdims=True), SMALLEST_PHI)
         if not per_sample:
             phi = ops.moveaxis(phi, channel_axis, -1)
         shape = list(ops.shape(phi))

@@ -163,7 +163,7 @@ class _Insertion:
         if not padding.fits(inputs[name], outputs):
             return copy.layer(outputs)
         copy.mask = name
-        return copy.layer(outputs, mask=inputs[name])
+        return copy.layer(outputs, padding_mask=inputs[name])
 
     def check_that_padding_is_used(self, graphs: list[keras.Model]) -> None:
         """Padding that somebody marked must not be counted because nobody passed it."""

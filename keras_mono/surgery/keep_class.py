@@ -31,7 +31,7 @@ def as_class_of(
         inputs = getattr(plain, "inputs", None) or []  # missing before it is built
         keras.Sequential.__init__(new, [*inputs, *plain.layers], name=original.name)
     else:
-        keras.Model.__init__(new, plain.input, plain.output, name=original.name)
+        type(plain).__init__(new, plain.input, plain.output, name=original.name)
     carried = {**vars(original), **vars(original).get("_modules", {})}
     for name, value in carried.items():
         if name in _of_every_model() or name.startswith("_jax"):
