@@ -13,12 +13,19 @@ def named_layers(model: keras.Model) -> dict[str, keras.layers.Layer]:
     The name is the layer's own; where several layers share one, it is the path of names
     from the model to the layer, such as `encoder/dense`.
     """
-    found = list(_walk(model, (), {id(model)}))
+    found = layer_paths(model)
     times = Counter(path[-1] for path, _ in found)
     return {
         path[-1] if times[path[-1]] == 1 else "/".join(path): layer
         for path, layer in found
     }
+
+
+def layer_paths(
+    model: keras.Model,
+) -> list[tuple[tuple[str, ...], keras.layers.Layer]]:
+    """Every layer inside `model` but inputs, with the names from the model to it."""
+    return list(_walk(model, (), {id(model)}))
 
 
 def find_layers(

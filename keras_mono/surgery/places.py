@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import keras
 
-from keras_mono._layers import named_layers
+from keras_mono._layers import layer_paths
 from keras_mono.layers.running_statistics import RunningStatistics
 
 Where = (
@@ -133,8 +133,8 @@ def _raise_no_match(
     model: keras.Model, candidates: list[Place], part: Any, argument: str
 ) -> None:
     hidden = [
-        Place(name, layer)
-        for name, layer in named_layers(model).items()
+        Place("/".join(path), layer)
+        for path, layer in layer_paths(model)
         if not is_ours(layer) and all(layer is not p.layer for p in candidates)
     ]
     inside = [p.path for p in hidden if _means(part, p, hidden)]

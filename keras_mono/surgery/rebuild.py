@@ -112,11 +112,12 @@ class _Rebuilding:
 
 def _input_like(x: Tensor) -> Tensor:
     maker = x._keras_history.operation
+    is_input = isinstance(maker, keras.layers.InputLayer)
     return keras.Input(
         batch_shape=x.shape,
         dtype=x.dtype,
         sparse=x.sparse,
-        name=x.name,
+        name=maker.name if is_input else x.name,
         optional=bool(getattr(maker, "optional", False)),
     )
 

@@ -1,0 +1,124 @@
+"""What the table says, and statistics that come from data without training."""
+
+import keras
+import numpy as np
+import pytest
+from training import numbers
+
+import keras_mono as km
+
+
+def model_of(*layers):
+    return keras.Sequential([keras.Input((8,)), *layers, keras.layers.Dense(2)])
+
+
+def data(n=96):
+    return np.random.default_rng(0).standard_t(3, size=(n, 8)).astype("float32")
+
+
+def watched():
+    return model_of(
+        keras.layers.Dense(16, activation="relu"),
+        km.layers.MonosemanticInhibition(2, start_step=3, name="inhibition"),
+        keras.layers.Dropout(0.5),
+        km.layers.MonosemanticPenalty(select=0.1, start_step=3, name="penalty"),
+        km.layers.MonosemanticScale(name="scale"),
+    )
+
+
+def test_status_of_layers_that_have_seen_nothing():
+    rows = {row["layer"]: row for row in km.status(watched())}
+    assert list(rows) == ["inhibition", "penalty", "scale"]
+    assert [row["steps"] for row in rows.values()] == [0, 0, 0]
+    assert [row["on"] for row in rows.values()] == [False, False, None]
+    assert rows["inhibition"]["share"] == 2 / 16
+    assert rows["penalty"]["threshold"] == 0.0
+    assert rows["scale"]["select"] is None
+
+
+def test_status_after_training():
+    model = watched()
+    model.compile("sgd", "mse")
+    x = data()
+    x[-1, 3] = np.nan
+    model.fit(x, np.zeros((96, 2)), batch_size=16, verbose=0, shuffle=False)
+    rows = {row["layer"]: row for row in km.status(model)}
+    assert [row["steps"] for row in rows.values()] == [6, 6, 6]
+    assert [row["on"] for row in rows.values()] == [True, True, None]
+    assert rows["penalty"]["threshold"] > 0
+    assert rows["inhibition"]["non_finite"] > 0
+    state = model.get_layer("penalty").selector_state
+    assert rows["penalty"]["share"] == state["share"]
+
+
+def test_what_is_off_says_so():
+    model = watched()
+    model.get_layer("penalty").enabled = False
+    model.get_layer("inhibition").trainable = False
+    km.calibrate(model, data(), batch_size=16)
+    assert [row["on"] for row in km.status(model)] == [False, False, None]
+
+
+def test_status_of_a_model_without_layers_and_of_an_unbuilt_one():
+    assert len(km.status(model_of())) == 0
+    unbuilt = keras.Sequential([km.layers.MonosemanticInhibition()])
+    assert km.status(unbuilt)[0]["neurons"] is None
+
+
+def test_calibration_equals_training_with_a_learning_rate_of_zero():
+    x = data()
+    layer = km.layers.MonosemanticPenalty(select=0.1, start_step=2, name="layer")
+    trained = model_of(keras.layers.Dense(16), layer)
+    copy = keras.models.clone_model(trained)
+    copy.set_weights(trained.get_weights())
+    trained.compile(keras.optimizers.SGD(0.0), "mse")
+    zeros = np.zeros((96, 2))
+    trained.fit(x, zeros, batch_size=16, verbose=0, shuffle=False)
+    assert km.calibrate(copy, x, batch_size=16) is copy
+    pairs = zip(
+        trained.get_layer("layer").saved_variables(),
+        copy.get_layer("layer").saved_variables(),
+        strict=True,
+    )
+    for a, b in pairs:
+        if a.name != "penalty":  # what was added to the loss
+            np.testing.assert_allclose(numbers(a), numbers(b), rtol=1e-5, atol=1e-6)
+
+
+def test_calibration_changes_no_weight_and_no_batch_normalization():
+    model = model_of(
+        keras.layers.Dense(16),
+        keras.layers.BatchNormalization(),
+        km.layers.MonosemanticInhibition(name="inhibition", start_step=1),
+    )
+    before = [numbers(w) for layer in model.layers[:2] for w in layer.weights]
+    km.calibrate(model, data(), batch_size=16)
+    after = [numbers(w) for layer in model.layers[:2] for w in layer.weights]
+    for a, b in zip(before, after, strict=True):
+        np.testing.assert_array_equal(a, b)
+    expected = numbers(keras.Sequential(model.layers[:2])(data()))
+    inhibition = model.get_layer("inhibition")
+    np.testing.assert_allclose(
+        numbers(inhibition.mean)[0], expected.mean(0), rtol=1e-4, atol=1e-5
+    )
+
+
+def test_calibration_starts_anew_and_ends():
+    model = watched()
+    for _ in range(2):
+        km.calibrate(model, data(), batch_size=32)
+        assert [row["steps"] for row in km.status(model)] == [3, 3, 3]
+    model.predict(data(), verbose=0)
+    model(data())
+    assert [row["steps"] for row in km.status(model)] == [3, 3, 3]
+
+
+def test_bad_arguments():
+    with pytest.raises(ValueError, match="has no layer of this library"):
+        km.calibrate(model_of(), data())
+    with pytest.raises(ValueError, match="`batch_size` must be a positive integer"):
+        km.calibrate(watched(), data(), batch_size=0)
+    model = watched()
+    with pytest.raises(ValueError, match="at least one"):
+        km.calibrate(model, data()[:0])
+    assert not model.get_layer("scale").observing
