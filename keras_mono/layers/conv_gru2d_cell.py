@@ -107,6 +107,7 @@ class ConvGRU2DCell(keras.layers.Layer):
                 f"shape {tuple(input_shape)}. Give the input a fixed shape; batch size "
                 "and number of time steps may be unknown."
             )
+        self.compute_output_shape(input_shape)  # raises if the kernel does not fit
         channels = input_shape[self.channel_axis]
         self.kernel = self.add_weight(
             name="kernel",

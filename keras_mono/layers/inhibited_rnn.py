@@ -22,7 +22,8 @@ class InhibitedRNN(keras.layers.RNN):
     Statistics stand still while a batch runs through the loop. Afterwards the
     activations of all time steps, each weighing the same, join them as one batch. So
     `start_step` and `forget_steps` count batches of sequences, not time steps as in the
-    paper, where 10 of them were one sequence.
+    paper, where 10 of them were one sequence. A `MovingThreshold` acts a batch later
+    than elsewhere: it has to see one after `start_step` first.
 
     What is inhibited: a cell whose `call` takes an argument `inhibit` applies it to the
     activations it likes, once a step, such as its candidate state:

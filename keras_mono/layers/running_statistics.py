@@ -95,7 +95,7 @@ class RunningStatistics(keras.layers.Layer):
             mask: Optional Keras mask, boolean, shape `(batch,)` to the shape of `z`.
         """
         history = self._current_history()
-        _, batch = self._observe(z, mask, history)
+        _, batch = self._observe(ops.convert_to_tensor(z), mask, history)
         self._store(_history.merge(history, batch, self.forget_steps), batch)
 
     def reset(self) -> None:

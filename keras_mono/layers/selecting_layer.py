@@ -98,7 +98,7 @@ class SelectingLayer(RunningStatistics):
             z: Activations, the shape of the layer's input.
             mask: Optional Keras mask, boolean, shape `(batch,)` to the shape of `z`.
         """
-        self._store_learned(self._learn(z, mask))
+        self._store_learned(self._learn(ops.convert_to_tensor(z), mask))
 
     def ranked_activations(self) -> int | None:
         """How many activations `TopK` ranks together; None if that may vary."""

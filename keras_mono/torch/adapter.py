@@ -93,8 +93,8 @@ class Adapter(torch.nn.Module):  # type: ignore[misc, name-defined]
                     self.layer.penalize(x, padding_mask) if learns else x.new_zeros(())
                 )
                 return x
-            y = self.layer(x, training=self.training, padding_mask=padding_mask)
-            return y.to(x.dtype)
+            # Not `__call__`: what Keras keeps about a call does not survive a compiler.
+            return self.layer.call(x, None, self.training, padding_mask)
 
     def extra_repr(self) -> str:
         return f"{type(self.layer).__name__}, neurons={self.mean.numel()}"

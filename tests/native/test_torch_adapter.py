@@ -1,0 +1,177 @@
+"""The adapter behaves as a PyTorch module does."""
+
+import copy
+import io
+
+import keras
+import numpy as np
+import pytest
+
+import keras_mono as km
+
+torch = pytest.importorskip("torch")
+if keras.config.backend() != "torch":
+    pytest.skip("for PyTorch", allow_module_level=True)
+
+from keras_mono.torch import Adapter  # noqa: E402
+
+MAKERS = {
+    "top-k": lambda: km.layers.MonosemanticInhibition(axis=-1, start_step=2),
+    "threshold": lambda: km.layers.MonosemanticInhibition(
+        0.05, axis=-1, start_step=2
+    ),
+    "scale": lambda: km.layers.MonosemanticScale(axis=-1),
+    "penalty": lambda: km.layers.MonosemanticPenalty(start_step=2),
+}
+
+
+def module(kind="top-k"):
+    torch.manual_seed(0)
+    return torch.nn.Sequential(
+        torch.nn.Linear(8, 16),
+        torch.nn.ReLU(),
+        Adapter(MAKERS[kind](), (None, 16)),
+        torch.nn.Linear(16, 2),
+    )
+
+
+def data(seed=0):
+    x = np.random.default_rng(seed).standard_t(3, size=(12, 8)).astype("float32")
+    return torch.from_numpy(x)
+
+
+def run(model, steps=4):
+    for seed in range(steps):
+        model(data(seed))
+    return model
+
+
+def test_it_follows_train_and_eval():
+    model = run(module())
+    adapter = model[2]
+    hidden = model[1](model[0](data()))
+    assert not torch.equal(adapter(hidden), hidden)
+    step = int(adapter.layer.step)
+    model.eval()
+    assert torch.equal(adapter(hidden), hidden)
+    assert int(adapter.layer.step) == step == 5
+    model.train()
+    assert not torch.equal(adapter(hidden), hidden)
+
+
+def test_the_gradient_is_reversed_where_selected():
+    adapter = run(module())[2]
+    z = torch.randn(12, 16, requires_grad=True)
+    selected = adapter.layer.selected(z.detach())
+    adapter(z).sum().backward()
+    assert selected.sum() == 12
+    assert torch.equal(z.grad, torch.where(selected, -1.0, 1.0))
+
+
+@pytest.mark.parametrize("kind", MAKERS)
+def test_statistics_are_in_the_state_dict_and_load(kind):
+    model, other = run(module(kind)), module(kind)
+    names = [n for n in model.state_dict() if n.startswith("2.")]
+    expected = [v.name for v in model[2].layer.saved_variables()]
+    assert names == [f"2.{name}" for name in expected]
+    assert {"2.mean", "2.variance", "2.step"} <= set(names)
+    other.load_state_dict(model.state_dict())
+    for a, b in zip(
+        model[2].layer.saved_variables(), other[2].layer.saved_variables(), strict=True
+    ):
+        assert torch.equal(a.value, b.value)
+    x = data(9)
+    assert torch.equal(model(x), other(x))
+    assert not [n for n, _ in model.named_parameters() if n.startswith("2.")]
+
+
+@pytest.mark.parametrize("how", ["deepcopy", "pickle"])
+def test_a_copy_has_statistics_of_its_own(how):
+    model = run(module())
+    if how == "deepcopy":
+        other = copy.deepcopy(model)
+    else:
+        file = io.BytesIO()
+        torch.save(model, file)
+        file.seek(0)
+        other = torch.load(file, weights_only=False)
+    before = model[2].mean.clone()
+    run(other, 2)
+    assert torch.equal(model[2].mean, before)
+    assert int(model[2].layer.step) == 4
+    assert int(other[2].layer.step) == int(other[2].step) == 6
+    assert torch.equal(other[2].mean, other[2].layer.mean.value)
+
+
+def test_moving_keeps_statistics_float32_and_connected():
+    model = run(module())
+    for move in (lambda m: m.double(), lambda m: m.half(), lambda m: m.to("cpu")):
+        move(model)
+        for tensor in (model[2].mean, model[2].layer.mean.value):
+            assert tensor.dtype == torch.float32
+    model.float()
+    run(model, 1)
+    assert int(model[2].step) == 5
+    assert torch.equal(model[2].mean, model[2].layer.mean.value)
+    assert model.double()(data().double()).dtype == torch.float64
+
+
+def test_autocast():
+    model = run(module())
+    with torch.autocast("cpu", torch.bfloat16):
+        y = model(data())
+        hidden = model[0](data())
+        assert hidden.dtype == model[2](hidden).dtype == torch.bfloat16
+    y.float().sum().backward()
+    assert torch.isfinite(model[0].weight.grad).all()
+    assert model[2].mean.dtype == torch.float32
+
+
+@pytest.mark.parametrize("kind", MAKERS)
+def test_torch_compile_without_a_graph_break(kind):
+    model, other = module(kind), module(kind)
+    compiled = torch.compile(other, fullgraph=True)
+    for seed in range(5):
+        x, y = data(seed), data(seed)
+        torch.testing.assert_close(compiled(y), model(x))
+    for a, b in zip(
+        model[2].layer.saved_variables(), other[2].layer.saved_variables(), strict=True
+    ):
+        torch.testing.assert_close(a.value, b.value)
+    assert int(other[2].step) == 5
+
+
+def test_the_penalty_is_a_loss_with_gradient():
+    model = run(module("penalty"), 4)
+    adapter = model[2]
+    assert float(adapter.loss.detach()) == pytest.approx(adapter.layer.penalty)
+    assert adapter.layer.penalty != 0.0
+    adapter.loss.backward()
+    assert model[0].weight.grad.abs().sum() > 0
+    run(model.eval(), 1)
+    assert float(adapter.loss) == 0.0
+
+
+def test_padding_is_not_counted():
+    adapter = Adapter(km.layers.MonosemanticScale(axis=-1), (None, None, 4))
+    mask = torch.tensor([[1, 1, 0], [1, 0, 0]])
+    adapter(torch.randn(2, 3, 4), mask)
+    assert torch.equal(adapter.count.flatten(), torch.full((4,), 3.0))
+
+
+def test_its_optimizer_leaves_statistics_alone():
+    model = module()
+    optimizer = torch.optim.AdamW(model.parameters(), 0.1, weight_decay=0.5)
+    reference = module()
+    model(data()).sum().backward()
+    reference(data())
+    optimizer.step()
+    assert torch.equal(model[2].mean, reference[2].mean)
+    assert torch.equal(model[2].variance, reference[2].variance)
+
+
+def test_errors():
+    with pytest.raises(ValueError, match="`layer` must be a layer of this library"):
+        Adapter(keras.layers.Dense(2), (None, 4))
+    with pytest.raises(ValueError, match="is not built. Pass `input_shape`"):
+        Adapter(km.layers.MonosemanticScale())
