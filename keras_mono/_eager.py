@@ -81,7 +81,7 @@ def torch_module(what: str) -> Any:
     """PyTorch, for a part of this package that works with nothing else."""
     backend = keras.backend.backend()
     if backend != "torch":
-        raise RuntimeError(
+        raise ImportError(
             f"{what} needs Keras to run on PyTorch. It runs on {backend}. Set the "
             "environment variable KERAS_BACKEND=torch before Python starts."
         )
@@ -89,7 +89,10 @@ def torch_module(what: str) -> Any:
 
 
 def compiled_cond(
-    condition: Tensor, if_true: Callable, if_false: Callable, *operands: Tensor
+    condition: Tensor,
+    if_true: Callable[..., Any],
+    if_false: Callable[..., Any],
+    *operands: Tensor,
 ) -> Tensor:
     """One of two functions of the operands, under `torch.compile`.
 

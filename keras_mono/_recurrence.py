@@ -1,6 +1,7 @@
 """Finding out that a layer is called from inside a recurrence."""
 
 import sys
+from types import FrameType
 
 import keras
 
@@ -11,7 +12,7 @@ def check_outside(name: str) -> None:
     There, JAX refuses to change statistics, and PyTorch and TensorFlow count some time
     steps twice.
     """
-    frame = sys._getframe(1)
+    frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         if frame.f_code.co_name == "inner_loop":
             loop = frame.f_locals.get("self")

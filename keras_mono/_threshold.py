@@ -7,7 +7,6 @@ change of the stream, and where many values are equal.
 
 from typing import NamedTuple
 
-import numpy as np
 from keras import ops
 
 from keras_mono._bisection import PASSES, kth_by_bisection
@@ -57,8 +56,9 @@ def follow(
 ) -> tuple[Tensor, Tensor]:
     """What τ selects of this batch, as `reaches` gives it, and the state after it.
 
-    On eager PyTorch it may take the place of `phi`. `counted` is how many entries of `phi` are activations; the rest is masked and 0.
-    With 0 of them nothing changes. `state` holds the fields of `Threshold`.
+    On eager PyTorch it may take the place of `phi`. `counted` is how many entries of
+    `phi` are activations; the rest is masked and 0. With 0 of them nothing changes.
+    `state` holds the fields of `Threshold`.
     """
     if 0 in phi.shape:
         return select(phi, state[0]), state
@@ -157,4 +157,3 @@ def _shares(
 def _is_tied(shares: _Shares, counted: Tensor, fraction: float) -> Tensor:
     equal = shares.reaching - shares.above
     return (equal >= TIED * fraction) & (equal * counted >= 2.0)
-

@@ -14,6 +14,8 @@ MODULES = [
     "keras_mono",
     *(found.name for found in pkgutil.walk_packages(km.__path__, "keras_mono.")),
 ]
+if keras.config.backend() != "torch":  # importing it says so
+    MODULES = [name for name in MODULES if not name.startswith("keras_mono.torch")]
 
 
 def examples_of(module_name):
@@ -26,6 +28,7 @@ def examples_of(module_name):
 def public_objects():
     """Classes and functions of the subpackages, which are what users call."""
     subpackages = [km.analysis, km.callbacks, km.layers, km.ops, km.selectors]
+    subpackages.append(km.surgery)
     return [
         pytest.param(value, id=f"{subpackage.__name__}.{name}")
         for subpackage in subpackages

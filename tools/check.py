@@ -73,7 +73,8 @@ def _set_up(backends: list[str]) -> None:
     if backends:
         environments.ready(backends[0])  # builds the wheel that the others share
     with ThreadPoolExecutor(WORKERS) as pool:
-        list(pool.map(environments.ready, backends[1:]))
+        more = [environments.SERVING] if "jax" in backends else []
+        list(pool.map(environments.ready, [*backends[1:], *more]))
 
 
 def _run_all(chosen: list[steps.Step], limit: float) -> list[results.Result]:

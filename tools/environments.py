@@ -32,11 +32,27 @@ PINS = {
     "jax": [],
     "torch": ["torch==2.13.0"],  # other versions may bring gigabytes of CUDA
     "tensorflow": [],
+    "serving": [],
     "lint": ["mypy==2.4.1", "ruff==0.17.6"],  # every new version has new opinions
 }
 
 # Each level holds the ones before it. The value is the package's extra.
 LEVELS = {"demo": "examples", "test": "test"}
+
+# What tests of other libraries' models and of exported ones need besides.
+OF_TESTS = {
+    "jax": ["optax>=0.2.4"],
+    "torch": ["onnx", "onnxruntime", "onnxscript", "transformers>=4.57"],
+    "tensorflow": ["onnx", "onnxruntime", "tf2onnx>=1.16"],
+    "serving": ["jax2onnx", "onnxruntime"],
+}
+# KerasHub without its requirements, which would bring all of TensorFlow into every
+# environment, and those of them that it cannot be imported without.
+KERAS_HUB = ["keras-hub==0.32.0"]
+OF_KERAS_HUB = ["absl-py", "kagglehub", "packaging", "regex", "rich", "sentencepiece"]
+OF_KERAS_HUB += ["tokenizers"]
+# Where Keras on JAX exports models: it needs TensorFlow for that.
+SERVING = "serving"
 
 # Outside the package: neither built nor compared.
 _NO_SOURCES = (".*", "__pycache__", "*.egg-info", "build", "dist", "output")
@@ -56,12 +72,19 @@ def ready(name: str, level: str = "test", quiet: bool = True) -> Path:
     levels = list(LEVELS)
     wanted = levels.index(level)
     wheel, package = _wheel()
-    dependencies = _digest(_project_table(), *PINS[name], *_interpreter())
+    pins = [*PINS[name], *OF_TESTS.get(name, []), *KERAS_HUB, *OF_KERAS_HUB]
+    dependencies = _digest(_project_table(), *pins, *_interpreter())
     stamp = _stamp_of(name, dependencies)
     if stamp["level"] < wanted:
         with _announced(name):
-            extras = ",".join([LEVELS[level], name])
-            _pip_install(name, [f"{wheel}[{extras}]", *PINS[name]], quiet)
+            backends = ["jax", "tensorflow"] if name == SERVING else [name]
+            extras = ",".join([LEVELS[level], *backends])
+            wanted_by_tests = OF_TESTS[name] if level == "test" else []
+            if level == "test" and name != SERVING:
+                wanted_by_tests = [*wanted_by_tests, *OF_KERAS_HUB]
+                _pip_install(name, ["--no-deps", *KERAS_HUB], quiet)
+            packages = [f"{wheel}[{extras}]", *PINS[name], *wanted_by_tests]
+            _pip_install(name, packages, quiet)
         fresh = stamp["package"] is None
         stamp |= {"level": wanted, "package": package if fresh else stamp["package"]}
         _write_stamp(name, stamp)

@@ -8,6 +8,10 @@ import environments
 REPORTS = environments.ROOT / ".reports"
 AGREEMENT = "tests/project/test_agreement.py"
 # Runs in every backend's environment; the rest of tests/project runs once.
+# Other libraries' models, loops and formats.
+OTHERS = ["tests/surgery", "tests/native", "tests/serving"]
+# JAX spends most of the time of large models on optimizing what runs once.
+FAST_TO_COMPILE = {"XLA_FLAGS": "--xla_backend_optimization_level=0"}
 INSTALLATION = "tests/project/test_installation.py"
 
 
@@ -32,8 +36,13 @@ def lint_steps() -> list[Step]:
 
 def test_steps(backends: list[str], profile: str) -> list[Step]:
     """The long ones first, so that two workers finish at about the same time."""
+    elsewhere = [f"--ignore={path}" for path in ("tests/project", *OTHERS)]
     steps = [
-        _pytest(f"{backend}: tests", backend, ["tests", "--ignore=tests/project"])
+        _pytest(f"{backend}: tests", backend, ["tests", *elsewhere])
+        for backend in backends
+    ]
+    steps += [
+        _pytest(f"{backend}: existing models", backend, OTHERS, FAST_TO_COMPILE)
         for backend in backends
     ]
     if backends == list(environments.BACKENDS):
@@ -47,6 +56,9 @@ def test_steps(backends: list[str], profile: str) -> list[Step]:
         compiled = "(every_way and not eager) or validation or frozen"
         paths = ["tests/layers/test_training.py", "-k", compiled]
         steps.append(_pytest("jax: tracer leaks", "jax", paths, leaks))
+        serving = _pytest("jax: serving", environments.SERVING, ["tests/serving"])
+        serving.variables["KERAS_BACKEND"] = "jax"
+        steps.append(serving)
     steps += [
         _pytest(f"{backend}: installed alone", backend, [INSTALLATION])
         for backend in backends

@@ -1,7 +1,7 @@
 """A training loop in plain JAX with optax: `stateless_call` under `jit` and `grad`.
 
-    pip install jax optax scikit-learn
-    KERAS_BACKEND=jax python examples/native/jax_optax.py
+pip install jax optax scikit-learn
+KERAS_BACKEND=jax python examples/native/jax_optax.py
 """
 
 import jax

@@ -1,7 +1,7 @@
 """A training loop in plain TensorFlow: `tf.function` with a `GradientTape`.
 
-    pip install tensorflow-cpu scikit-learn
-    KERAS_BACKEND=tensorflow python examples/native/tensorflow_gradient_tape.py
+pip install tensorflow-cpu scikit-learn
+KERAS_BACKEND=tensorflow python examples/native/tensorflow_gradient_tape.py
 """
 
 import keras

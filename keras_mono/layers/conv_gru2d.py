@@ -10,7 +10,6 @@ from keras_mono.layers.inhibited_rnn import InhibitedRNN
 from keras_mono.layers.monosemantic_inhibition import MonosemanticInhibition
 
 
-
 @keras.saving.register_keras_serializable(package="keras_mono")
 class ConvGRU2D(InhibitedRNN):
     """2D convolutional GRU, the recurrent network of the MEmeL paper.

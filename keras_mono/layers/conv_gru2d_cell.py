@@ -175,7 +175,7 @@ class ConvGRU2DCell(keras.layers.Layer):
     ) -> tuple[int | None, ...]:
         first = self.channel_axis == 1
         lengths = input_shape[2:] if first else input_shape[1:3]
-        spans = zip(
+        spans: Any = zip(
             lengths, self.kernel_size, self.strides, self.dilation_rate, strict=True
         )
         space = [

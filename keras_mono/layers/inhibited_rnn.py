@@ -27,9 +27,8 @@ class InhibitedRNN(keras.layers.RNN):
 
     What is inhibited: a cell whose `call` takes an argument `inhibit` applies it to the
     activations it likes, once a step, such as its candidate state:
-    `candidate = candidate if inhibit is None else inhibit(candidate)`. Of any other cell
-    it is the output, which must be one of its new states, as in `GRUCell` and
-    `LSTMCell`. The activations have the shape of the cell's output.
+    `z = z if inhibit is None else inhibit(z)`. Of any other cell it is the output, which
+    must be one of its new states, as in `GRUCell` and `LSTMCell`. The activations have the shape of the cell's output.
 
     Reference: MEmeL (arXiv:2312.11560), its ConvGRU; fixed statistics inside the loop
     are this library's.
@@ -113,13 +112,13 @@ class InhibitedRNN(keras.layers.RNN):
         self, sequences: Tensor, initial_state: Any, mask: Any, training: bool = False
     ) -> tuple[Tensor, Tensor, Any]:
         """Run the cell over time; RNN's own loop around another step."""
-        inhibition = self.inhibition
+        inhibition: Any = self.inhibition
         learns = inhibition is not None and inhibition.learns(training)
         inhibit = None
         if inhibition is not None and inhibition.acts(training):
             inhibit = inhibition.frozen()
         arguments = self._arguments(sequences, training)
-        join = inhibition._channel_axis if learns else None
+        join: Any = inhibition._channel_axis if learns else None
         step = _Step(self.cell, arguments, inhibit, join)
         loop = SimpleNamespace(
             cell=step,
@@ -143,17 +142,14 @@ class InhibitedRNN(keras.layers.RNN):
             outputs, activations = ops.split(outputs, 2, axis=join + 1)
             if self.go_backwards and mask is not None:
                 mask = ops.flip(mask, axis=1)
-            self._learn(activations, mask)
+            _learn(inhibition, activations, mask)
         return last, outputs, states
 
-    def _learn(self, activations: Tensor, mask: Tensor | None) -> None:
-        """All time steps as one batch."""
-        shape = tuple(activations.shape)[2:]
-        if mask is not None:
-            mask = ops.reshape(mask, (-1,))
-        self.inhibition.observe(ops.reshape(activations, (-1, *shape)), mask)
-
-    def _arguments(self, sequences: Tensor, training: bool) -> dict[str, Any]:
+    def _arguments(
+        self,
+        sequences: Tensor,  # noqa: ARG002
+        training: bool,
+    ) -> dict[str, Any]:
         """What the cell is called with besides inputs and states."""
         return {"training": training} if "training" in self._cell_arguments else {}
 
@@ -162,6 +158,16 @@ class InhibitedRNN(keras.layers.RNN):
     ) -> tuple[int | None, ...]:
         size = getattr(self.cell, "output_size", None) or self.state_size[0]
         return (sequences_shape[0], size)
+
+
+def _learn(
+    inhibition: MonosemanticInhibition, activations: Tensor, mask: Tensor | None
+) -> None:
+    """All time steps as one batch."""
+    shape = tuple(activations.shape)[2:]
+    if mask is not None:
+        mask = ops.reshape(mask, (-1,))
+    inhibition.observe(ops.reshape(activations, (-1, *shape)), mask)
 
 
 class _Step:

@@ -62,7 +62,7 @@ class SelectingLayer(RunningStatistics):
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         super().build(input_shape)
         self.select.check(tuple(input_shape), self._channel_axis)
-        ranked = self.select.ranked(tuple(input_shape), self._channel_axis)
+        ranked: Any = self.select.ranked(tuple(input_shape), self._channel_axis)
         self._ranked_activations = None if None in ranked else math.prod(ranked)
         size = len(self.select.state_names)
         self._selector_state = (

@@ -67,7 +67,7 @@ def deactivate_marked(
         else:
             slope = choose(selected, factor, ops.ones_like(factor), overwrite=True)
 
-            def gradient(*_: Tensor, upstream: Tensor) -> Tensor:
+            def gradient(*args: Tensor, upstream: Tensor | None = None) -> Tensor:  # noqa: ARG001
                 return upstream * slope
 
         return outputs, gradient

@@ -61,4 +61,3 @@ def calibrate(model: keras.Model, data: Any, batch_size: int = 32) -> keras.Mode
         for layer in layers:
             layer.observing = False
     return model
-

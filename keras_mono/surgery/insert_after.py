@@ -89,7 +89,9 @@ def insert_after(
     padding.check_mask_argument(mask)
     matched = matching(model, where, exclude)
     graphs = padding.all_graphs(model)
-    if isinstance(mask, str) and not any(padding.padding_input(g, mask) for g in graphs):
+    if isinstance(mask, str) and not any(
+        padding.padding_input(g, mask) for g in graphs
+    ):
         raise ValueError(
             f"`mask` must name an input of the model. Received: mask={mask!r}. Inputs "
             f"of '{model.name}': {padding.input_names(model)}."
@@ -179,9 +181,9 @@ class _Insertion:
             after = without or [copy.after for copy in self.inserted.values()]
             raise ValueError(
                 f"Model '{marked[0].name}' marks padding in its input '{name}', which "
-                f"cannot be given to the layers after {', '.join(after)}: they have no "
-                "axis of positions, or lie in a nested model without that input. Insert "
-                "where the outputs have the shape (batch, length, ...) and the input "
+                f"cannot be given to the layers after {', '.join(after)}: they have "
+                "no axis of positions, or lie in a nested model without that input. "
+                "Insert where the outputs have the shape (batch, length, ...) and the input "
                 "can be reached, or pass `mask=False` to count every entry."
             )
 

@@ -25,7 +25,7 @@ def as_class_of(
     The constructor of the class is not run: it would make new layers.
     `replaced` tells by the id of an old layer which one stands in its place.
     """
-    cls = type(original)
+    cls: Any = type(original)
     new = cls.__new__(cls)
     if isinstance(original, keras.Sequential):
         inputs = getattr(plain, "inputs", None) or []  # missing before it is built

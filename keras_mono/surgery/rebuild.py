@@ -19,7 +19,7 @@ class Edit(Protocol):
         """Whether anything directly in this graph changes."""
 
     def replace(self, layer: keras.layers.Layer) -> keras.layers.Layer | None:
-        """What stands in the layer's place: itself, another one, or None for nothing."""
+        """What takes the layer's place: itself, another one, or None for nothing."""
 
     def after_in_list(self, layer: keras.layers.Layer) -> list[keras.layers.Layer]:
         """Layers that follow `layer` in a Sequential model."""

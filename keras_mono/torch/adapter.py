@@ -11,7 +11,7 @@ from keras_mono.layers.running_statistics import RunningStatistics
 torch = torch_module("keras_mono.torch")
 
 
-class Adapter(torch.nn.Module):  # type: ignore[misc, name-defined]
+class Adapter(torch.nn.Module):  # type: ignore[name-defined]
     """A layer of this library as a PyTorch module.
 
     A Keras layer that is called in a PyTorch loop does not follow `module.train()` and
@@ -37,7 +37,7 @@ class Adapter(torch.nn.Module):  # type: ignore[misc, name-defined]
             of a `MonosemanticPenalty` in training mode, else 0.
 
     Raises:
-        RuntimeError: on import, if Keras does not run on PyTorch.
+        ImportError: on import, if Keras does not run on PyTorch.
         ValueError: for another layer, and without `input_shape` for an unbuilt one.
 
     Example (PyTorch only)::
@@ -51,7 +51,9 @@ class Adapter(torch.nn.Module):  # type: ignore[misc, name-defined]
     """
 
     def __init__(
-        self, layer: RunningStatistics, input_shape: tuple[int | None, ...] | None = None
+        self,
+        layer: RunningStatistics,
+        input_shape: tuple[int | None, ...] | None = None,
     ) -> None:
         super().__init__()
         self.loss = torch.zeros(())
@@ -100,7 +102,7 @@ class Adapter(torch.nn.Module):  # type: ignore[misc, name-defined]
         return f"{type(self.layer).__name__}, neurons={self.mean.numel()}"
 
     def _apply(self, fn: Callable[[Any], Any], recurse: bool = True) -> Self:  # noqa: ARG002
-        """Move the tensors, in place so that the layer sees it, but keep their dtype."""
+        """Move the tensors in place, so that the layer sees it; keep their dtype."""
         for tensor in self._buffers.values():
             tensor.data = fn(tensor.data).to(tensor.dtype)
         return self

@@ -171,7 +171,9 @@ def test_the_candidate_is_inhibited_as_in_the_loop_written_out():
     before = kept.frozen()
     state, outputs = cell.get_initial_state(BATCH), []
     for t in range(TIME):
-        y, state = cell(keras.ops.convert_to_tensor(frames(1)[:, t]), state, inhibit=before)
+        y, state = cell(
+            keras.ops.convert_to_tensor(frames(1)[:, t]), state, inhibit=before
+        )
         outputs.append(numbers(y))
     found = numbers(layer(frames(1), training=True))
     np.testing.assert_allclose(found, np.stack(outputs, 1), rtol=1e-5, atol=1e-6)
@@ -243,4 +245,6 @@ def test_the_config_round_trip():
 )
 def test_bad_arguments(arguments, shape, message):
     with pytest.raises(ValueError, match=message):
-        km.layers.ConvGRU2D(**{"filters": 3, "kernel_size": 3, **arguments}).build(shape)
+        km.layers.ConvGRU2D(**{"filters": 3, "kernel_size": 3, **arguments}).build(
+            shape
+        )

@@ -65,7 +65,9 @@ def test_it_equals_the_loop_written_out(cell, select, variant):
             mask = np.arange(TIME) < rng.integers(2, TIME + 1, size=(BATCH, 1))
         given = None if mask is None else keras.ops.convert_to_tensor(mask)
         found = numbers(layer(x, mask=given, training=True))
-        expected, z = written_out(layer.cell, reference, x, mask, variant == "backwards")
+        expected, z = written_out(
+            layer.cell, reference, x, mask, variant == "backwards"
+        )
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
         rows = z.reshape(-1, UNITS)
         reference.observe(rows, None if mask is None else mask.reshape(-1))

@@ -49,6 +49,15 @@ def test_the_layers_took_part(printed):
         assert re.search(r"penalty +MonosemanticPenalty +300 ", printed)
 
 
+@pytest.mark.skipif(keras.config.backend() != "torch", reason="for PyTorch")
+def test_the_page_on_pytorch_runs():
+    text = (FOLDER.parents[1] / "docs" / "pytorch.md").read_text("utf-8")
+    (block,) = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+    done = subprocess.run([sys.executable, "-c", block], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "torch.Size([1, 64])" in done.stdout
+
+
 def test_every_example_is_tested():
     files = {path.name for path in FOLDER.glob("*.py")}
     assert files == {name for name, _ in EXAMPLES.values()}

@@ -19,7 +19,9 @@ def dense(units, name, **arguments):
 
 def functional():
     """Two inputs, two outputs, a shared layer, a nested model and a Sequential."""
-    inner = keras.Sequential([keras.Input((6,)), dense(6, "a"), dense(6, "b")], name="chain")
+    inner = keras.Sequential(
+        [keras.Input((6,)), dense(6, "a"), dense(6, "b")], name="chain"
+    )
     z = keras.Input((6,), name="z")
     nested = keras.Model(z, dense(6, "deep", activation="relu")(z), name="nested")
     one, two = keras.Input((8,), name="one"), keras.Input((8,), name="two")
@@ -32,7 +34,9 @@ def functional():
 
 def sequential():
     layers = [dense(8, f"block_{i}", activation="relu") for i in range(4)]
-    return keras.Sequential([keras.Input((8,)), *layers, dense(2, "head")], name="chain")
+    return keras.Sequential(
+        [keras.Input((8,)), *layers, dense(2, "head")], name="chain"
+    )
 
 
 def predict(model, x):
@@ -40,7 +44,9 @@ def predict(model, x):
 
 
 def same(a, b):
-    return all((np.asarray(p) == np.asarray(q)).all() for p, q in zip(a, b, strict=True))
+    return all(
+        (np.asarray(p) == np.asarray(q)).all() for p, q in zip(a, b, strict=True)
+    )
 
 
 def names(model):
@@ -52,7 +58,11 @@ def ours(model):
 
 
 CASES = {
-    "functional": (functional, {"one": data(1), "two": data(2)}, ["shared", "deep", "b"]),
+    "functional": (
+        functional,
+        {"one": data(1), "two": data(2)},
+        ["shared", "deep", "b"],
+    ),
     "sequential": (sequential, data(), "block_[12]"),
 }
 

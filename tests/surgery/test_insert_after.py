@@ -12,16 +12,17 @@ from existing import (
     Counting,
     data,
     dense,
+    functional,
     names,
     ours,
     predict,
     same,
     sequential,
-    functional,
 )
 from training import numbers
 
 import keras_mono as km
+
 
 @pytest.mark.parametrize("case", CASES)
 def test_outputs_names_and_weights_stay(case):
@@ -268,7 +269,11 @@ def two_outputs():
 @pytest.mark.parametrize(
     ("make", "where", "message"),
     [
-        (sequential, "blok_1", "matches no layer.*Did you mean 'block_1'.*block_0, blo"),
+        (
+            sequential,
+            "blok_1",
+            "matches no layer.*Did you mean 'block_1'.*block_0, blo",
+        ),
         (sequential, "block_[1", "matches no layer of model 'chain'.*Its layers"),
         (sequential, re.compile("x"), "matches no layer"),
         (sequential, ["block_1", "nothing"], "where='nothing'"),
@@ -297,7 +302,7 @@ def test_other_errors():
         km.insert_after(sequential(), "block_1", LAYER, exclude="blok")
     with pytest.raises(ValueError, match="`mask` must be the name"):
         km.insert_after(sequential(), "head", LAYER, mask=3)
+    tokens = keras.Input((None, 4))
+    model = keras.Model(tokens, dense(4, "hidden")(tokens))
     with pytest.raises(ValueError, match=r"axis=-1"):
-        tokens = keras.Input((None, 4))
-        model = keras.Model(tokens, dense(4, "hidden")(tokens))
         km.insert_after(model, "hidden", INHIBITION())

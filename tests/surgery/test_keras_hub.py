@@ -14,7 +14,12 @@ LENGTH = 10
 INHIBITION = km.layers.MonosemanticInhibition
 PER_POSITION = INHIBITION(km.selectors.TopK(1, per="position"), axis=-1, start_step=1)
 THRESHOLD = INHIBITION(0.1, axis=-1, start_step=1)
-SMALL = {"vocabulary_size": 60, "num_heads": 2, "hidden_dim": 16, "intermediate_dim": 32}
+SMALL = {
+    "vocabulary_size": 60,
+    "num_heads": 2,
+    "hidden_dim": 16,
+    "intermediate_dim": 32,
+}
 
 
 def bert(layers=12):
@@ -42,7 +47,7 @@ def outputs(model, x):
 
 
 def train(model, x, y, **arguments):
-    """Two steps in a loop that every backend has; `fit` of a task needs a data loader."""
+    """Two steps; `fit` of a task would need a data loader of its own."""
     model.jit_compile = keras.backend.backend() == "jax"  # TensorFlow: a minute each
     for start in (0, 4):
         part = keras.tree.map_structure(lambda a: a[start : start + 4], (x, y))  # noqa: B023
@@ -157,7 +162,7 @@ def test_a_vision_transformer():
 
 
 def test_a_dense_inside_a_block_is_out_of_reach_and_the_error_says_what_works():
-    with pytest.raises(ValueError, match="inside a block.*activation"):
+    with pytest.raises(ValueError, match=r"inside a block.*activation"):
         km.insert_after(bert(2), "*intermediate_dense", INHIBITION(axis=-1))
 
 

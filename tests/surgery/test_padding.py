@@ -21,7 +21,7 @@ def encoder(name="padding_mask", length=None):
     return keras.Model({"tokens": tokens, name: padding}, x, name="encoder")
 
 
-def nested(given=True):
+def nested():
     tokens = keras.Input((6,), dtype="int32", name="tokens")
     padding = keras.Input((6,), dtype="int32", name="padding_mask")
     z = keras.Input((6, 4))
