@@ -5,8 +5,11 @@ counts. It sets the threshold anew, from the batch at hand, only at the start, a
 change of the stream, and where many values are equal.
 """
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
+import keras
+import numpy as np
 from keras import ops
 
 from keras_mono._bisection import PASSES, kth_by_bisection
@@ -87,8 +90,9 @@ def follow(
     threshold = np_or_ops.where(look & ~use, before.threshold, level)
     age = np_or_ops.where(changed, 0.0, before.age)
     running = np_or_ops.where(threshold != before.threshold, 0.0, before.error)
-    selected = reaching if once else select(phi, threshold)
-    number = number if once else count_marks(selected)
+    selected, number = _either(
+        threshold != level, lambda: _mark(phi, threshold), lambda: (reaching, number)
+    )
 
     error = np_or_ops.maximum(shares.above / fraction - 1.0, 0.0)
     error = error + np_or_ops.minimum(shares.reaching / fraction - 1.0, 0.0)
@@ -148,10 +152,24 @@ def _shares(
     np_or_ops = arithmetic(like=phi)
     (level,) = scalars([level], like=phi)
     at_least = np_or_ops.where(level <= 0.0, 1.0, number / counted)
-    if is_eager_on_cpu(phi) and not ties:  # saves a pass over the activations
-        return _Shares(at_least, at_least)
-    above = np_or_ops.where(ties, count_marks(phi > level) / counted, at_least)
+    above = _either(ties, lambda: count_marks(phi > level) / counted, lambda: at_least)
     return _Shares(above, at_least)
+
+
+def _mark(phi: Tensor, threshold: Tensor) -> tuple[Tensor, Tensor]:
+    selected = select(phi, threshold)
+    return selected, count_marks(selected)
+
+
+def _either(condition: Tensor, yes: Callable[[], Any], no: Callable[[], Any]) -> Any:
+    """`yes()` or `no()`; of what XLA does in one pass anyway, both are done."""
+    if isinstance(condition, bool | np.bool_):
+        return yes() if condition else no()
+    if keras.backend.backend() == "tensorflow":
+        return ops.cond(condition, yes, no)
+    return keras.tree.map_structure(
+        lambda a, b: ops.where(condition, a, b), yes(), no()
+    )
 
 
 def _is_tied(shares: _Shares, counted: Tensor, fraction: float) -> Tensor:

@@ -27,8 +27,9 @@ class InhibitedRNN(keras.layers.RNN):
 
     What is inhibited: a cell whose `call` takes an argument `inhibit` applies it to the
     activations it likes, once a step, such as its candidate state:
-    `z = z if inhibit is None else inhibit(z)`. Of any other cell it is the output, which
-    must be one of its new states, as in `GRUCell` and `LSTMCell`. The activations have the shape of the cell's output.
+    `z = z if inhibit is None else inhibit(z)`. Of any other cell it is the output,
+    which must be one of its new states, as in `GRUCell` and `LSTMCell`. The activations
+    have the shape of the cell's output.
 
     Reference: MEmeL (arXiv:2312.11560), its ConvGRU; fixed statistics inside the loop
     are this library's.

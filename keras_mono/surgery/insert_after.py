@@ -183,8 +183,8 @@ class _Insertion:
                 f"Model '{marked[0].name}' marks padding in its input '{name}', which "
                 f"cannot be given to the layers after {', '.join(after)}: they have "
                 "no axis of positions, or lie in a nested model without that input. "
-                "Insert where the outputs have the shape (batch, length, ...) and the input "
-                "can be reached, or pass `mask=False` to count every entry."
+                "Insert where the outputs have the shape (batch, length, ...) and the "
+                "input can be reached, or pass `mask=False` to count every entry."
             )
 
     def table(self, model: keras.Model) -> Table:
