@@ -127,6 +127,18 @@ def test_masked_steps_are_not_counted():
     np.testing.assert_array_equal(numbers(layer.inhibition.count), mask.sum())
 
 
+@pytest.mark.skipif(CAN_PUT_CHANNELS_FIRST, reason="this backend can")
+def test_tensorflow_has_no_channels_first_on_a_cpu():
+    """Its own error, the same for `keras.layers.Conv2D`."""
+    x = frames(first=True)
+    for layer, given in (
+        (layer_of(data_format="channels_first"), x),
+        (keras.layers.Conv2D(3, 3, data_format="channels_first"), x[:, 0]),
+    ):
+        with pytest.raises(Exception, match="NHWC tensor format"):
+            layer(given)
+
+
 @pytest.mark.skipif(not CAN_PUT_CHANNELS_FIRST, reason="TensorFlow needs a GPU for it")
 @pytest.mark.parametrize("inhibited", [False, True])
 def test_channels_first(inhibited):

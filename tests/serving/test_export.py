@@ -71,3 +71,10 @@ def test_onnx(kind, tmp_path):
     (name,) = (x.name for x in session.get_inputs())
     (found,) = session.run(None, {name: data()})
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.skipif(BACKEND != "torch" or installed("tensorflow"), reason="other")
+def test_on_pytorch_alone_keras_says_what_a_saved_model_needs(tmp_path):
+    model, _ = model_of("stripped")
+    with pytest.raises(ImportError, match="requires the tensorflow module"):
+        model.export(tmp_path / "served", format="tf_saved_model", verbose=False)
