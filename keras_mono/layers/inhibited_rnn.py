@@ -52,8 +52,8 @@ class InhibitedRNN(keras.layers.RNN):
 
     Raises:
         ValueError: for an `inhibition` of another class or with
-            `include_current_batch=True`, and for a cell whose output is none of its
-            states and that takes no `inhibit`.
+            `include_current_batch=True`, for several cells, and for a cell whose output
+            is none of its states and that takes no `inhibit`.
 
     Attributes:
         inhibition: The layer that keeps the statistics.
@@ -78,6 +78,14 @@ class InhibitedRNN(keras.layers.RNN):
     ) -> None:
         super().__init__(cell, **kwargs)
         self.inhibition = _checked(inhibition)
+        if inhibition is not None and isinstance(
+            self.cell, keras.layers.StackedRNNCells
+        ):
+            raise ValueError(
+                "`cell` must be one cell, whose activations are inhibited. Received: "
+                f"{len(self.cell.cells)} cells. Stack `InhibitedRNN` layers instead, "
+                "with `return_sequences=True` on all but the last."
+            )
         self._cell_arguments = inspect.signature(self.cell.call).parameters
 
     def get_config(self) -> dict[str, Any]:

@@ -227,10 +227,21 @@ def test_an_output_that_is_no_state_is_an_error():
         layer_of(OtherOutput())(sequences(), training=True)
 
 
+def test_both_directions():
+    layer = keras.layers.Bidirectional(layer_of(return_sequences=True))
+    for seed in range(3):
+        y = layer(sequences(seed), training=True)
+    assert tuple(y.shape) == (BATCH, TIME, 2 * UNITS)
+    for one in (layer.forward_layer, layer.backward_layer):
+        assert int(one.inhibition.step) == 3
+
+
 def test_bad_arguments():
     cell = keras.layers.GRUCell(UNITS)
     with pytest.raises(ValueError, match="must be a `MonosemanticInhibition` or None"):
         km.layers.InhibitedRNN(cell, km.layers.MonosemanticPenalty())
+    with pytest.raises(ValueError, match="Stack `InhibitedRNN` layers instead"):
+        km.layers.InhibitedRNN([cell, keras.layers.GRUCell(2)], inhibition())
     with pytest.raises(ValueError, match="`include_current_batch=False`"):
         km.layers.InhibitedRNN(cell, inhibition(include_current_batch=True))
 
