@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from keras_mono._typing import Tensor
-from keras_mono.layers.running_statistics import RunningStatistics, combine_masks
+from keras_mono.layers.running_statistics import RunningStatistics
 
 
 class Recorded(NamedTuple):
@@ -68,31 +68,37 @@ def batches(data: Any, batch_size: int) -> Iterator[Any]:
 def _listening(
     layers: Mapping[str, keras.layers.Layer], keep: Callable[[str, Recorded], None]
 ) -> Iterator[None]:
-    """Wrap `call` of each layer object while the block runs."""
+    """Hear of every call of the layers while the block runs."""
 
-    def wrap(name: str, layer: keras.layers.Layer) -> None:
+    def hear_outputs(name: str, layer: keras.layers.Layer) -> None:
         original = layer.call
 
         def call(*args: Any, **kwargs: Any) -> Any:
             outputs = original(*args, **kwargs)
-            if isinstance(layer, RunningStatistics):
-                inputs = args[0] if args else kwargs["inputs"]
-                mask = args[1] if len(args) > 1 else kwargs.get("mask")
-                mask = combine_masks(mask, kwargs.get("padding_mask"))
-                keep(name, Recorded(inputs, mask))
-            else:
-                keep(name, Recorded(_single(name, outputs), None))
+            keep(name, Recorded(_single(name, outputs), None))
             return outputs
 
         layer.call = call
 
+    def hear_inputs(name: str, layer: RunningStatistics) -> None:
+        """Also of a layer inside a recurrence, which is not called itself."""
+
+        def observe(z: Tensor, mask: Tensor | None = None) -> None:
+            keep(name, Recorded(z, mask))
+
+        layer.observe, layer.observing = observe, True  # type: ignore[method-assign]
+
     try:
         for name, layer in layers.items():
-            wrap(name, layer)
+            ours = isinstance(layer, RunningStatistics)
+            (hear_inputs if ours else hear_outputs)(name, layer)
         yield
     finally:
         for layer in layers.values():
-            vars(layer).pop("call", None)
+            if isinstance(layer, RunningStatistics):
+                layer.observing = False
+            for wrapped in ("call", "observe"):
+                vars(layer).pop(wrapped, None)
 
 
 def _single(name: str, outputs: Any) -> Tensor:

@@ -279,3 +279,15 @@ def test_a_plain_layer_in_a_cell_is_an_error_that_shows_the_way(inside, unroll):
     model.compile("sgd", "mse")
     with pytest.raises(ValueError, match=r"(?s)recurrence.*km\.layers\.InhibitedRNN"):
         model.fit(sequences(), np.zeros((BATCH, FEATURES)), verbose=0)
+
+
+def test_the_monitor_sees_the_activations_of_the_loop():
+    model = training_model()
+    model.compile("sgd", "mse")
+    x = sequences(batch=24)
+    monitor = km.callbacks.MonosemanticityMonitor(x)
+    history = model.fit(x, np.zeros((24, 1)), verbose=0, callbacks=[monitor])
+    (name,) = (row["layer"] for row in km.status(model))
+    assert history.history[f"{name}_ms_top1"][0] > 1.0
+    assert not model.get_layer("recurrent").inhibition.observing
+    assert int(model.get_layer("recurrent").inhibition.step) == 1
