@@ -142,8 +142,9 @@ class InhibitedRNN(keras.layers.RNN):
             state = initial_state[0]
             joined = ops.concatenate([state, ops.zeros_like(state)], axis=join)
             initial_state = [joined, *initial_state]
+        given = _mask_for_loop(mask, initial_state[0])
         last, outputs, states = keras.layers.RNN.inner_loop(
-            loop, sequences, initial_state, mask
+            loop, sequences, initial_state, given
         )
         if learns:
             states = states[1:]
@@ -167,6 +168,16 @@ class InhibitedRNN(keras.layers.RNN):
     ) -> tuple[int | None, ...]:
         size = getattr(self.cell, "output_size", None) or self.state_size[0]
         return (sequences_shape[0], size)
+
+
+def _mask_for_loop(mask: Tensor | None, state: Tensor) -> Tensor | None:
+    """Keras on JAX takes every state for `(batch, units)` and fails on images.
+
+    It leaves a mask of higher rank alone, and uses it rightly.
+    """
+    if mask is None or keras.backend.backend() != "jax":
+        return mask
+    return ops.reshape(mask, (*ops.shape(mask), *[1] * (state.ndim - 1)))
 
 
 def _learn(

@@ -6,7 +6,6 @@ import keras
 from keras import ops
 
 from keras_mono import _history, _validation, selectors
-from keras_mono._eager import as_bool
 from keras_mono._typing import Tensor
 from keras_mono.layers.running_statistics import RunningStatistics
 
@@ -14,7 +13,7 @@ from keras_mono.layers.running_statistics import RunningStatistics
 class Learned(NamedTuple):
     """What a training batch selects, and the state after it."""
 
-    selected: Tensor  # boolean, or 1.0 and 0.0 if all activations are finite float32
+    selected: Tensor  # as `_eager.reaches` gives it
     reference: _history.History  # the history that the batch was scored against
     updated: _history.History
     batch: _history.Batch
@@ -161,8 +160,6 @@ class SelectingLayer(RunningStatistics):
             )
         else:
             selected = self.select.mark(phi, self._channel_axis)
-        if not isinstance(batch.count, float) or inputs.dtype != phi.dtype:
-            selected = as_bool(selected)  # floats are for finite float32 activations
         return Learned(selected, reference, updated, batch, state)
 
     def _store_learned(self, learned: Learned) -> None:

@@ -5,7 +5,7 @@ import keras
 from keras import ops
 
 from keras_mono import _validation
-from keras_mono._eager import is_torch_compiling, reaches
+from keras_mono._eager import computed_once, is_torch_compiling, reaches
 from keras_mono._typing import Tensor
 from keras_mono.ops.kth_largest import kth_largest
 from keras_mono.ops.monosemantic_scale import SMALLEST_PHI
@@ -86,10 +86,11 @@ class TopK(Selector):
         channel_axis: int = -1,
         state: Tensor | None = None,  # noqa: ARG002
     ) -> Tensor:
-        phi = ops.convert_to_tensor(phi)
+        phi = computed_once(ops.convert_to_tensor(phi))
         return phi >= self._threshold(phi, channel_axis)
 
     def mark(self, phi: Tensor, channel_axis: int = -1) -> Tensor:
+        phi = computed_once(phi)
         return reaches(phi, self._threshold(phi, channel_axis), overwrite=True)
 
     def _threshold(self, phi: Tensor, channel_axis: int) -> Tensor:
