@@ -38,6 +38,10 @@ def test_steps(backends: list[str], profile: str) -> list[Step]:
     """The long ones first, so that two workers finish at about the same time."""
     elsewhere = [f"--ignore={path}" for path in ("tests/project", *OTHERS)]
     steps = [
+        _pytest(f"{backend}: layers", backend, ["tests/layers"]) for backend in backends
+    ]
+    elsewhere.append("--ignore=tests/layers")
+    steps += [
         _pytest(f"{backend}: tests", backend, ["tests", *elsewhere])
         for backend in backends
     ]
