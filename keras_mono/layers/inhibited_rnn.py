@@ -128,7 +128,8 @@ class InhibitedRNN(keras.layers.RNN):
             inhibit = inhibition.frozen()
         arguments = self._arguments(sequences, training)
         join: Any = inhibition._channel_axis if learns else None
-        step = _Step(self.cell, arguments, inhibit, join)
+        takes_inhibit = "inhibit" in self._cell_arguments
+        step = _Step(self.cell, arguments, inhibit, join, takes_inhibit)
         loop = SimpleNamespace(
             cell=step,
             return_sequences=self.return_sequences or learns,
@@ -197,13 +198,18 @@ class _Step:
     """
 
     def __init__(
-        self, cell: Any, arguments: dict[str, Any], inhibit: Any, join: int | None
+        self,
+        cell: Any,
+        arguments: dict[str, Any],
+        inhibit: Any,
+        join: int | None,
+        cell_inhibits: bool,
     ) -> None:
         self.cell = cell
         self.arguments = arguments
         self.inhibit = inhibit
         self.join = join  # axis on which activations follow the output; None: not
-        self.cell_inhibits = "inhibit" in inspect.signature(cell.call).parameters
+        self.cell_inhibits = cell_inhibits
 
     def __call__(self, inputs: Tensor, states: Any) -> tuple[Tensor, list[Tensor]]:
         if self.join is None:

@@ -179,14 +179,10 @@ class MonosemanticInhibition(SelectingLayer):
 
         For loops in which statistics cannot change, such as a recurrence.
         """
-        history = self._current_history()
-        weight = self._precision(history) * self._is_on()
-        state, strength = self._current_selector_state(), self._strength.value
+        select, history = self._frozen_selection(), self._current_history()
 
         def inhibit(z: Tensor, mask: Tensor | None = None) -> Tensor:
-            phi = self._squared(z, mask, history) * weight
-            selected = self.select(phi, self._channel_axis, state)
-            return deactivate_marked(z, selected, history.mean, strength)
+            return self._inhibit(z, select(z, mask), history)
 
         return inhibit
 

@@ -1,5 +1,5 @@
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import keras
@@ -114,9 +114,7 @@ class SelectingLayer(RunningStatistics):
             Boolean tensor, the shape of `z`; all False before `start_step` and while
             the layer is not `enabled`.
         """
-        history = self._current_history()
-        squared = self._squared(ops.convert_to_tensor(z), mask, history)
-        return self._select(squared, history)
+        return self._frozen_selection()(ops.convert_to_tensor(z), mask)
 
     def _setting(self, name: str, value: float) -> keras.Variable:
         """A number that may be set while training, without recompiling."""
@@ -136,10 +134,17 @@ class SelectingLayer(RunningStatistics):
     def saved_variables(self) -> list[keras.Variable]:
         return [*super().saved_variables(), *([self._enabled] if self.built else [])]
 
-    def _select(self, squared: Tensor, history: _history.History) -> Tensor:
-        """What is selected at inference, given squared deviations from the mean."""
-        phi = squared * (self._precision(history) * self._is_on())
-        return self.select(phi, self._channel_axis, self._current_selector_state())
+    def _frozen_selection(self) -> Callable[[Tensor, Tensor | None], Tensor]:
+        """What the statistics of this moment select, as a function of z and mask."""
+        history = self._current_history()
+        weight = self._precision(history) * self._is_on()
+        state = self._current_selector_state()
+
+        def select(z: Tensor, mask: Tensor | None) -> Tensor:
+            phi = self._squared(z, mask, history) * weight
+            return self.select(phi, self._channel_axis, state)
+
+        return select
 
     def _learn(self, inputs: Tensor, mask: Tensor | None) -> Learned:
         history = self._current_history()

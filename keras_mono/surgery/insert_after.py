@@ -1,3 +1,4 @@
+import math
 import re
 from typing import Any
 
@@ -248,4 +249,4 @@ def _output_shape(layer: keras.layers.Layer) -> str | None:
 def _neurons(layer: RunningStatistics) -> int | None:
     if not layer.built:
         return None
-    return int(keras.ops.size(layer.mean))
+    return math.prod(layer.mean.shape)
