@@ -1,8 +1,9 @@
-"""The k-th largest value by bisection: comparisons and counts only, no sort.
+"""The k-th largest value without a sort: comparisons and counts only.
 
 Floats are in the order of the integers with the same bits (for negative floats, with
 all bits but the sign flipped). So halving a range of 32-bit integers finds the k-th
-largest in 32 passes, whatever k is, where XLA's top-k sorts whole rows.
+largest in 32 passes, whatever k is, where XLA's top-k sorts whole rows. Replicas, which
+have to add up their counts after each pass, divide the range by 1,024 or more instead.
 """
 
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 from keras import ops
 
+from keras_mono import _replicas
 from keras_mono._typing import Tensor
 
 _INFINITY = 0x7F800000  # its bits
@@ -37,6 +39,36 @@ def kth_by_bisection(
     state = (zero - _INFINITY - 1, zero + _INFINITY + 1, zero + k, x)
     low, *_ = ops.fori_loop(0, passes, _halve, state)
     return _float_of(low)
+
+
+def kth_of_replicas(x: Tensor, k: Tensor, look: Tensor) -> Tensor:
+    """The k-th largest of the values of all replicas together, a scalar.
+
+    `x` is float32 of rank 1, at least 0 and without NaN; k is at least 1. If not
+    `look`, the same on all replicas, the result means nothing and no value is read.
+    """
+    low = ops.zeros((), "int32")
+    for shift, parts in ((20, 2**11), (10, 2**10), (0, 2**10)):  # the bits of a float
+        edges = _float_of(low + ops.arange(parts, dtype="int32") * 2**shift)
+        reaching = _replicas.total(
+            ops.cond(
+                look,
+                lambda edges=edges: _number_reaching(x, edges),
+                lambda edges=edges: ops.zeros_like(edges, "int32"),
+            )
+        )
+        enough = ops.cast(reaching >= ops.cast(k, "int32"), "int32")
+        low = low + (ops.sum(enough) - 1) * 2**shift
+    return _float_of(low)
+
+
+def _number_reaching(x: Tensor, edges: Tensor) -> Tensor:
+    """How many values reach each of the ascending edges, int32."""
+    parts = edges.shape[0]
+    below = ops.searchsorted(edges, x, side="right")  # 0: less than the first edge
+    number = ops.bincount(below, minlength=parts + 1)
+    number = ops.reshape(ops.cast(number, "int32"), (parts + 1,))
+    return ops.flip(ops.cumsum(ops.flip(number[1:])))
 
 
 def _halve(_: Any, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:

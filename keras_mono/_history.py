@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import keras
 from keras import ops
 
+from keras_mono import _replicas
 from keras_mono._eager import in_common, is_eager_on_cpu
 from keras_mono._typing import Axes, Tensor
 from keras_mono.ops.merge_moments import merge_moments
@@ -61,12 +62,16 @@ def observe(
     True where an entry counts.
     """
     anchor = _anchor(z, mask, history, axes)
-    part = _counted_part(z, anchor, mask, axes)
-    if isinstance(part.count, float):  # everything counts, and there is something
+    part, left_out = _counted_part(z, anchor, mask, axes), None
+    if not isinstance(part.count, float):
+        left_out = _entries(z, mask, axes) - part.count
+    if _replicas.number() > 1:
+        part, left_out = _of_all_replicas(part, left_out)
+    if left_out is None:  # everything counts, and there is something
         divisor, non_finite = part.count, None
     else:
         divisor = part.count + _indicator(part.count == 0.0)
-        non_finite = ops.sum(_entries(z, mask, axes) - part.count)
+        non_finite = ops.sum(left_out)
     mean = part.total / divisor
     variance = part.total_squared / divisor - mean * mean
     variance = variance * _indicator(variance > 0.0)  # rounding may leave less than 0
@@ -148,7 +153,24 @@ def _anchor(z: Tensor, mask: Tensor | None, history: History, axes: Axes) -> Ten
         high = ops.max(counted, axis=axes, keepdims=True, initial=0.0)
         low = ops.min(counted, axis=axes, keepdims=True, initial=0.0)
         value = ops.where(high > -low, high, low)
+    if _replicas.number() > 1:  # the average of those that have one
+        have = _indicator(value != 0.0)
+        both = _replicas.total(ops.stack([value, have]))
+        value, have = both[0], both[1]
+        value = value / (have + _indicator(have == 0.0))
     return history.mean + value * _indicator(history.count == 0.0)
+
+
+def _of_all_replicas(part: "_Part", left_out: Tensor | None) -> tuple["_Part", Tensor]:
+    """The sums over every replica's part, in one message."""
+    here = [
+        part.total,
+        part.total_squared,
+        part.count,
+        0.0 if left_out is None else left_out,
+    ]
+    sums = _replicas.total(ops.stack([x + ops.zeros_like(part.total) for x in here]))
+    return _Part(part.squared, sums[0], sums[1], sums[2]), sums[3]
 
 
 def _counts(deviation: Tensor, mask: Tensor | None) -> Tensor:

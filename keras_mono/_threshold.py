@@ -12,7 +12,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_mono._bisection import PASSES, kth_by_bisection
+from keras_mono import _replicas
+from keras_mono._bisection import PASSES, kth_by_bisection, kth_of_replicas
 from keras_mono._eager import (
     arithmetic,
     compiled_cond,
@@ -63,7 +64,7 @@ def follow(
     `phi` are activations; the rest is masked and 0. With 0 of them nothing changes.
     `state` holds the fields of `Threshold`.
     """
-    if 0 in phi.shape:
+    if 0 in phi.shape and _replicas.number() == 1:
         return select(phi, state[0]), state
     fields = [state[i] for i in range(len(Threshold._fields))]
     counted, *fields = scalars([counted, *fields], like=phi)
@@ -81,8 +82,8 @@ def follow(
     ties = look | (before.tied > 0.0)  # elsewhere τ equals at most a stray value
     once = is_eager_on_cpu(phi) and not ties  # then τ stays at this level too
     reaching = select(phi, level, overwrite=once)
-    number = count_marks(reaching)
-    shares = _shares(phi, level, number, counted, ties)
+    here = count_marks(reaching)
+    shares = _shares(phi, level, here, counted, ties)
     tied = _is_tied(shares, counted, fraction)
     # A stream with many equal values has no other threshold than one of them, and small
     # moves never land on it. From 0, as at first, they lead nowhere.
@@ -90,8 +91,8 @@ def follow(
     threshold = np_or_ops.where(look & ~use, before.threshold, level)
     age = np_or_ops.where(changed, 0.0, before.age)
     running = np_or_ops.where(threshold != before.threshold, 0.0, before.error)
-    selected, number = _either(
-        threshold != level, lambda: _mark(phi, threshold), lambda: (reaching, number)
+    selected, here = _either(
+        threshold != level, lambda: _mark(phi, threshold), lambda: (reaching, here)
     )
 
     error = np_or_ops.maximum(shares.above / fraction - 1.0, 0.0)
@@ -106,7 +107,7 @@ def follow(
         error=running + MEMORY * (error - running),
         age=age + 1.0,
         tied=np_or_ops.where(tied, 1.0, 0.0),
-        share=number / counted,
+        share=_replicas.total(here) / counted,
     )
     learned = np_or_ops.where(
         there_is_something, np_or_ops.stack(after), np_or_ops.stack(before)
@@ -122,12 +123,15 @@ def select(phi: Tensor, threshold: Tensor, overwrite: bool = False) -> Tensor:
 
 def _quantile(phi: Tensor, counted: Tensor, fraction: float, look: Tensor) -> Tensor:
     """The φ that a fraction of this very batch reaches, if `look`."""
-    np_or_ops = arithmetic(like=phi)
+    np_or_ops, eager = arithmetic(like=phi), is_eager_on_cpu(phi)
+    if eager and not look:
+        return np.float32(0.0)
     rank = np_or_ops.maximum(np_or_ops.round(fraction * counted), 1.0)
     row = ops.reshape(phi, (1, -1))
-    if is_eager_on_cpu(phi):  # its top-k costs as much as a few passes
-        found = kth_largest(row, int(rank))[0, 0] if look else 0.0
-        return scalars([found], like=phi)[0]
+    if _replicas.number() > 1:
+        return scalars([kth_of_replicas(row[0], rank, look)], like=phi)[0]
+    if eager:  # its top-k costs as much as a few passes
+        return scalars([kth_largest(row, int(rank))[0, 0]], like=phi)[0]
     rank = ops.cast(rank, "int32")
     if is_torch_compiling():
         return compiled_cond(look, _find, _find_nothing, row, rank)
@@ -143,17 +147,19 @@ def _find_nothing(row: Tensor, rank: Tensor) -> Tensor:  # noqa: ARG001
 
 
 def _shares(
-    phi: Tensor, level: Tensor, number: Tensor, counted: Tensor, ties: Tensor
+    phi: Tensor, level: Tensor, here: Tensor, counted: Tensor, ties: Tensor
 ) -> _Shares:
     """Shares of the activations above a level and at least there; φ is at least 0.
 
-    `number` of them are at least there. Without `ties` the two are taken for equal.
+    `here` of them are at least there, on this replica. Without `ties` the two shares
+    are taken for equal.
     """
     np_or_ops = arithmetic(like=phi)
     (level,) = scalars([level], like=phi)
-    at_least = np_or_ops.where(level <= 0.0, 1.0, number / counted)
-    above = _either(ties, lambda: count_marks(phi > level) / counted, lambda: at_least)
-    return _Shares(above, at_least)
+    above = _either(ties, lambda: count_marks(phi > level), lambda: here)
+    both = _replicas.total(np_or_ops.stack([here, above])) / counted
+    at_least = np_or_ops.where(level <= 0.0, 1.0, both[0])
+    return _Shares(np_or_ops.where(ties, both[1], at_least), at_least)
 
 
 def _mark(phi: Tensor, threshold: Tensor) -> tuple[Tensor, Tensor]:

@@ -4,7 +4,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_mono import _validation, selectors
+from keras_mono import _replicas, _validation, selectors
+from keras_mono._eager import count_marks
 from keras_mono._typing import Tensor
 from keras_mono.layers.running_statistics import combine_masks
 from keras_mono.layers.selecting_layer import SelectingLayer
@@ -184,6 +185,18 @@ class MonosemanticPenalty(SelectingLayer):
         learned = self._learn(inputs, mask)
         penalty = penalty_of_marked(inputs, learned.selected, learned.reference.mean)
         penalty = penalty * self._weight.value
-        self._penalty.assign(ops.stop_gradient(penalty))
+        if _replicas.number() > 1:
+            penalty = penalty * _weight_of_this_replica(learned.selected)
+        self._penalty.assign(_replicas.average(ops.stop_gradient(penalty)))
         self._store_learned(learned)
         return penalty
+
+
+def _weight_of_this_replica(selected: Tensor) -> Tensor:
+    """What makes the replicas' average of penalties, and of gradients, the global one.
+
+    Each has the mean over its own selected activations, of which there may be more or
+    fewer.
+    """
+    here = ops.convert_to_tensor(count_marks(selected), "float32")
+    return here / ops.maximum(_replicas.average(here), 1.0 / _replicas.number())

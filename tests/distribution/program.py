@@ -1,0 +1,156 @@
+"""Train on global batches shared by some replicas; write down what the layers know.
+
+    python program.py FOLDER --replicas N [--rank R] [--model-parallel] [--whole]
+
+Twice: with fixed weights, and learning by the penalty. Each replica writes
+FOLDER/fixed-RANK.npz and FOLDER/learns-RANK.npz. PyTorch has one process a replica
+(`--rank`); on JAX and TensorFlow one process has them all.
+"""
+
+import argparse
+import functools
+import os
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve()
+sys.path.insert(0, str(HERE.parents[1]))
+
+
+def arguments():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--replicas", type=int, default=1)
+    parser.add_argument("--rank", type=int, default=0)
+    parser.add_argument("--model-parallel", action="store_true", help="JAX")
+    parser.add_argument("--whole", action="store_true", help="no short last batch")
+    return parser.parse_args()
+
+
+def main():
+    given = arguments()
+    backend = os.environ["KERAS_BACKEND"]
+    {"jax": jax, "tensorflow": tensorflow, "torch": torch}[backend](given)
+
+
+def fit(made, given, learns):
+    import numpy as np
+    from support import shared_batches
+
+    tau = shared_batches.Tau()
+    batches = shared_batches.batches(hard=not learns, short=not given.whole)
+    x, padding, y = (np.concatenate(part) for part in zip(*batches, strict=True))
+    made.fit(
+        {"x": x, "padding": padding},
+        y,
+        batch_size=shared_batches.ROWS,
+        shuffle=False,
+        verbose=0,
+        callbacks=[tau],
+    )
+    return tau.steps
+
+
+def save(given, name, rank, found):
+    import numpy as np
+
+    np.savez(given.folder / f"{name}-{rank}.npz", **found)
+
+
+def jax(given):
+    flag = f"--xla_force_host_platform_device_count={given.replicas}"
+    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flag}"
+    from keras import distribution
+    from support import shared_batches
+
+    devices = distribution.list_devices()
+    assert len(devices) == given.replicas
+    if given.model_parallel:
+        shape = (given.replicas // 2, 2)
+        mesh = distribution.DeviceMesh(shape, ["batch", "model"], devices)
+        layout = distribution.LayoutMap(mesh)
+        layout["hidden/kernel"] = (None, "model")
+        layout["top/(mean|variance|count)"] = (None, "model")
+        distribution.set_distribution(
+            distribution.ModelParallel(layout_map=layout, batch_dim_name="batch")
+        )
+    elif given.replicas > 1:
+        distribution.set_distribution(distribution.DataParallel(devices=devices))
+    for name in ("fixed", "learns"):
+        made = shared_batches.model(name == "learns")
+        tau = fit(made, given, name == "learns")
+        kernel = made.get_layer("hidden").kernel.value
+        assert len(kernel.sharding.device_set) == given.replicas
+        save(given, name, 0, shared_batches.knowledge(made, tau))
+
+
+def tensorflow(given):
+    import tensorflow as tf
+    from support import shared_batches
+
+    (cpu,) = tf.config.list_physical_devices("CPU")
+    parts = [tf.config.LogicalDeviceConfiguration()] * given.replicas
+    tf.config.set_logical_device_configuration(cpu, parts)
+    strategy = tf.distribute.MirroredStrategy([f"CPU:{i}" for i in range(len(parts))])
+    for name in ("fixed", "learns"):
+        with strategy.scope():
+            made = shared_batches.model(name == "learns")
+        tau = fit(made, given, name == "learns")
+        for rank in range(given.replicas):
+            copies = functools.partial(of_replica, rank=rank)
+            found = shared_batches.knowledge(made, tau, copies)
+            save(given, name, rank, found)
+
+
+def of_replica(variable, rank):
+    """TensorFlow's replicas have a copy each; reading gives the first."""
+    return variable.value.values[rank].numpy()
+
+
+def torch(given):
+    import torch
+    from support import shared_batches
+    from torch import distributed
+    from torch.nn.parallel import DistributedDataParallel
+
+    torch.set_num_threads(1)
+    if given.replicas > 1:
+        distributed.init_process_group(
+            "gloo",
+            init_method=f"file://{given.folder / 'store'}",
+            rank=given.rank,
+            world_size=given.replicas,
+        )
+    for name in ("fixed", "learns"):
+        made = module = shared_batches.model(name == "learns")
+        if given.replicas > 1 and name == "learns":
+            module = DistributedDataParallel(made)
+        tau = torch_loop(made, module, given, name == "learns")
+        save(given, name, given.rank, shared_batches.knowledge(made, tau))
+
+
+def torch_loop(made, module, given, learns):
+    import numpy as np
+    import torch
+    from support import shared_batches
+
+    random, tau = np.random.default_rng(8), []
+    batches = shared_batches.batches(hard=not learns, short=not given.whole)
+    for x, padding, _ in batches:
+        # Uneven parts, and now and then none at all.
+        cuts = np.sort(random.integers(0, len(x) + 1, given.replicas - 1))
+        part = slice(*[0, *cuts, len(x)][given.rank : given.rank + 2])
+        batch = {"x": torch.tensor(x[part]), "padding": torch.tensor(padding[part])}
+        output = module(batch, training=True)
+        if learns:
+            (0.0 * output.sum() + sum(made.losses)).backward()
+            with torch.no_grad():
+                for variable in made.trainable_variables:
+                    variable.assign_sub(shared_batches.RATE * variable.value.grad)
+            made.zero_grad()
+        tau.append(shared_batches.selector_states(made))
+    return tau
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,115 @@
+"""The statistics of many devices are those of one device on the same global batches."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+PROGRAM = Path(__file__).with_name("program.py")
+BACKEND = keras.config.backend()
+# JAX refuses a batch that does not divide over the devices.
+WHOLE = ["--whole"] if BACKEND == "jax" else []
+
+
+def start(folder, replicas, *options):
+    """The processes of a run, and the files they will have written."""
+    folder.mkdir()
+    command = [sys.executable, str(PROGRAM), str(folder), f"--replicas={replicas}"]
+    ranks = range(replicas) if BACKEND == "torch" else [0]
+    return [
+        subprocess.Popen(
+            [*command, f"--rank={rank}", *WHOLE, *options],
+            env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for rank in ranks
+    ]
+
+
+def run(folder, replicas, *options):
+    """What each replica knows at the end, with fixed weights and with learning ones."""
+    processes = start(folder, replicas, *options)
+    try:
+        for process in processes:
+            printed, _ = process.communicate(timeout=300)
+            assert process.returncode == 0, printed
+    finally:
+        for process in processes:
+            process.kill()
+    found = {}
+    for name in ("fixed", "learns"):
+        files = sorted(folder.glob(f"{name}-*.npz"))
+        assert len(files) == (1 if BACKEND == "jax" else replicas)
+        found[name] = [dict(np.load(file)) for file in files]
+    return found
+
+
+@pytest.fixture(scope="module")
+def one(tmp_path_factory):
+    """What one device knows."""
+    found = run(tmp_path_factory.mktemp("distribution") / "one", 1)
+    return {name: knowledge for name, (knowledge,) in found.items()}
+
+
+@pytest.fixture(scope="module", params=[2, 4])
+def many(request, tmp_path_factory):
+    """What each of several replicas knows."""
+    return run(tmp_path_factory.mktemp("distribution") / "many", request.param)
+
+
+def check(of_replicas, alone, rtol):
+    for knowledge in of_replicas:
+        assert knowledge.keys() == alone.keys()
+        for name, expected in alone.items():
+            np.testing.assert_allclose(
+                knowledge[name], expected, rtol=rtol, atol=1e-6, err_msg=name
+            )
+
+
+def test_what_one_device_knows_is_worth_comparing(one):
+    for name in ("top", "follows", "penalty", "scale"):
+        assert one["fixed"][f"{name} non_finite"] == 2 * 16
+        assert one["fixed"][f"{name} step"] == 20
+    for knowledge in one.values():
+        assert len(np.unique(knowledge["tau"][:, :, 0])) > 20
+        assert (knowledge["tau"][3:, :, 1] > 0).mean() > 0.9
+    assert np.abs(one["learns"]["kernel"] - one["fixed"]["kernel"]).max() > 1e-3
+
+
+def test_with_fixed_weights(one, many):
+    check(many["fixed"], one["fixed"], rtol=1e-5)
+
+
+def test_gradient_of_the_penalty(one, many):
+    """Weights that learn differ, and with them everything else, if it is not global."""
+    check(many["learns"], one["learns"], rtol=1e-4)
+
+
+@pytest.mark.skipif(BACKEND == "jax", reason="an array is one thing on JAX")
+def test_replicas_agree_to_the_bit(many):
+    for first, *others in many.values():
+        for other in others:
+            for name, value in first.items():
+                np.testing.assert_array_equal(other[name], value, err_msg=name)
+
+
+@pytest.mark.skipif(BACKEND != "jax", reason="JAX has it")
+def test_model_parallel(one, tmp_path):
+    found = run(tmp_path / "many", 4, "--model-parallel")
+    check(found["fixed"], one["fixed"], rtol=1e-5)
+    check(found["learns"], one["learns"], rtol=1e-4)
+
+
+@pytest.mark.skipif(BACKEND != "jax", reason="the others take it")
+def test_keras_refuses_a_batch_that_does_not_divide(tmp_path, monkeypatch):
+    monkeypatch.setattr(f"{__name__}.WHOLE", [])
+    (process,) = start(tmp_path / "uneven", 4)
+    printed, _ = process.communicate(timeout=300)
+    assert process.returncode != 0
+    assert "divisible" in printed

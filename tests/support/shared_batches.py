@@ -1,0 +1,85 @@
+"""A model with every kind of layer, and global batches that replicas share."""
+
+import keras
+import numpy as np
+
+import keras_mono as km
+
+STEPS, ROWS, FEATURES, UNITS = 20, 24, 6, 16
+RATE = 3e-3
+LAYERS = ("top", "follows", "penalty", "scale")
+
+
+def batches(hard, rows=ROWS, short=True):
+    """`(x, padding, y)` of each step; the last batch may hold fewer rows.
+
+    Hard ones are far from 0 and hold NaN. A penalty that learns would tell rounding
+    from rounding there.
+    """
+    random = np.random.default_rng(3)
+    made = []
+    for step in range(STEPS):
+        n = rows - 14 if short and step == STEPS - 1 else rows
+        x = random.standard_t(4, size=(n, FEATURES)) + 100.0 * hard
+        if hard and step in (2, 9):
+            x[n // 2, 1] = np.nan
+        padding = (random.random(n) > 0.2).astype("float32")
+        made.append((x.astype("float32"), padding, np.zeros((n, 1), "float32")))
+    return made
+
+
+def model(learns):
+    """If it does not learn, the weights before the layers are fixed."""
+    start = keras.initializers.RandomNormal(seed=5)
+    x = keras.Input((FEATURES,), name="x")
+    padding = keras.Input((), name="padding")
+    hidden = keras.layers.Dense(UNITS, kernel_initializer=start, name="hidden")
+    hidden.trainable = learns
+    h = hidden(x)
+    common = {"axis": -1, "start_step": 2}
+    layers = [
+        km.layers.MonosemanticInhibition(**common, name="top"),
+        km.layers.MonosemanticInhibition(0.1, **common, name="follows"),
+        km.layers.MonosemanticPenalty(1.0, 0.2, **common, name="penalty"),
+        km.layers.MonosemanticScale(axis=-1, name="scale"),
+    ]
+    out = keras.layers.Add()([layer(h, padding_mask=padding) for layer in layers])
+    made = keras.Model({"x": x, "padding": padding}, out)
+    # Only the penalty teaches: its gradient is the one that has to be global.
+    made.compile(keras.optimizers.SGD(RATE), loss=_nothing)
+    return made
+
+
+def _nothing(y, prediction):
+    return 0.0 * keras.ops.mean(keras.ops.nan_to_num(prediction) - y, axis=-1)
+
+
+class Tau(keras.callbacks.Callback):
+    """What the layers' selectors knew after each step."""
+
+    def __init__(self):
+        super().__init__()
+        self.steps = []
+
+    def on_train_batch_end(self, batch, logs=None):  # noqa: ARG002
+        self.steps.append(selector_states(self.model))
+
+
+def selector_states(made):
+    return [
+        [made.get_layer(name).selector_state[key] for key in ("threshold", "share")]
+        for name in ("follows", "penalty")
+    ]
+
+
+def knowledge(made, tau, numbers=None):
+    """Everything that is compared, as NumPy arrays by name."""
+    numbers = numbers or keras.ops.convert_to_numpy
+    found = {"tau": np.array(tau), "kernel": numbers(made.get_layer("hidden").kernel)}
+    for name in LAYERS:
+        layer = made.get_layer(name)
+        found |= {f"{name} {v.name}": numbers(v) for v in layer.saved_variables()}
+        # How the mean is divided between the two is rounding.
+        remainder = np.array(found.pop(f"{name} mean_remainder"), "float64")
+        found[f"{name} mean"] = found[f"{name} mean"] + remainder
+    return {name: np.array(value) for name, value in found.items()}
