@@ -1,10 +1,11 @@
 """Train on global batches shared by some replicas; write down what the layers know.
 
-    python program.py FOLDER --replicas N [--rank R] [--model-parallel] [--whole]
+    python program.py FOLDER --replicas N [--rank R] [--whole]
+                             [--model-parallel | --workers]
 
 Twice: with fixed weights, and learning by the penalty. Each replica writes
 FOLDER/fixed-RANK.npz and FOLDER/learns-RANK.npz. PyTorch has one process a replica
-(`--rank`); on JAX and TensorFlow one process has them all.
+(`--rank`), and so has TensorFlow with `--workers`; else one process has them all.
 """
 
 import argparse
@@ -23,6 +24,7 @@ def arguments():
     parser.add_argument("--replicas", type=int, default=1)
     parser.add_argument("--rank", type=int, default=0)
     parser.add_argument("--model-parallel", action="store_true", help="JAX")
+    parser.add_argument("--workers", action="store_true", help="TensorFlow, TF_CONFIG")
     parser.add_argument("--whole", action="store_true", help="no short last batch")
     return parser.parse_args()
 
@@ -88,6 +90,9 @@ def tensorflow(given):
     import tensorflow as tf
     from support import shared_batches
 
+    if given.workers:
+        tensorflow_workers(given)
+        return
     (cpu,) = tf.config.list_physical_devices("CPU")
     parts = [tf.config.LogicalDeviceConfiguration()] * given.replicas
     tf.config.set_logical_device_configuration(cpu, parts)
@@ -100,6 +105,61 @@ def tensorflow(given):
             copies = functools.partial(of_replica, rank=rank)
             found = shared_batches.knowledge(made, tau, copies)
             save(given, name, rank, found)
+
+
+def tensorflow_workers(given):
+    """A loop of its own: Keras' `fit` does not run there, plain models neither."""
+    import tensorflow as tf
+    from support import shared_batches
+
+    strategy = tf.distribute.MultiWorkerMirroredStrategy()
+    assert strategy.num_replicas_in_sync == given.replicas
+    for name in ("fixed", "learns"):
+        with strategy.scope():
+            made = shared_batches.model(name == "learns")
+        tau = tensorflow_loop(made, strategy, given, name == "learns")
+        save(given, name, given.rank, shared_batches.knowledge(made, tau))
+    try:
+        plain_fit(strategy)
+    except ValueError as error:
+        (given.folder / f"error-{given.rank}.txt").write_text(str(error))
+
+
+def tensorflow_loop(made, strategy, given, learns):
+    import tensorflow as tf
+    from support import shared_batches
+
+    def step(batch):
+        with tf.GradientTape() as tape:
+            made(batch, training=True)
+            loss = sum(made.losses) / given.replicas
+        if learns:
+            variables = made.trainable_variables
+            replica = tf.distribute.get_replica_context()
+            gradients = replica.all_reduce("SUM", tape.gradient(loss, variables))
+            for variable, gradient in zip(variables, gradients, strict=True):
+                variable.assign_sub(shared_batches.RATE * gradient)
+
+    @tf.function(reduce_retracing=True)
+    def step_of_all(batch):
+        strategy.run(step, args=(batch,))
+
+    tau = []
+    for x, padding, _ in shared_batches.batches(hard=not learns, short=not given.whole):
+        mine = slice(given.rank, None, given.replicas)
+        step_of_all({"x": tf.constant(x[mine]), "padding": tf.constant(padding[mine])})
+        tau.append(shared_batches.selector_states(made))
+    return tau
+
+
+def plain_fit(strategy):
+    import keras
+    import numpy as np
+
+    with strategy.scope():
+        plain = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+        plain.compile("sgd", "mse")
+    plain.fit(np.zeros((8, 2)), np.zeros((8, 1)), batch_size=4, verbose=0)
 
 
 def of_replica(variable, rank):

@@ -1,6 +1,9 @@
 """The statistics of many devices are those of one device on the same global batches."""
 
+import contextlib
+import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -16,20 +19,40 @@ WHOLE = ["--whole"] if BACKEND == "jax" else []
 
 
 def start(folder, replicas, *options):
-    """The processes of a run, and the files they will have written."""
+    """The processes of a run."""
     folder.mkdir()
     command = [sys.executable, str(PROGRAM), str(folder), f"--replicas={replicas}"]
-    ranks = range(replicas) if BACKEND == "torch" else [0]
+    ports = free_ports(replicas) if "--workers" in options else []
+    by_process = BACKEND == "torch" or ports
+    ranks = range(replicas) if by_process else [0]
     return [
         subprocess.Popen(
             [*command, f"--rank={rank}", *WHOLE, *options],
-            env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"},
+            env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"} | of_worker(rank, ports),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
         )
         for rank in ranks
     ]
+
+
+def of_worker(rank, ports):
+    """What TensorFlow's workers find each other by."""
+    if not ports:
+        return {}
+    cluster = {"worker": [f"localhost:{port}" for port in ports]}
+    task = {"type": "worker", "index": rank}
+    return {"TF_CONFIG": json.dumps({"cluster": cluster, "task": task})}
+
+
+def free_ports(number):
+    """Ports that nobody listens on."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(number)]
+        for each in sockets:
+            each.bind(("localhost", 0))
+        return [each.getsockname()[1] for each in sockets]
 
 
 def run(folder, replicas, *options):
@@ -45,7 +68,7 @@ def run(folder, replicas, *options):
     found = {}
     for name in ("fixed", "learns"):
         files = sorted(folder.glob(f"{name}-*.npz"))
-        assert len(files) == (1 if BACKEND == "jax" else replicas)
+        assert len(files) == (1 if BACKEND == "jax" else replicas), files
         found[name] = [dict(np.load(file)) for file in files]
     return found
 
@@ -113,3 +136,13 @@ def test_keras_refuses_a_batch_that_does_not_divide(tmp_path, monkeypatch):
     printed, _ = process.communicate(timeout=300)
     assert process.returncode != 0
     assert "divisible" in printed
+
+
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="TensorFlow has it")
+def test_several_workers(one, tmp_path):
+    found = run(tmp_path / "workers", 2, "--workers")
+    check(found["fixed"], one["fixed"], rtol=1e-5)
+    check(found["learns"], one["learns"], rtol=1e-4)
+    # Keras' own `fit` fails there for a model without our layers, too.
+    error = (tmp_path / "workers" / "error-0.txt").read_text()
+    assert "PerReplica" in error
