@@ -32,6 +32,13 @@ def is_torch_compiling() -> bool:
     return _torch is not None and _torch.compiler.is_compiling()
 
 
+def is_in_backward() -> bool:
+    """True while PyTorch computes gradients, which calls layers that it recomputes."""
+    if _torch is None or is_torch_compiling():
+        return False
+    return _torch._C._current_graph_task_id() != -1  # as torch.utils.checkpoint asks
+
+
 def reaches(x: Tensor, level: Tensor, overwrite: bool = False) -> Tensor:
     """`x >= level`: boolean, or 1.0 and 0.0 where that is faster.
 

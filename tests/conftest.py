@@ -19,14 +19,28 @@ hypothesis.settings.register_profile("soak", deadline=None, max_examples=2000)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 
-def pytest_configure() -> None:
+def pytest_configure(config) -> None:
     """A run on another backend than the one asked for would prove nothing."""
+    config.addinivalue_line(
+        "markers",
+        "support(row, **cells): a row of the table in docs/support.md; what it says of "
+        "a backend if not 'yes', by the backend's name",
+    )
     asked = os.environ["KERAS_BACKEND"]
     found = keras.config.backend()
     if asked != found:
         raise pytest.UsageError(
             f"KERAS_BACKEND is {asked!r}, but Keras runs on {found!r}."
         )
+
+
+def pytest_collection_modifyitems(items) -> None:
+    """Write the cells of docs/support.md into the report, beside what proves them."""
+    backend = keras.config.backend()
+    for item in items:
+        for mark in item.iter_markers("support"):
+            cell = mark.kwargs.get(backend, "yes")
+            item.user_properties.append(("support", f"{mark.args[0]}|{backend}|{cell}"))
 
 
 def pytest_report_header() -> str:

@@ -41,6 +41,8 @@ class MonosemanticityMonitor(keras.callbacks.Callback):
     - `NAME_tau`: τ of a `MovingThreshold` (NaN before `start_step`);
     - `NAME_penalty`: what a `MonosemanticPenalty` added to the loss of the latest
       training batch;
+    - `NAME_non_finite`: how many entries a layer of this library has left out so far,
+      because they were NaN, infinite or beyond 3.6e16;
     - without `data`, `NAME_inhibited` or `NAME_penalized` is the share that a
       `MovingThreshold` selected of the latest training batch.
 
@@ -219,6 +221,8 @@ class MonosemanticityMonitor(keras.callbacks.Callback):
                 figures.append("tau")
             if penalizes:
                 figures.append("penalty")
+        if figures and isinstance(layer, RunningStatistics):
+            figures.append("non_finite")
         return tuple(figures)
 
     def _measure(self, batch: int | None) -> dict[str, float]:
@@ -253,6 +257,8 @@ class MonosemanticityMonitor(keras.callbacks.Callback):
 def _from_state(layer: keras.layers.Layer) -> dict[str, float]:
     """Figures that need no forward pass."""
     figures = {}
+    if isinstance(layer, RunningStatistics):
+        figures["non_finite"] = float(keras.ops.convert_to_numpy(layer.non_finite))
     if isinstance(layer, MonosemanticPenalty):
         figures["penalty"] = layer.penalty
     if isinstance(layer, SelectingLayer) and isinstance(layer.select, MovingThreshold):

@@ -5,7 +5,7 @@ import keras
 from keras import ops
 
 from keras_mono import _history, _recurrence, _validation
-from keras_mono._eager import is_torch_compiling
+from keras_mono._eager import is_in_backward, is_torch_compiling
 from keras_mono._typing import Tensor
 
 _NEW_SINCE_0_1 = frozenset({"enabled"})
@@ -103,6 +103,10 @@ class RunningStatistics(keras.layers.Layer):
         for variable in self._statistics():
             variable.assign(ops.zeros(variable.shape, variable.dtype))
 
+    def rematerialized_call(self, layer_call: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: ARG002
+        """Not again in the backward pass: a batch counts once (`keras.RematScope`)."""
+        return layer_call
+
     def save_own_variables(self, store: Any) -> None:
         for variable in self.saved_variables():
             store[variable.name] = keras.ops.convert_to_numpy(variable)
@@ -180,6 +184,14 @@ class RunningStatistics(keras.layers.Layer):
     def _observe(
         self, inputs: Tensor, mask: Tensor | None, history: _history.History
     ) -> tuple[Tensor, _history.Batch]:
+        if is_in_backward():
+            raise RuntimeError(
+                f"Layer '{self.name}' was computed again in the backward pass, where "
+                "its batch would count twice. Rematerialize the layers around it, not "
+                "a model or block that holds it: for example "
+                "`keras.RematScope(mode='list_of_layers', layer_names=[...])`, or "
+                "`torch.utils.checkpoint` up to it and from it on."
+            )
         z, mask = _as_entries(inputs, mask)
         return _history.observe(z, mask, history, self._reduction_axes)
 
