@@ -93,6 +93,8 @@ def merge(history: History, batch: Batch, forget_steps: int | None) -> History:
     largest = largest + growth * _indicator(growth > 0.0)
     if forget_steps is not None:
         surplus = count - largest * forget_steps
+        if not isinstance(batch.count, float):  # only new values push old ones out
+            surplus = surplus * _indicator(batch.count > 0.0)
         count = count - surplus * _indicator(surplus > 0.0)
     # In the frame of the anchor, the old mean is its remainder: nothing large cancels.
     total, offset, variance = merge_moments(

@@ -1,6 +1,7 @@
 """The papers' definitions in float64 NumPy, written without the package's tricks."""
 
 import itertools
+import math
 
 import numpy as np
 
@@ -63,7 +64,7 @@ class Oracle:
 
     def select(self, phi):
         if self.per == "sample":
-            rows = phi.reshape(len(phi), -1)
+            rows = phi.reshape(len(phi), math.prod(phi.shape[1:]))
             return self._largest(rows).reshape(phi.shape)
         channels = self.axes[-1]
         moved = np.moveaxis(phi, channels, -1)
