@@ -24,7 +24,7 @@ def pytest_configure(config) -> None:
     config.addinivalue_line(
         "markers",
         "support(row, **cells): a row of the table in docs/support.md; what it says of "
-        "a backend if not 'yes', by the backend's name",
+        "a backend if not 'yes', by the backend's name; None: nothing",
     )
     asked = os.environ["KERAS_BACKEND"]
     found = keras.config.backend()

@@ -17,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 import environments
 import results
 import steps
+import support_table
 
 WORKERS = 2
 STEP_LIMIT = 25 * 60  # seconds; a hang must not take the whole run with it
@@ -40,9 +41,15 @@ def main() -> int:
         if 0 < len(backends) < len(environments.BACKENDS):
             note = "not run: it compares all three backends"
             found.append(results.Result("agreement", skipped=1, note=note))
+        elif backends:
+            wrong = support_table.difference()
+            counts = {"failed": 1} if wrong else {"passed": 1}
+            found.append(results.Result("support table", **counts, note=wrong))
 
     _headline("summary")
     print(results.table(found))
+    if backends:
+        print(f"random cases of the property tests: {support_table.random_cases()}")
     print(results.closing_line(found, time.monotonic() - start), flush=True)
     return 0 if results.all_is_well(found) else 1
 

@@ -41,7 +41,7 @@ LEVELS = {"demo": "examples", "test": "test"}
 
 # What tests of other libraries' models and of exported ones need besides.
 OF_TESTS = {
-    "jax": ["optax>=0.2.4"],
+    "jax": ["optax>=0.2.4", "orbax-checkpoint>=0.12"],
     "torch": ["onnx", "onnxruntime", "onnxscript", "transformers>=4.57"],
     "tensorflow": ["onnx", "onnxruntime", "tf2onnx>=1.16"],
     "serving": ["jax2onnx", "onnxruntime"],

@@ -10,6 +10,8 @@ AGREEMENT = "tests/project/test_agreement.py"
 # Runs in every backend's environment; the rest of tests/project runs once.
 # Other libraries' models, loops and formats.
 OTHERS = ["tests/surgery", "tests/native", "tests/serving"]
+# Many devices, precision, interruptions: whole trainings, in many processes.
+ROBUST = ["tests/robustness", "tests/distribution"]
 # JAX spends most of the time of large models on optimizing what runs once.
 FAST_TO_COMPILE = {"XLA_FLAGS": "--xla_backend_optimization_level=0"}
 INSTALLATION = "tests/project/test_installation.py"
@@ -36,7 +38,7 @@ def lint_steps() -> list[Step]:
 
 def test_steps(backends: list[str], profile: str) -> list[Step]:
     """The long ones first, so that two workers finish at about the same time."""
-    elsewhere = [f"--ignore={path}" for path in ("tests/project", *OTHERS)]
+    elsewhere = [f"--ignore={path}" for path in ("tests/project", *OTHERS, *ROBUST)]
     steps = [
         _pytest(f"{backend}: layers", backend, ["tests/layers"]) for backend in backends
     ]
@@ -45,10 +47,11 @@ def test_steps(backends: list[str], profile: str) -> list[Step]:
         _pytest(f"{backend}: tests", backend, ["tests", *elsewhere])
         for backend in backends
     ]
-    steps += [
-        _pytest(f"{backend}: existing models", backend, OTHERS, FAST_TO_COMPILE)
-        for backend in backends
-    ]
+    for name, paths in {"existing models": OTHERS, "robustness": ROBUST}.items():
+        steps += [
+            _pytest(f"{backend}: {name}", backend, paths, FAST_TO_COMPILE)
+            for backend in backends
+        ]
     if backends == list(environments.BACKENDS):
         # Not captured, so that the differences it found are seen when all is well too.
         steps.append(_pytest("agreement", backends[0], [AGREEMENT, "--capture=no"]))

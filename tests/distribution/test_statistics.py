@@ -105,15 +105,25 @@ def test_what_one_device_knows_is_worth_comparing(one):
     assert np.abs(one["learns"]["kernel"] - one["fixed"]["kernel"]).max() > 1e-3
 
 
+@pytest.mark.support(
+    "statistics and τ equal those of one device (2 and 4 devices)",
+    jax="yes: `DataParallel`",
+    tensorflow="yes: `MirroredStrategy`",
+    torch="yes: `DistributedDataParallel`",
+)
+@pytest.mark.support("a last batch that does not divide over the devices", jax=None)
+@pytest.mark.support("a device without a sample of a batch", jax=None)
 def test_with_fixed_weights(one, many):
     check(many["fixed"], one["fixed"], rtol=1e-5)
 
 
+@pytest.mark.support("the penalty's gradient equals that of one device")
 def test_gradient_of_the_penalty(one, many):
     """Weights that learn differ, and with them everything else, if it is not global."""
     check(many["learns"], one["learns"], rtol=1e-4)
 
 
+@pytest.mark.support("the replicas' state is equal to the bit", jax=None)
 @pytest.mark.skipif(BACKEND == "jax", reason="an array is one thing on JAX")
 def test_replicas_agree_to_the_bit(many):
     for first, *others in many.values():
@@ -122,6 +132,7 @@ def test_replicas_agree_to_the_bit(many):
                 np.testing.assert_array_equal(other[name], value, err_msg=name)
 
 
+@pytest.mark.support("`keras.distribution.ModelParallel`")
 @pytest.mark.skipif(BACKEND != "jax", reason="JAX has it")
 def test_model_parallel(one, tmp_path):
     found = run(tmp_path / "many", 4, "--model-parallel")
@@ -129,6 +140,9 @@ def test_model_parallel(one, tmp_path):
     check(found["learns"], one["learns"], rtol=1e-4)
 
 
+@pytest.mark.support(
+    "a last batch that does not divide over the devices", jax="Keras' error"
+)
 @pytest.mark.skipif(BACKEND != "jax", reason="the others take it")
 def test_keras_refuses_a_batch_that_does_not_divide(tmp_path, monkeypatch):
     monkeypatch.setattr(f"{__name__}.WHOLE", [])
@@ -138,6 +152,10 @@ def test_keras_refuses_a_batch_that_does_not_divide(tmp_path, monkeypatch):
     assert "divisible" in printed
 
 
+@pytest.mark.support(
+    "`MultiWorkerMirroredStrategy`",
+    tensorflow="yes, in a loop of your own (with `fit`: Keras' error)",
+)
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="TensorFlow has it")
 def test_several_workers(one, tmp_path):
     found = run(tmp_path / "workers", 2, "--workers")

@@ -57,6 +57,7 @@ def trained():
     return model
 
 
+@pytest.mark.support("`.keras` files without `custom_objects`, training goes on")
 def test_a_saved_model_loads_without_custom_objects_and_goes_on_training(
     trained, tmp_path
 ):
@@ -78,6 +79,7 @@ def test_a_saved_model_loads_without_custom_objects_and_goes_on_training(
     assert int(numbers(layer.step)) == 6
 
 
+@pytest.mark.support("`save_weights`, `load_weights`")
 def test_weights_files(trained, tmp_path):
     path = tmp_path / "model.weights.h5"
     trained.save_weights(path)

@@ -94,7 +94,23 @@ if BACKEND == "torch":
     del WAYS["jitted"], WAYS["three steps an execution"]  # Keras: not for PyTorch
 
 
-@pytest.mark.parametrize("way", WAYS)
+ROWS = {
+    "default": "`model.fit`",
+    "eager": "`run_eagerly=True`",
+    "not jitted": "`jit_compile=False`",
+    "jitted": "`jit_compile=True`",
+    "train_on_batch": "`train_on_batch`",
+    "custom train_step": "a custom `train_step`",
+}
+
+
+@pytest.mark.parametrize(
+    "way",
+    [
+        pytest.param(w, marks=[pytest.mark.support(ROWS[w])] if w in ROWS else [])
+        for w in WAYS
+    ],
+)
 def test_every_way_to_train_gives_the_same(way):
     train, options = WAYS[way]
     model = network(**options)

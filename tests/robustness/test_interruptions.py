@@ -57,7 +57,8 @@ def network(seed):
             km.layers.MonosemanticPenalty(0.01, start_step=2, name="penalty"),
             km.layers.MonosemanticScale(name="scale"),
             keras.layers.Dense(2),
-        ]
+        ],
+        name="network",  # which Orbax finds the weights by
     )
     model.compile(keras.optimizers.Adam(0.01), "mse")
     return model
@@ -134,6 +135,21 @@ def test_checkpoints(tmp_path, ending):
         other = network(2)
         other.load_weights(file)
     same(ours(other), keep.kept[5])
+
+
+@pytest.mark.support("`OrbaxCheckpoint`, `load_weights`", torch=None, tensorflow=None)
+@pytest.mark.skipif(BACKEND != "jax", reason="Orbax brings JAX with it")
+def test_orbax(tmp_path):
+    pytest.importorskip("orbax.checkpoint")
+    keep = Keep(2, 5)
+    checkpoint = keras.callbacks.OrbaxCheckpoint(tmp_path / "at", save_freq=3)
+    model = fit(network(1), keep, checkpoint)
+    loaded = network(2)
+    loaded.load_weights(tmp_path / "at")
+    last = EPOCHS * 8 // 3 * 3 - (EPOCHS - 1) * 8 - 1  # of the last epoch
+    assert last == 5
+    same(ours(loaded), keep.kept[last])
+    assert not np.array_equal(ours(loaded)["scale/step"], ours(model)["scale/step"])
 
 
 @pytest.mark.support("a truncated weights file: Keras' error, nothing half loaded")

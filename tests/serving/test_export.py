@@ -47,6 +47,7 @@ def model_of(kind):
     return model, numbers(model(data()))  # PyTorch exports what has been called
 
 
+@pytest.mark.support("export to SavedModel")
 @pytest.mark.skipif(not CAN_SAVE, reason="needs TensorFlow, and not PyTorch")
 @pytest.mark.parametrize("kind", ["stripped", "inserted"])
 def test_saved_model(kind, tmp_path):
@@ -59,6 +60,7 @@ def test_saved_model(kind, tmp_path):
     np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.support("export to ONNX")
 @pytest.mark.skipif(not CAN_ONNX, reason="needs onnx, onnxruntime and a converter")
 @pytest.mark.parametrize("kind", ["stripped", "inserted"])
 def test_onnx(kind, tmp_path):
@@ -73,6 +75,7 @@ def test_onnx(kind, tmp_path):
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.support("export to SavedModel", torch="Keras' error: needs TensorFlow")
 @pytest.mark.skipif(BACKEND != "torch" or installed("tensorflow"), reason="other")
 def test_on_pytorch_alone_keras_says_what_a_saved_model_needs(tmp_path):
     model, _ = model_of("stripped")
