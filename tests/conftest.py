@@ -40,7 +40,9 @@ def pytest_collection_modifyitems(items) -> None:
     for item in items:
         for mark in item.iter_markers("support"):
             cell = mark.kwargs.get(backend, "yes")
-            item.user_properties.append(("support", f"{mark.args[0]}|{backend}|{cell}"))
+            if cell is not None:
+                claim = ("support", f"{mark.args[0]}|{backend}|{cell}")
+                item.user_properties.append(claim)
 
 
 def pytest_report_header() -> str:

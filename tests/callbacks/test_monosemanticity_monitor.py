@@ -165,7 +165,8 @@ def test_threshold_share_and_penalty():
     assert history["penalty_penalty"][-1] == model.get_layer("penalty").penalty != 0
     assert "top_tau" not in history
     assert 0 < history["top_penalized"][-1] <= 2 / 12
-    assert not any(key.startswith("scale_") and "ms" not in key for key in history)
+    beside = {k for k in history if k.startswith("scale_") and "_ms_" not in k}
+    assert beside == {"scale_non_finite"}
 
 
 def test_without_data_only_the_state_is_read():
@@ -186,6 +187,7 @@ def test_without_data_only_the_state_is_read():
         "penalty_tau",
         "penalty_penalty",
         "top_penalty",
+        *(f"{name}_non_finite" for name in ("inhibition", "penalty", "top")),
     }
     titles = {axes.get_title() for axes in monitor.plot().axes}
     assert titles == {
@@ -400,3 +402,22 @@ def test_a_missing_extra_is_named(monkeypatch, module, use):
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(ImportError, match=r'pip install "keras-mono\[analysis\]"'):
         getattr(monitor, use)()
+
+
+@pytest.mark.parametrize("data", [None, inputs(8)])
+def test_entries_left_out_are_counted(data):
+    model = threshold_model()
+    x = inputs(64)
+    x[3, 0] = np.nan
+    monitor = km.callbacks.MonosemanticityMonitor(data)
+    model.fit(x, x[:, :1], batch_size=8, epochs=2, verbose=0, callbacks=[monitor])
+    # A NaN among the inputs of a Dense layer is one in each of its outputs, and the
+    # weights it leads to make all later ones NaN.
+    layer = model.get_layer("inhibition")
+    history = model.history.history["inhibition_non_finite"]
+    assert history[-1] == float(keras.ops.convert_to_numpy(layer.non_finite)) > 0
+    assert 0 < history[0] < history[1]
+    (panel,) = (
+        a for a in monitor.plot().axes if a.get_title() == "Entries left out so far"
+    )
+    assert panel.lines

@@ -15,6 +15,7 @@ _PANELS = (
     ("penalized", "Activations penalized", "share selected, %", 100.0),
     ("tau", "Moving threshold", "τ", 1.0),
     ("penalty", "Penalty in the loss", "weight · mean of log (z − z̄)²", 1.0),
+    ("non_finite", "Entries left out so far", "NaN, infinite or too large", 1.0),
 )
 
 
@@ -45,7 +46,7 @@ def tail_over_training(rows: Sequence[Mapping[str, Any]], unit: str = "epoch") -
             "Expected at least one measurement to draw. Received none. Train with the "
             "monitor first."
         )
-    panels = [p for p in _PANELS if any(np.isfinite(r.get(p[0], np.nan)) for r in rows)]
+    panels = [p for p in _PANELS if any(_is_told(p[0], row) for row in rows)]
     columns = min(3, max(len(panels), 1))
     lines = -(-len(panels) // columns) or 1
     figure = need("matplotlib.figure").Figure(
@@ -78,3 +79,9 @@ def tail_over_training(rows: Sequence[Mapping[str, Any]], unit: str = "epoch") -
             handles, labels, loc="outside lower center", ncols=4, frameon=False
         )
     return figure
+
+
+def _is_told(figure: str, row: Mapping[str, Any]) -> bool:
+    """Whether a measurement says something worth a panel."""
+    value = row.get(figure, np.nan)
+    return bool(np.isfinite(value)) and (figure != "non_finite" or value > 0)
