@@ -2,4 +2,14 @@
 
 from keras_mono.analysis import plots as plots
 from keras_mono.analysis.activations import activations as activations
+from keras_mono.analysis.false_killing_rate import FalseKillingRate as FalseKillingRate
+from keras_mono.analysis.false_killing_rate import (
+    false_killing_rate as false_killing_rate,
+)
+from keras_mono.analysis.feature_scores import FeatureScores as FeatureScores
+from keras_mono.analysis.feature_scores import FeatureStatistics as FeatureStatistics
+from keras_mono.analysis.feature_scores import feature_scores as feature_scores
+from keras_mono.analysis.ks_statistic import ks_statistic as ks_statistic
+from keras_mono.analysis.probe import Probe as Probe
+from keras_mono.analysis.probe import probe as probe
 from keras_mono.analysis.summary import summary as summary

@@ -1,0 +1,53 @@
+from typing import Any
+
+import numpy as np
+
+from keras_mono.analysis.feature_scores import feature_scores
+from keras_mono.analysis.labelled import labelled, phi_of
+
+
+def ks_statistic(z: np.ndarray, labels: Any) -> np.ndarray:
+    """How far a neuron's φ on its own feature lies from its φ on all inputs.
+
+    The two-sample Kolmogorov-Smirnov statistic, the largest distance between two
+    distribution functions, of φ over the inputs of ℓ* and of φ over all inputs.
+
+    Reference: L2E (arXiv:2503.23298), Fig. 4, where it falls as models grow.
+
+    Args:
+        z: Activations, shape `(inputs, neurons)` or `(samples, ..., neurons)`. NaN and
+            infinite entries are left out.
+        labels: The feature of each sample, or of each input.
+
+    Returns:
+        One number a neuron, shape `(neurons,)`, 0 to 1; 0 if the feature makes no
+        difference, NaN for a neuron that never changes.
+
+    Raises:
+        ValueError: if the lengths do not agree and for fewer than two features.
+
+    Example:
+
+    >>> z = np.array([[0.0], [0.0], [9.0], [0.0]])
+    >>> float(km.analysis.ks_statistic(z, ["de", "de", "fr", "it"])[0])
+    0.75
+    """
+    scores = feature_scores(z, labels)
+    z, numbers, features = labelled(z, labels)
+    phi = phi_of(z)
+    found = np.full(z.shape[1], np.nan)
+    for neuron in np.flatnonzero(~np.isnan(scores.best_phi)):
+        values = phi[:, neuron]
+        own = features[numbers] == scores.best_feature[neuron]
+        found[neuron] = _largest_distance(values, own)
+    return found
+
+
+def _largest_distance(values: np.ndarray, own: np.ndarray) -> float:
+    """Between the distribution functions of `values[own]` and `values`; NaN is out."""
+    kept = ~np.isnan(values)
+    order = np.argsort(values[kept], kind="stable")
+    ranked, own = values[kept][order], own[kept][order]
+    last: np.ndarray = np.append(ranked[1:] != ranked[:-1], True)  # of equal values
+    every = np.arange(1, len(ranked) + 1)[last] / len(ranked)
+    return float(np.abs(np.cumsum(own)[last] / own.sum() - every).max())

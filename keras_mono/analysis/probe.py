@@ -1,0 +1,147 @@
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from keras_mono.analysis._extras import need
+from keras_mono.analysis.labelled import labelled
+
+
+@dataclass(frozen=True)
+class Probe:
+    """How well a single neuron tells a feature.
+
+    Attributes:
+        features: The labels, sorted, shape `(features,)`.
+        f1: F1 on held-out inputs of "the feature is there if the activation lies beyond
+            the threshold", shape `(features, neurons)`.
+        threshold, sign: Chosen on the other inputs, half way between two values, same
+            shape. `sign` 1: beyond is
+            above (or at) the threshold, -1: below (or at).
+        chance: F1 of answering always yes, `2p / (1 + p)` at a feature of share p among
+            the held-out inputs, shape `(features,)`.
+    """
+
+    features: np.ndarray
+    f1: np.ndarray
+    threshold: np.ndarray
+    sign: np.ndarray
+    chance: np.ndarray
+
+    def top(self, number: int = 5) -> np.ndarray:
+        """The neurons that tell each feature best, shape `(features, number)`."""
+        return np.argsort(-self.f1, axis=1, kind="stable")[:, :number]
+
+    def to_frame(self, number: int = 5) -> Any:
+        """A pandas `DataFrame`: feature, rank, neuron, F1 and chance level.
+
+        Raises:
+            ImportError: if pandas is missing, naming the extra.
+        """
+        rows = [
+            {
+                "feature": feature,
+                "rank": rank + 1,
+                "neuron": neuron,
+                "f1": self.f1[number_of, neuron],
+                "chance": self.chance[number_of],
+            }
+            for number_of, feature in enumerate(self.features)
+            for rank, neuron in enumerate(self.top(number)[number_of])
+        ]
+        return need("pandas").DataFrame(rows)
+
+
+def probe(z: np.ndarray, labels: Any, held_out: float = 0.3, seed: int = 0) -> Probe:
+    """The neurons whose single output best predicts a feature.
+
+    For each neuron and feature the threshold and direction with the largest F1 are
+    chosen on one part of the inputs, and judged on the other. The parts have the same
+    shares of features.
+
+    Reference: Probing (arXiv:2305.01610), with k = 1 neuron.
+
+    Args:
+        z: Activations, shape `(inputs, neurons)` or `(samples, ..., neurons)`. Infinite
+            and NaN entries count as not beyond any threshold.
+        labels: The feature of each sample, or of each input.
+        held_out: Share of the inputs to judge on.
+        seed: Of the division.
+
+    Returns:
+        `Probe`.
+
+    Raises:
+        ImportError: if scikit-learn is missing, naming the extra.
+        ValueError: if the lengths do not agree, for fewer than two features, and for a
+            feature with a single input.
+
+    Example:
+
+    >>> rng = np.random.default_rng(0)
+    >>> labels = rng.integers(3, size=300)
+    >>> z = rng.normal(size=(300, 4))
+    >>> z[:, 2] += 8.0 * (labels == 1)
+    >>> found = km.analysis.probe(z, labels)
+    >>> int(found.top(1)[1, 0]), bool(found.f1[1, 2] > 0.95)
+    (2, True)
+    """
+    z, numbers, features = labelled(z, labels)
+    split = need("sklearn.model_selection").train_test_split
+    try:
+        train, test = split(
+            np.arange(len(z)),
+            test_size=held_out,
+            random_state=seed,
+            stratify=numbers,
+        )
+    except ValueError as error:
+        raise ValueError(
+            "`z` cannot be divided into two parts that both hold every feature. "
+            f"Received: {np.bincount(numbers).tolist()} inputs of the features "
+            f"{features.tolist()} and held_out={held_out}. Add inputs of the rare ones."
+        ) from error
+    shape = (len(features), z.shape[1])
+    f1, threshold, sign = np.zeros(shape), np.zeros(shape), np.ones(shape)
+    is_feature = np.eye(len(features), dtype=bool)[numbers]  # (inputs, features)
+    for neuron in range(z.shape[1]):
+        chosen = _best_rules(z[train, neuron], is_feature[train])
+        threshold[:, neuron], sign[:, neuron] = chosen
+        beyond = z[test, neuron, None] * chosen[1] >= chosen[0] * chosen[1]
+        f1[:, neuron] = _f1(beyond, is_feature[test])
+    share = is_feature[test].mean(axis=0)
+    return Probe(features, f1, threshold, sign, 2 * share / (1 + share))
+
+
+def _best_rules(
+    values: np.ndarray, is_feature: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """For each feature the threshold and sign with the largest F1."""
+    best = np.full(is_feature.shape[1], -1.0)
+    threshold, sign = np.full(best.shape, np.inf), np.ones(best.shape)
+    positives = is_feature.sum(axis=0)
+    for direction in (1.0, -1.0):
+        directed = np.where(np.isfinite(values), values * direction, -np.inf)
+        order = np.argsort(-directed, kind="stable")
+        ranked = directed[order]
+        usable = np.append(ranked[1:] != ranked[:-1], True) & np.isfinite(ranked)
+        if not usable.any():
+            continue
+        hits = np.cumsum(is_feature[order], axis=0)[usable]
+        named = np.arange(1, len(ranked) + 1)[usable, None]
+        f1 = 2 * hits / (named + positives)
+        # Half way to the next value: what is held out differs a little.
+        levels = ranked[usable]
+        levels = np.append((levels[:-1] + levels[1:]) / 2, levels[-1:])
+        at = f1.argmax(axis=0)
+        reached = f1[at, np.arange(len(best))]
+        better = reached > best
+        best = np.where(better, reached, best)
+        threshold = np.where(better, direction * levels[at], threshold)
+        sign = np.where(better, direction, sign)
+    return threshold, sign
+
+
+def _f1(beyond: np.ndarray, is_feature: np.ndarray) -> np.ndarray:
+    hits = (beyond & is_feature).sum(axis=0)
+    return 2 * hits / np.maximum(beyond.sum(axis=0) + is_feature.sum(axis=0), 1)
