@@ -1,7 +1,10 @@
 """Measuring neurons: NumPy in, NumPy out, no backend of its own."""
 
 from keras_mono.analysis import plots as plots
+from keras_mono.analysis.ablation import Ablation as Ablation
+from keras_mono.analysis.ablation import ablation as ablation
 from keras_mono.analysis.activations import activations as activations
+from keras_mono.analysis.compare import compare as compare
 from keras_mono.analysis.false_killing_rate import FalseKillingRate as FalseKillingRate
 from keras_mono.analysis.false_killing_rate import (
     false_killing_rate as false_killing_rate,
@@ -12,4 +15,6 @@ from keras_mono.analysis.feature_scores import feature_scores as feature_scores
 from keras_mono.analysis.ks_statistic import ks_statistic as ks_statistic
 from keras_mono.analysis.probe import Probe as Probe
 from keras_mono.analysis.probe import probe as probe
+from keras_mono.analysis.profile import Profile as Profile
+from keras_mono.analysis.profile import profile as profile
 from keras_mono.analysis.summary import summary as summary

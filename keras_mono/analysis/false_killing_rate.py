@@ -3,7 +3,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from keras_mono.analysis.feature_scores import feature_scores
+from keras_mono.analysis.feature_scores import FeatureScores, feature_scores
 from keras_mono.analysis.labelled import labelled, phi_of
 
 
@@ -55,13 +55,22 @@ def false_killing_rate(
     >>> float(found.rate), round(float(found.chance), 3)
     (0.0, 0.75)
     """
+    return rate_for(z, labels, feature_scores(z, labels), fraction)
+
+
+def rate_for(
+    z: np.ndarray,
+    labels: Any,
+    scores: FeatureScores,
+    fraction: float | Sequence[float],
+) -> FalseKillingRate:
+    """`false_killing_rate` with the features ℓ* of given scores."""
     fractions = np.atleast_1d(np.asarray(fraction, np.float64))
     if not ((fractions > 0) & (fractions < 1)).all():
         raise ValueError(
             f"`fraction` must lie between 0 and 1. Received: fraction={fraction!r}. "
             "Pass 0.02 for L2E's setting."
         )
-    scores = feature_scores(z, labels)
     z, numbers, features = labelled(z, labels)
     changes = ~np.isnan(scores.best_phi)
     phi = phi_of(z)[:, changes]

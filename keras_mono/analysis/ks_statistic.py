@@ -2,7 +2,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_mono.analysis.feature_scores import feature_scores
+from keras_mono.analysis.feature_scores import FeatureScores, feature_scores
 from keras_mono.analysis.labelled import labelled, phi_of
 
 
@@ -32,20 +32,25 @@ def ks_statistic(z: np.ndarray, labels: Any) -> np.ndarray:
     >>> float(km.analysis.ks_statistic(z, ["de", "de", "fr", "it"])[0])
     0.75
     """
-    scores = feature_scores(z, labels)
+    return ks_for(z, labels, feature_scores(z, labels))
+
+
+def ks_for(z: np.ndarray, labels: Any, scores: FeatureScores) -> np.ndarray:
+    """`ks_statistic` with the features ℓ* of given scores."""
     z, numbers, features = labelled(z, labels)
     phi = phi_of(z)
     found = np.full(z.shape[1], np.nan)
     for neuron in np.flatnonzero(~np.isnan(scores.best_phi)):
-        values = phi[:, neuron]
         own = features[numbers] == scores.best_feature[neuron]
-        found[neuron] = _largest_distance(values, own)
+        found[neuron] = _largest_distance(phi[:, neuron], own)
     return found
 
 
 def _largest_distance(values: np.ndarray, own: np.ndarray) -> float:
     """Between the distribution functions of `values[own]` and `values`; NaN is out."""
     kept = ~np.isnan(values)
+    if not (kept & own).any():
+        return np.nan
     order = np.argsort(values[kept], kind="stable")
     ranked, own = values[kept][order], own[kept][order]
     last: np.ndarray = np.append(ranked[1:] != ranked[:-1], True)  # of equal values

@@ -16,8 +16,7 @@ class Probe:
         f1: F1 on held-out inputs of "the feature is there if the activation lies beyond
             the threshold", shape `(features, neurons)`.
         threshold, sign: Chosen on the other inputs, half way between two values, same
-            shape. `sign` 1: beyond is
-            above (or at) the threshold, -1: below (or at).
+            shape. `sign` 1: beyond is above the threshold, -1: below.
         chance: F1 of answering always yes, `2p / (1 + p)` at a feature of share p among
             the held-out inputs, shape `(features,)`.
     """

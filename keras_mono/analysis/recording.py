@@ -48,6 +48,23 @@ def record(
         )
 
 
+@contextmanager
+def replaced(
+    layer: keras.layers.Layer, change: Callable[[Tensor], Tensor]
+) -> Iterator[None]:
+    """What a layer gives is `change(output)` while the block runs."""
+    original = layer.call
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return change(_single(layer.name, original(*args, **kwargs)))
+
+    layer.call = call
+    try:
+        yield
+    finally:
+        vars(layer).pop("call", None)
+
+
 def batches(data: Any, batch_size: int) -> Iterator[Any]:
     """Slices of `data`, an array or a structure of arrays with a common first axis."""
     data = keras.tree.map_structure(np.asarray, data)

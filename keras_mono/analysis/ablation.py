@@ -1,0 +1,175 @@
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_mono._layers import find_layers
+from keras_mono._typing import Tensor
+from keras_mono.analysis._extras import need
+from keras_mono.analysis.recording import Recorded, batches, record, replaced
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """What the loss does, feature by feature, when a neuron says nothing.
+
+    Attributes:
+        features: The labels, sorted, shape `(features,)`.
+        neurons: Numbers of the neurons, as given.
+        loss: Mean loss by feature of the model as it is, shape `(features,)`.
+        increase: How much more it is with one neuron at its mean, shape `(features,
+            neurons)`, in units of the loss.
+    """
+
+    features: np.ndarray
+    neurons: np.ndarray
+    loss: np.ndarray
+    increase: np.ndarray
+
+    def to_frame(self) -> Any:
+        """A pandas `DataFrame`: neuron, feature, loss and increase.
+
+        Raises:
+            ImportError: if pandas is missing, naming the extra.
+        """
+        rows = [
+            {
+                "neuron": neuron,
+                "feature": feature,
+                "loss": self.loss[i],
+                "increase": self.increase[i, j],
+            }
+            for j, neuron in enumerate(self.neurons)
+            for i, feature in enumerate(self.features)
+        ]
+        return need("pandas").DataFrame(rows)
+
+
+def ablation(
+    model: keras.Model,
+    layer: str,
+    neurons: Sequence[int],
+    x: Any,
+    y: Any,
+    labels: Any,
+    loss: Any = None,
+    batch_size: int = 128,
+) -> Ablation:
+    """The increase of the loss, feature by feature, with one neuron at its mean.
+
+    A neuron is an index into the last axis of the layer's output; its mean is taken
+    over all inputs and positions of `x`. Fixing it takes away what it tells, and leaves
+    the layers after it the values that they are used to.
+
+    Reference: MEmeL (arXiv:2312.11560), Fig. 2.
+
+    Args:
+        model: A built Keras model.
+        layer: Name of the layer.
+        neurons: Numbers of the neurons to ablate, one at a time.
+        x: The model's inputs: an array, or a list, tuple or dict of arrays.
+        y: The targets, an array.
+        labels: The feature of each sample.
+        loss: A Keras loss, its name, or `f(y_true, y_pred)`. None: the one the model
+            was compiled with.
+        batch_size: Samples a forward pass.
+
+    Returns:
+        `Ablation`.
+
+    Raises:
+        ValueError: for a name that the model does not have, neurons that the layer does
+            not have, lengths that do not agree, and a model without a loss.
+
+    Example:
+
+    >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, name="a")])
+    >>> model.set_weights([np.array([[1.0], [0.0]]), np.array([0.0])])
+    >>> x = np.array([[0.0, 0.0], [0.0, 1.0], [4.0, 0.0], [4.0, 1.0]])
+    >>> found = km.analysis.ablation(
+    ...     model, "a", [0], x, x[:, :1], ["low", "low", "high", "high"], loss="mse")
+    >>> found.increase[:, 0].tolist()
+    [4.0, 4.0]
+    """
+    ((_, watched),) = find_layers(model, [layer]).items()
+    per_sample = _loss_of(model, loss)
+    x = keras.tree.map_structure(np.asarray, x)
+    y, labels = np.asarray(y), np.asarray(labels)
+    length = len(keras.tree.flatten(x)[0])
+    if labels.shape != (length,) or len(y) != length:
+        raise ValueError(
+            f"`y` and `labels` must have one entry a sample of `x`, that is {length}. "
+            f"Received: {len(y)} targets and labels of shape {labels.shape}."
+        )
+    mean = _mean_activation(model, x, watched, batch_size)
+    chosen = np.asarray(neurons)
+    if chosen.ndim != 1 or not len(chosen) or chosen.dtype.kind not in "iu":
+        raise ValueError(
+            f"`neurons` must list numbers of neurons. Received: {neurons!r}."
+        )
+    if chosen.min() < 0 or chosen.max() >= len(mean):
+        raise ValueError(
+            f"Layer '{layer}' has the neurons 0 to {len(mean) - 1}. Received: "
+            f"{chosen.tolist()}."
+        )
+    features, numbers = np.unique(labels, return_inverse=True)
+
+    def by_feature() -> np.ndarray:
+        losses = _losses(model, x, y, per_sample, batch_size)
+        sums = np.bincount(numbers, weights=losses)
+        return sums / np.bincount(numbers)
+
+    plain = by_feature()
+    increases = []
+    for neuron in chosen:
+        fixed = np.arange(len(mean)) == neuron
+
+        def at_mean(z: Tensor, fixed: np.ndarray = fixed) -> Tensor:
+            return keras.ops.where(fixed, keras.ops.cast(mean, z.dtype), z)
+
+        with replaced(watched, at_mean):
+            increases.append(by_feature() - plain)
+    return Ablation(features, chosen, plain, np.stack(increases, axis=1))
+
+
+def _loss_of(model: keras.Model, loss: Any) -> Callable[[Any, Any], Any]:
+    """A function that gives a loss for each sample, unreduced."""
+    given = getattr(model, "loss", None) if loss is None else loss
+    if given is None:
+        raise ValueError(
+            f"Model '{model.name}' is not compiled. Pass `loss`, for example "
+            "`loss='sparse_categorical_crossentropy'`."
+        )
+    if not isinstance(given, str | keras.losses.Loss) and not callable(given):
+        raise ValueError(f"`loss` must be one Keras loss. Received: {given!r}.")
+    found = keras.losses.get(given)
+    return found.call if isinstance(found, keras.losses.Loss) else found
+
+
+def _losses(
+    model: keras.Model, x: Any, y: np.ndarray, per_sample: Any, batch_size: int
+) -> np.ndarray:
+    parts = []
+    for start, batch in enumerate(batches(x, batch_size)):
+        target = y[start * batch_size : (start + 1) * batch_size]
+        losses = per_sample(keras.ops.convert_to_tensor(target), model(batch))
+        losses = keras.ops.convert_to_numpy(losses).astype(np.float64)
+        parts.append(losses.reshape(len(target), -1).mean(axis=1))
+    return np.concatenate(parts)
+
+
+def _mean_activation(
+    model: keras.Model, x: Any, layer: keras.layers.Layer, batch_size: int
+) -> np.ndarray:
+    """Of each neuron over all inputs and positions, float64."""
+    total: list[Any] = [0.0, 0]
+
+    def add(_: str, recorded: Recorded) -> None:
+        z = keras.ops.convert_to_numpy(keras.ops.cast(recorded.value, "float32"))
+        z = z.reshape(-1, z.shape[-1]).astype(np.float64)
+        total[0], total[1] = total[0] + z.sum(axis=0), total[1] + len(z)
+
+    record(model, x, {layer.name: layer}, batch_size, add)
+    return np.atleast_1d(total[0] / total[1])

@@ -1,0 +1,131 @@
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from keras_mono._table import Table
+from keras_mono.analysis._extras import need
+from keras_mono.analysis.profile import Profile
+
+_COLUMNS = [
+    "model",
+    "layer",
+    "neurons",
+    "mean_phi",
+    "mean_ks",
+    "fkr",
+    "fkr_chance",
+    "effect",
+    "effect_low",
+    "effect_high",
+    "p_value",
+]
+
+
+def compare(
+    profiles: Mapping[str, Mapping[str, Profile]],
+    fraction: float = 0.02,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> Table:
+    """Profiles of two or more models side by side, with effect sizes.
+
+    The first model is the reference. The effect is Cliff's δ of φ_ℓ*: the probability
+    that a neuron of this model is more monosemantic than one of the reference's layer
+    in the same place of its list, minus the probability of the reverse; from -1 to 1, 0
+    for no difference. Beside it stand a 95 % bootstrap interval over neurons and the p
+    value of Mann and Whitney's test. They speak of these networks' neurons, not of what
+    training does in general: that needs several seeds.
+
+    Args:
+        profiles: Name of a model to what `profile` found of it. Layers are compared in
+            their order.
+        fraction: At which the false killing rate is shown; the nearest one profiled.
+        resamples: Of the bootstrap.
+        seed: Of the bootstrap.
+
+    Returns:
+        A `Table`, one row a model and layer. Effects are None for the reference.
+
+    Raises:
+        ImportError: if scipy is missing, naming the extra.
+        ValueError: for fewer than two models, and different numbers of layers.
+
+    Example:
+
+    >>> rng = np.random.default_rng(0)
+    >>> x, labels = rng.normal(size=(64, 4)), rng.integers(2, size=64)
+    >>> def model(units):
+    ...     layers = [keras.Input((4,)), keras.layers.Dense(units, name="a")]
+    ...     return keras.Sequential(layers)
+    >>> found = {
+    ...     name: km.analysis.profile(model(units), x, labels, ["a"], verbose=0)
+    ...     for name, units in {"small": 4, "large": 16}.items()
+    ... }
+    >>> [row["neurons"] for row in km.analysis.compare(found)]
+    [4, 16]
+    """
+    if len(profiles) < 2:
+        raise ValueError(
+            f"A comparison needs at least two models. Received: {list(profiles)}."
+        )
+    numbers = {name: len(layers) for name, layers in profiles.items()}
+    if len(set(numbers.values())) > 1:
+        raise ValueError(
+            "Layers are compared in their order, so that every model needs the same "
+            f"number of them. Received: {numbers}."
+        )
+    reference = list(next(iter(profiles.values())).values())
+    rows = []
+    for number, (name, layers) in enumerate(profiles.items()):
+        for found, base in zip(layers.values(), reference, strict=True):
+            row = _row(name, found, fraction)
+            if number:
+                row |= _effect(found, base, resamples, seed)
+            rows.append(row)
+    return Table(_COLUMNS, rows, f"against '{next(iter(profiles))}'")
+
+
+def _row(name: str, found: Profile, fraction: float) -> dict[str, Any]:
+    at = int(np.abs(np.log(np.asarray(found.fkr.fraction) / fraction)).argmin())
+    return {
+        **dict.fromkeys(_COLUMNS),
+        "model": name,
+        "layer": found.layer,
+        "neurons": len(found.ks),
+        "mean_phi": float(np.nanmean(found.scores.best_phi)),
+        "mean_ks": float(np.nanmean(found.ks)),
+        "fkr": float(np.asarray(found.fkr.rate)[at]),
+        "fkr_chance": float(np.asarray(found.fkr.chance)[at]),
+    }
+
+
+def _effect(
+    found: Profile, base: Profile, resamples: int, seed: int
+) -> dict[str, float]:
+    these, those = (_known(p.scores.best_phi) for p in (found, base))
+    test = need("scipy.stats").mannwhitneyu(these, those)
+    rng = np.random.default_rng(seed)
+    drawn = [
+        cliffs_delta(rng.choice(these, len(these)), rng.choice(those, len(those)))
+        for _ in range(resamples)
+    ]
+    low, high = (float(np.quantile(drawn, q)) for q in (0.025, 0.975))
+    return {
+        "effect": cliffs_delta(these, those),
+        "effect_low": low,
+        "effect_high": high,
+        "p_value": float(test.pvalue),
+    }
+
+
+def _known(values: np.ndarray) -> np.ndarray:
+    return values[~np.isnan(values)]
+
+
+def cliffs_delta(a: np.ndarray, b: np.ndarray) -> float:
+    """P(a > b) - P(a < b) of values drawn from each."""
+    ranked = np.sort(b)
+    less = np.searchsorted(ranked, a, side="left").sum()
+    more = len(a) * len(b) - np.searchsorted(ranked, a, side="right").sum()
+    return float(less - more) / (len(a) * len(b))

@@ -1,0 +1,200 @@
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_mono._layers import find_layers
+from keras_mono.analysis.false_killing_rate import FalseKillingRate, rate_for
+from keras_mono.analysis.feature_scores import FeatureScores, FeatureStatistics
+from keras_mono.analysis.ks_statistic import ks_for
+from keras_mono.analysis.recording import Recorded, batches, record
+from keras_mono.analysis.summary import summary
+
+FRACTIONS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
+SAMPLED_ENTRIES = 2**24  # of activations kept for what needs their distribution
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What one layer's neurons answer to.
+
+    Attributes:
+        layer: Its name.
+        inputs: How many inputs (positions of samples) were seen.
+        sampled: How many of them the figures below `scores` are from: all of them if
+            they fit, else a random sample.
+        scores: From all inputs, exactly.
+        ks: `ks_statistic` of each neuron.
+        ks_error: Half the width of a 95 % band around `ks`, by the inequality of
+            Dvoretzky, Kiefer, Wolfowitz and Massart for the rarest feature; 0 if all
+            inputs are there.
+        fkr: `false_killing_rate` by fraction.
+        tail: `summary` of the activations.
+    """
+
+    layer: str
+    inputs: int
+    sampled: int
+    scores: FeatureScores
+    ks: np.ndarray
+    ks_error: float
+    fkr: FalseKillingRate
+    tail: dict[str, float]
+
+
+class _Sample:
+    """A uniform random sample of a stream of inputs, of bounded size."""
+
+    def __init__(self, size: int, seed: int) -> None:
+        self.size = size
+        self._random = np.random.default_rng(seed)
+        self._parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+        self._held = 0
+
+    def add(self, z: np.ndarray, labels: np.ndarray) -> None:
+        keys = self._random.random(len(z))
+        self._parts.append((keys, np.asarray(z, np.float32), labels))
+        self._held += len(z)
+        if self._held > 2 * self.size:
+            self._shrink()
+
+    def _shrink(self) -> None:
+        """Keep the inputs with the smallest random keys."""
+        keys, z, labels = (np.concatenate(p) for p in zip(*self._parts, strict=True))
+        if len(keys) > self.size:
+            kept = np.sort(np.argpartition(keys, self.size)[: self.size])
+            keys, z, labels = keys[kept], z[kept], labels[kept]
+        self._parts, self._held = [(keys, z, labels)], len(keys)
+
+    def taken(self) -> tuple[np.ndarray, np.ndarray]:
+        self._shrink()
+        _, z, labels = self._parts[0]
+        return z, labels
+
+
+class _Collected:
+    """Of one layer, while the model runs."""
+
+    def __init__(self, labels: np.ndarray, entries: int, seed: int) -> None:
+        self.labels, self.entries, self.seed = labels, entries, seed
+        self.statistics: FeatureStatistics | None = None
+        self.sample: _Sample | None = None
+        self.inputs = 0
+        self._samples = 0
+
+    def add(self, recorded: Recorded) -> None:
+        z = keras.ops.convert_to_numpy(keras.ops.cast(recorded.value, "float32"))
+        labels = self._labels_of(z)
+        z = z.reshape(-1, z.shape[-1])
+        if self.statistics is None:
+            self.statistics = FeatureStatistics(z.shape[1])
+            self.sample = _Sample(max(self.entries // z.shape[1], 1), self.seed)
+        self.statistics.add(z, labels)
+        assert self.sample is not None
+        self.sample.add(z, labels)
+        self.inputs += len(z)
+
+    def _labels_of(self, z: np.ndarray) -> np.ndarray:
+        """Of every input of the next batch: a sample's label is its positions' too."""
+        labels = self.labels[self._samples : self._samples + len(z)]
+        self._samples += len(z)
+        if labels.shape != z.shape[: labels.ndim] or labels.ndim == z.ndim:
+            raise ValueError(
+                "`labels` must have one entry a sample, or one a position that the "
+                f"layer sees. Received: labels of shape {self.labels.shape} for a "
+                f"layer with outputs of shape {('samples', *z.shape[1:])}; a layer "
+                "that is called several times on one input cannot be profiled."
+            )
+        labels = labels.reshape(labels.shape + (1,) * (z.ndim - 1 - labels.ndim))
+        return np.broadcast_to(labels, z.shape[:-1]).reshape(-1)
+
+    def profile(self, layer: str, fractions: Sequence[float]) -> Profile:
+        assert self.statistics is not None
+        assert self.sample is not None
+        scores = self.statistics.scores()
+        z, labels = self.sample.taken()
+        complete = len(z) == self.inputs
+        rarest = min((labels == f).sum() for f in scores.features)
+        band = np.sqrt(np.log(40) / 2)
+        error = band / np.sqrt(max(rarest, 1)) + band / np.sqrt(len(z))
+        return Profile(
+            layer,
+            self.inputs,
+            len(z),
+            scores,
+            ks_for(z, labels, scores),
+            0.0 if complete else float(min(error, 1.0)),
+            rate_for(z, labels, scores, fractions),
+            summary(z),
+        )
+
+
+def profile(
+    model: keras.Model,
+    data: Any,
+    labels: Any,
+    layers: Sequence[str],
+    fractions: Sequence[float] = FRACTIONS,
+    batch_size: int = 128,
+    sampled_entries: int = SAMPLED_ENTRIES,
+    seed: int = 0,
+    verbose: int = 1,
+) -> dict[str, Profile]:
+    """What the neurons of some layers answer to, on labelled inputs of any number.
+
+    Activations stream through in batches: scores by feature come from sums over all of
+    them, and what needs a distribution (K-S, FKR, the tail) from a random sample of at
+    most `sampled_entries` activations a layer, which is all of them if they are fewer.
+
+    Args:
+        model: A built Keras model, with or without layers of this library.
+        data: The model's inputs: an array, or a list, tuple or dict of arrays.
+        labels: The feature of each sample, or of each position.
+        layers: Names of the layers. A neuron is an index into the last axis.
+        fractions: For the curve of the false killing rate.
+        batch_size: Samples a forward pass.
+        sampled_entries: Bound of the sample, in activations a layer.
+        seed: Of the sample.
+        verbose: 1 shows a progress bar, 0 nothing.
+
+    Returns:
+        Layer name to `Profile`.
+
+    Raises:
+        ValueError: for a name that the model does not have, labels of another length,
+            and fewer than two features.
+
+    Example:
+
+    >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, name="a")])
+    >>> rng = np.random.default_rng(0)
+    >>> x, labels = rng.normal(size=(64, 4)), rng.integers(2, size=64)
+    >>> found = km.analysis.profile(model, x, labels, ["a"], verbose=0)["a"]
+    >>> found.inputs, found.sampled, found.ks.shape
+    (64, 64, (3,))
+    """
+    watched = find_layers(model, layers)
+    labels = np.asarray(labels)
+    flat = keras.tree.flatten(keras.tree.map_structure(np.asarray, data))
+    if labels.ndim == 0 or len(labels) != len(flat[0]):
+        raise ValueError(
+            f"`labels` must have one entry a sample, that is {len(flat[0])}. Received: "
+            f"shape {labels.shape}."
+        )
+    if len(np.unique(labels)) < 2:
+        raise ValueError(
+            "A profile needs inputs of at least two features. Received: only "
+            f"{np.unique(labels).tolist()}."
+        )
+    collected = {name: _Collected(labels, sampled_entries, seed) for name in watched}
+    steps = sum(1 for _ in batches(data, batch_size))
+    bar = keras.utils.Progbar(steps * len(watched), verbose=verbose, unit_name="batch")
+
+    def add(name: str, recorded: Recorded) -> None:
+        collected[name].add(recorded)
+        bar.add(1)
+
+    record(model, data, watched, batch_size, add)
+    return {name: c.profile(name, fractions) for name, c in collected.items()}
