@@ -1,0 +1,182 @@
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_mono._layers import find_layers
+from keras_mono._table import Table
+from keras_mono.analysis.activations import activations
+from keras_mono.analysis.recording import batches
+from keras_mono.layers.monosemantic_inhibition import MonosemanticInhibition
+
+_COLUMNS = [
+    "method",
+    "decrease_ratio",
+    "update_ratio",
+    "more_than_plain",
+    "standard_error",
+    "batches",
+    "activations",
+]
+
+
+def decrease_ratio(
+    model: keras.Model,
+    layer: str,
+    x: Any,
+    y: Any,
+    strength: float | Sequence[float] = 1.0,
+    batch_size: int = 64,
+) -> Table:
+    """What one training step does to the activations that a layer inhibits.
+
+    From the same weights and on the same batch one step is taken plainly and one with
+    each strength; everything is put back after each. Of the activations z that the
+    layer selects on the batch, and z' of the same neuron and input after the step:
+
+    - *Decrease Ratio* `(1 - φ(z')/φ(z)) · 100 %`, φ by the statistics before the step;
+    - *Total Update Ratio* `|z'/z - 1| · 100 %`.
+
+    An extreme activation falls back whatever is done, so what counts is the difference
+    from plain training, paired by batch. Batches of one network share its weights: the
+    standard error tells nothing of other networks.
+
+    Reference: MEmeL (arXiv:2312.11560), Table 4.
+
+    Args:
+        model: A compiled model, trained past the layer's `start_step`. Its optimizer
+            takes the steps: use a small learning rate.
+        layer: Name of a `MonosemanticInhibition`.
+        x: The model's inputs: an array, or a list, tuple or dict of arrays.
+        y: The targets, an array.
+        strength: Δ, one or several. 1 is reversed deactivation, 0 and -1 are the
+            paper's naive (a) and (b).
+        batch_size: Samples a step. What is left over at the end is not used.
+
+    Returns:
+        A `Table`, one row a method: ratios in percent, averaged over a batch's
+        activations and then over batches; `more_than_plain`, of the Decrease Ratio, and
+        its standard error over batches, which is NaN for a single one.
+
+    Raises:
+        ValueError: for another layer, one that has not started to select, a model that
+            is not compiled, and fewer samples than one batch.
+
+    Example:
+
+    >>> model = keras.Sequential([
+    ...     keras.Input((4,)),
+    ...     keras.layers.Dense(8),
+    ...     km.layers.MonosemanticInhibition(start_step=2, name="inhibition"),
+    ...     keras.layers.Dense(1),
+    ... ])
+    >>> model.compile(keras.optimizers.SGD(0.001), "mse")
+    >>> x = np.random.default_rng(0).normal(size=(256, 4)).astype("float32")
+    >>> history = model.fit(x, x[:, :1], verbose=0)
+    >>> table = km.analysis.decrease_ratio(model, "inhibition", x, x[:, :1])
+    >>> [row["method"] for row in table]
+    ['plain', 'strength 1']
+    """
+    ((_, watched),) = find_layers(model, [layer]).items()
+    strengths = np.atleast_1d(np.asarray(strength, np.float64)).tolist()
+    _check(model, layer, watched)
+    x, y = keras.tree.map_structure(np.asarray, x), np.asarray(y)
+    length = len(keras.tree.flatten(x)[0])
+    if len(y) != length or length < batch_size:
+        raise ValueError(
+            "`x` and `y` must hold the same samples, at least one batch. Received: "
+            f"{length} inputs and {len(y)} targets for batch_size={batch_size}."
+        )
+    conditions: list[float | None] = [None, *strengths]
+    ratios: list[list[tuple[float, float]]] = [[] for _ in conditions]
+    number = 0
+    before = _State(model, watched)
+    for index, batch in enumerate(batches(x, batch_size)):
+        target = y[index * batch_size : (index + 1) * batch_size]
+        if len(target) < batch_size:
+            break
+        z = activations(model, batch, [layer], batch_size)[layer]
+        selected = keras.ops.convert_to_numpy(watched.selected(z))
+        number += int(selected.sum())
+        mean = keras.ops.convert_to_numpy(watched.mean).astype(np.float64)
+        mean = np.broadcast_to(mean, z.shape)[selected]
+        old = z[selected].astype(np.float64)
+        for condition, found in zip(conditions, ratios, strict=True):
+            watched.enabled = condition is not None
+            watched.strength = watched.strength if condition is None else condition
+            try:
+                model.train_on_batch(batch, target)
+                new = activations(model, batch, [layer], batch_size)[layer]
+            finally:
+                before.put_back()
+            found.append(_ratios(old, new[selected].astype(np.float64), mean))
+    rows = [
+        _row(condition, np.array(found), np.array(ratios[0]), number)
+        for condition, found in zip(conditions, ratios, strict=True)
+    ]
+    return Table(_COLUMNS, rows, f"one step's effect on what '{layer}' selects, %")
+
+
+class _State:
+    """Everything that a training step changes, to be put back."""
+
+    def __init__(self, model: keras.Model, layer: MonosemanticInhibition) -> None:
+        if not model.optimizer.built:
+            model.optimizer.build(model.trainable_variables)
+        self.variables = [*model.variables, *model.optimizer.variables]
+        self.values = [keras.ops.convert_to_numpy(v).copy() for v in self.variables]
+        self.layer, self.enabled, self.strength = layer, layer.enabled, layer.strength
+
+    def put_back(self) -> None:
+        for variable, value in zip(self.variables, self.values, strict=True):
+            variable.assign(value)
+        self.layer.enabled, self.layer.strength = self.enabled, self.strength
+
+
+def _check(model: keras.Model, name: str, layer: keras.layers.Layer) -> None:
+    if not isinstance(layer, MonosemanticInhibition):
+        raise ValueError(
+            f"`layer` must name a MonosemanticInhibition. Received: '{name}', a "
+            f"{type(layer).__name__}. Put one in with `keras_mono.insert_after`."
+        )
+    if getattr(model, "optimizer", None) is None:
+        raise ValueError(
+            f"Model '{model.name}' is not compiled. Call `model.compile(optimizer, "
+            "loss)` with a small learning rate."
+        )
+    steps = int(keras.ops.convert_to_numpy(layer.step)) if layer.built else 0
+    if steps < layer.start_step or not (layer.enabled and layer.trainable):
+        raise ValueError(
+            f"Layer '{name}' selects nothing yet: it has seen {steps} batches, starts "
+            f"after {layer.start_step}, and must be enabled and trainable. Train first."
+        )
+
+
+def _ratios(old: np.ndarray, new: np.ndarray, mean: np.ndarray) -> tuple[float, float]:
+    """Decrease and update ratio of a batch, in percent; the variance cancels."""
+    decrease = 1 - ((new - mean) / (old - mean)) ** 2
+    with np.errstate(divide="ignore", invalid="ignore"):
+        update = np.abs(new / old - 1)
+    known = update[np.isfinite(update)]
+    return (
+        100 * float(decrease.mean()) if len(decrease) else math.nan,
+        100 * float(known.mean()) if len(known) else math.nan,
+    )
+
+
+def _row(
+    strength: float | None, found: np.ndarray, plain: np.ndarray, number: int
+) -> dict[str, Any]:
+    more = found[:, 0] - plain[:, 0]
+    error = more.std(ddof=1) / math.sqrt(len(more)) if len(more) > 1 else math.nan
+    return {
+        "method": "plain" if strength is None else f"strength {strength:g}",
+        "decrease_ratio": float(np.nanmean(found[:, 0])),
+        "update_ratio": float(np.nanmean(found[:, 1])),
+        "more_than_plain": None if strength is None else float(np.nanmean(more)),
+        "standard_error": None if strength is None else float(error),
+        "batches": len(found),
+        "activations": number,
+    }

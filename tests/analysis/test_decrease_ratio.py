@@ -1,0 +1,122 @@
+"""One step's effect, against the same steps taken by hand."""
+
+import keras
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+
+import keras_mono as km
+
+RATE = 0.01
+
+
+def trained(optimizer=None):
+    keras.utils.set_random_seed(0)
+    x, y = load_digits(return_X_y=True)
+    x = (x / 16).astype("float32")
+    model = keras.Sequential(
+        [
+            keras.Input((64,)),
+            keras.layers.Dense(32, activation="relu", name="hidden"),
+            km.layers.MonosemanticInhibition(start_step=3, name="inhibition"),
+            keras.layers.Dense(10, name="out"),
+        ]
+    )
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(optimizer or keras.optimizers.SGD(RATE), loss)
+    model.fit(x, y, batch_size=64, epochs=2, shuffle=False, verbose=0)
+    return model, x[:200], y[:200]
+
+
+def by_hand(model, x, y, strength):
+    """Activations after one SGD step of a two-layer network, in NumPy."""
+    w, b, v, c = (np.array(a, "float64") for a in weights(model))
+    layer = model.get_layer("inhibition")
+    mean = keras.ops.convert_to_numpy(layer.mean).astype("float64")
+    before = x @ w + b
+    z = np.maximum(before, 0)
+    selected = keras.ops.convert_to_numpy(layer.selected(z.astype("float32")))
+    out, factor = z, np.ones_like(z)
+    if strength is not None:
+        out = np.where(selected, mean, z)
+        factor = np.where(selected, -strength, 1.0)
+    logits = out @ v + c
+    share = np.exp(logits - logits.max(1, keepdims=True))
+    share /= share.sum(1, keepdims=True)
+    error = (share - np.eye(10)[y]) / len(x)
+    gradient = (error @ v.T) * factor * (before > 0)
+    new = np.maximum(x @ (w - RATE * x.T @ gradient) + b - RATE * gradient.sum(0), 0)
+    decrease = 1 - ((new - mean) / (z - mean))[selected] ** 2
+    update = np.abs(new[selected] / z[selected] - 1)
+    return 100 * decrease.mean(), 100 * update[np.isfinite(update)].mean()
+
+
+def weights(model):
+    hidden, out = model.get_layer("hidden"), model.get_layer("out")
+    return [
+        keras.ops.convert_to_numpy(v)
+        for v in (hidden.kernel, hidden.bias, out.kernel, out.bias)
+    ]
+
+
+def test_it_equals_steps_taken_by_hand():
+    model, x, y = trained()
+    table = km.analysis.decrease_ratio(model, "inhibition", x, y, [1.0, -1.0, 5.0])
+    methods = [None, 1.0, -1.0, 5.0]
+    assert [row["method"] for row in table][:2] == ["plain", "strength 1"]
+    plain = None
+    for row, strength in zip(table, methods, strict=True):
+        assert row["batches"] == 3  # of 64; the other 8 samples are left over
+        parts = [
+            by_hand(model, x[a : a + 64], y[a : a + 64], strength) for a in (0, 64, 128)
+        ]
+        decrease, update = np.array(parts).T
+        plain = decrease if plain is None else plain
+        np.testing.assert_allclose(row["decrease_ratio"], decrease.mean(), rtol=1e-3)
+        np.testing.assert_allclose(row["update_ratio"], update.mean(), rtol=1e-3)
+        if strength is not None:
+            more = decrease - plain
+            np.testing.assert_allclose(row["more_than_plain"], more.mean(), rtol=1e-3)
+            error = more.std(ddof=1) / np.sqrt(3)
+            np.testing.assert_allclose(row["standard_error"], error, rtol=1e-2)
+    rd, naive = table[1]["more_than_plain"], table[2]["more_than_plain"]
+    assert rd > 0 > naive
+
+
+def test_the_model_is_as_before():
+    model, x, y = trained(keras.optimizers.Adam(0.01))
+    layer = model.get_layer("inhibition")
+    layer.strength = 2.0
+    everything = [*model.variables, *model.optimizer.variables]
+    before = [keras.ops.convert_to_numpy(v).copy() for v in everything]
+    km.analysis.decrease_ratio(model, "inhibition", x, y)
+    for variable, value in zip(everything, before, strict=True):
+        np.testing.assert_array_equal(keras.ops.convert_to_numpy(variable), value)
+    assert layer.enabled
+    assert layer.strength == 2.0
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"layer": "hidden"}, "must name a MonosemanticInhibition"),
+        ({"batch_size": 201}, "at least one batch"),
+        ({"y": np.zeros(3)}, "same samples"),
+        ({"layer": "nowhere"}, "hidden"),
+    ],
+)
+def test_bad_input(change, message):
+    model, x, y = trained()
+    arguments = {"layer": "inhibition", "x": x, "y": y, **change}
+    with pytest.raises(ValueError, match=message):
+        km.analysis.decrease_ratio(model, **arguments)
+
+
+def test_a_layer_that_has_not_started():
+    model, x, y = trained()
+    model.get_layer("inhibition").reset()
+    with pytest.raises(ValueError, match="seen 0 batches, starts after 3"):
+        km.analysis.decrease_ratio(model, "inhibition", x, y)
+    other = keras.Model(model.inputs, model.outputs)
+    with pytest.raises(ValueError, match="not compiled"):
+        km.analysis.decrease_ratio(other, "inhibition", x, y)
