@@ -18,4 +18,5 @@ from keras_mono.analysis.probe import Probe as Probe
 from keras_mono.analysis.probe import probe as probe
 from keras_mono.analysis.profile import Profile as Profile
 from keras_mono.analysis.profile import profile as profile
+from keras_mono.analysis.report import report as report
 from keras_mono.analysis.summary import summary as summary

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracle import Oracle
 from training import numbers
@@ -73,6 +73,11 @@ def batches(case):
         yield z, masks[case["masked"]]
 
 
+# Nothing is compiled here, which JAX pays for with seconds a case.
+CASES = settings.default.max_examples // (3 if keras.config.backend() == "jax" else 1)
+
+
+@settings(max_examples=CASES)
 @given(cases())
 def test_any_case(case):
     layer = layer_of(case)

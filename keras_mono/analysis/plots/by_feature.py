@@ -1,0 +1,246 @@
+"""Pictures of what neurons answer to."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from keras_mono.analysis._extras import need
+from keras_mono.analysis.ablation import Ablation
+from keras_mono.analysis.feature_scores import FeatureScores
+from keras_mono.analysis.labelled import labelled
+from keras_mono.analysis.plots.style import COLOURS, look
+from keras_mono.analysis.profile import Profile
+
+
+def neuron_response(
+    z: np.ndarray, labels: Any, neuron: int, name: str | None = None
+) -> Any:
+    """What a neuron gives on the inputs of each feature (MEmeL, Fig. 1).
+
+    Args:
+        z: Activations, shape `(inputs, neurons)` or `(samples, ..., neurons)`.
+        labels: The feature of each sample, or of each input.
+        neuron: Its number.
+        name: How to call it in the title.
+
+    Returns:
+        A matplotlib `Figure`: a box a feature from the lower to the upper quartile with
+        the median, whiskers from the 1st to the 99th percentile, and the mean as a dot.
+
+    Raises:
+        ImportError: if matplotlib is missing, naming the extra.
+        ValueError: for a neuron that is not there, and as `feature_scores`.
+
+    Example:
+
+    >>> z = np.random.default_rng(0).normal(size=(60, 3))
+    >>> figure = km.analysis.plots.neuron_response(z, np.arange(60) % 2, neuron=1)
+    >>> figure.axes[0].get_ylabel()
+    'activation'
+    """
+    z, numbers, features = labelled(z, labels)
+    if not 0 <= neuron < z.shape[1]:
+        raise ValueError(
+            f"`neuron` must lie between 0 and {z.shape[1] - 1}. Received: {neuron}."
+        )
+    figure, axes = _panel(max(4.5, 0.6 * len(features) + 1.5))
+    parts = [z[numbers == i, neuron] for i in range(len(features))]
+    parts = [part[~np.isnan(part)] for part in parts]
+    axes.boxplot(
+        parts,
+        whis=(1, 99),
+        showfliers=False,
+        showmeans=True,
+        patch_artist=True,
+        boxprops={"facecolor": "#D6E6F2", "edgecolor": COLOURS[0]},
+        medianprops={"color": COLOURS[0], "linewidth": 2},
+        whiskerprops={"color": COLOURS[0]},
+        capprops={"color": COLOURS[0]},
+        meanprops={
+            "marker": "o",
+            "markerfacecolor": COLOURS[1],
+            "markeredgecolor": "white",
+        },
+    )
+    _name(axes.set_xticks, features, first=1)
+    axes.set_ylabel("activation")
+    axes.set_title(name or f"Neuron {neuron} by feature", fontsize=10)
+    return figure
+
+
+def ablation_by_feature(found: Ablation) -> Any:
+    """How the loss of each feature rises without a neuron (MEmeL, Fig. 2).
+
+    Args:
+        found: From `ablation`.
+
+    Returns:
+        A matplotlib `Figure`: a group of bars a feature, one bar a neuron.
+
+    Raises:
+        ImportError: if matplotlib is missing, naming the extra.
+    """
+    figure, axes = _panel(max(4.5, 0.9 * len(found.features) + 2))
+    width = 0.8 / len(found.neurons)
+    hatches = ("", "//", "..", "xx", "\\\\", "oo", "--")
+    for index, neuron in enumerate(found.neurons):
+        axes.bar(
+            np.arange(len(found.features)) + (index + 0.5) * width - 0.4,
+            found.increase[:, index],
+            width,
+            label=f"neuron {neuron}",
+            color=COLOURS[index % len(COLOURS)],
+            hatch=hatches[index % len(hatches)],
+            edgecolor="white",
+        )
+    _name(axes.set_xticks, found.features)
+    axes.axhline(0, color="0.3", linewidth=0.8)
+    axes.set_ylabel("increase of the loss")
+    axes.set_title("Loss with one neuron at its mean", fontsize=10)
+    axes.legend(frameon=False, fontsize=8)
+    return figure
+
+
+def feature_heat_map(scores: FeatureScores, neurons: int = 20) -> Any:
+    """φ_ℓ of the most monosemantic neurons, features across.
+
+    Args:
+        scores: From `feature_scores` or a `Profile`.
+        neurons: How many to show.
+
+    Returns:
+        A matplotlib `Figure`. Dark is a large φ_ℓ; a dot marks ℓ*.
+
+    Raises:
+        ImportError: if matplotlib is missing, naming the extra.
+    """
+    order = scores.ranking()[:neurons]
+    order = order[~np.isnan(scores.best_phi[order])]
+    shown = scores.phi[:, order].T
+    height = max(2.5, 0.22 * len(order) + 1.5)
+    figure, axes = _panel(max(4.5, 0.6 * len(scores.features) + 2.5), height)
+    axes.grid(visible=False)
+    image = axes.imshow(shown, cmap="Greys", aspect="auto", vmin=0)
+    best = np.searchsorted(scores.features, scores.best_feature[order])
+    axes.scatter(best, np.arange(len(order)), s=14, color=COLOURS[1], label="ℓ*")
+    _name(axes.set_xticks, scores.features)
+    axes.set_yticks(range(len(order)), [str(n) for n in order], fontsize=7)
+    axes.set_ylabel("neuron")
+    axes.set_title("φ by feature of the most monosemantic neurons", fontsize=10)
+    figure.colorbar(image, ax=axes, label="φ of a feature's inputs")
+    return figure
+
+
+def fkr_by_fraction(profiles: Mapping[str, Profile]) -> Any:
+    """The false killing rate against the fraction selected (L2E, Fig. 6).
+
+    Args:
+        profiles: Name of a curve to the profile that it is from.
+
+    Returns:
+        A matplotlib `Figure`; a grey dotted line is the chance level.
+
+    Raises:
+        ImportError: if matplotlib is missing, naming the extra.
+    """
+    figure, axes = _panel(5.0)
+    for index, (name, found) in enumerate(profiles.items()):
+        fraction = 100 * np.asarray(found.fkr.fraction)
+        rate = 100 * np.asarray(found.fkr.rate)
+        axes.plot(fraction, rate, label=name, markersize=4, **look(index))
+        chance = 100 * np.asarray(found.fkr.chance)
+        label = "chance" if index == 0 else None
+        axes.plot(fraction, chance, color="0.6", linestyle=":", label=label)
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.set_ylim(bottom=0)
+    axes.set_xlabel("activations selected, %")
+    axes.set_ylabel("on another feature than ℓ*, %")
+    axes.set_title("False killing rate", fontsize=10)
+    axes.legend(frameon=False, fontsize=8)
+    return figure
+
+
+def phi_by_layer(models: Mapping[str, Mapping[str, Profile]]) -> Any:
+    """Mean φ_ℓ* of each layer, one line a model (L2E, Fig. 5).
+
+    Args:
+        models: Name of a model to its profiles, in the order of its layers.
+
+    Returns:
+        A matplotlib `Figure`; bars span the middle half of the neurons.
+
+    Raises:
+        ImportError: if matplotlib is missing, naming the extra.
+    """
+    return _by_layer(
+        models,
+        lambda p: p.scores.best_phi,
+        "φ of the neuron's own feature",
+        "How monosemantic the layers are",
+    )
+
+
+def ks_by_layer(models: Mapping[str, Mapping[str, Profile]]) -> Any:
+    """Mean K-S statistic of each layer, one line a model (L2E, Fig. 4).
+
+    Args:
+        models: Name of a model to its profiles, in the order of its layers.
+
+    Returns:
+        A matplotlib `Figure`; bars span the middle half of the neurons.
+
+    Raises:
+        ImportError: if matplotlib is missing, naming the extra.
+    """
+    return _by_layer(
+        models,
+        lambda p: p.ks,
+        "Kolmogorov-Smirnov statistic",
+        "How far φ on the own feature differs",
+    )
+
+
+def _by_layer(
+    models: Mapping[str, Mapping[str, Profile]], values: Any, label: str, title: str
+) -> Any:
+    longest = max(models.values(), key=len)
+    figure, axes = _panel(max(4.5, 0.9 * len(longest) + 2))
+    for index, (name, layers) in enumerate(models.items()):
+        at = np.arange(len(layers)) + 0.12 * (index - (len(models) - 1) / 2)
+        found = [values(p) for p in layers.values()]
+        mean = np.array([np.nanmean(v) for v in found])
+        low = mean - [np.nanquantile(v, 0.25) for v in found]
+        high = np.array([np.nanquantile(v, 0.75) for v in found]) - mean
+        axes.errorbar(
+            at,
+            mean,
+            # Quartiles; the mean of a skewed layer may lie beyond one.
+            yerr=np.clip([low, high], 0, None),
+            label=name,
+            capsize=3,
+            markersize=5,
+            **look(index),
+        )
+    _name(axes.set_xticks, list(longest))
+    axes.set_ylim(bottom=0)
+    axes.set_ylabel(label)
+    axes.set_title(title, fontsize=10)
+    axes.legend(frameon=False, fontsize=8)
+    return figure
+
+
+def _panel(width: float, height: float = 3.4) -> tuple[Any, Any]:
+    figure = need("matplotlib.figure").Figure((width, height), layout="constrained")
+    axes = figure.add_subplot()
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis="y", alpha=0.25)
+    axes.set_axisbelow(True)
+    return figure, axes
+
+
+def _name(set_ticks: Any, names: Sequence[Any] | np.ndarray, first: int = 0) -> None:
+    texts = [str(name) for name in names]
+    tilted = {"rotation": 30, "ha": "right"} if max(map(len, texts)) > 6 else {}
+    set_ticks(range(first, first + len(texts)), texts, fontsize=8, **tilted)

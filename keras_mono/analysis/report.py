@@ -1,0 +1,241 @@
+import base64
+import html
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_mono._table import Table
+from keras_mono.analysis import plots
+from keras_mono.analysis.activations import activations
+from keras_mono.analysis.compare import compare
+from keras_mono.analysis.profile import Profile, profile
+
+_STYLE = """
+:root { color-scheme: light; }
+body { font: 16px/1.5 system-ui, sans-serif; color: #222; background: #fff;
+  max-width: 60rem; margin: 0 auto; padding: 1rem; }
+h1 { font-size: 1.6rem; } h2 { font-size: 1.25rem; margin-top: 2.2rem; }
+figure { margin: 1rem 0; } figure img { max-width: 100%; height: auto; }
+figcaption, p { max-width: 44rem; } figcaption { color: #555; font-size: .92rem; }
+.table { overflow-x: auto; }
+table { border-collapse: collapse; font-size: .9rem; }
+caption { text-align: left; color: #555; padding-bottom: .3rem; }
+th, td { padding: .25rem .6rem; border-bottom: 1px solid #ddd; text-align: right;
+  white-space: nowrap; }
+th:first-child, td:first-child { text-align: left; }
+"""
+
+
+def report(
+    models: keras.Model | Mapping[str, keras.Model],
+    data: Any,
+    labels: Any,
+    layers: Sequence[str] | Mapping[str, Sequence[str]],
+    path: str | Path = "report.html",
+    title: str = "What the neurons answer to",
+    batch_size: int = 128,
+    verbose: int = 1,
+) -> Path:
+    """Write a page with tables, pictures and captions: one model, or a comparison.
+
+    One HTML file that needs no network. It tells how monosemantic the layers are and
+    for which features, the neurons at the top, the false killing rate by fraction, and,
+    for several models, how they differ and by how much.
+
+    Args:
+        models: A built Keras model, or name to model; the first is the reference.
+        data: The models' inputs: an array, or a list, tuple or dict of arrays.
+        labels: The feature of each sample, or of each position.
+        layers: Names of the layers, or a model's name to its layers' names. Layers of
+            several models are compared in their order.
+        path: Where to write.
+        title: Heading of the page.
+        batch_size: Samples a forward pass.
+        verbose: 1 shows progress bars, 0 nothing.
+
+    Returns:
+        The path.
+
+    Raises:
+        ImportError: if matplotlib or scipy is missing, naming the extra.
+        ValueError: as `profile` and `compare`.
+
+    Example:
+
+    >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, name="a")])
+    >>> rng = np.random.default_rng(0)
+    >>> x, labels = rng.normal(size=(64, 4)), rng.integers(2, size=64)
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = km.analysis.report(
+    ...         model, x, labels, ["a"], folder + "/report.html", verbose=0)
+    ...     "</html>" in path.read_text("utf-8")
+    True
+    """
+    named = models if isinstance(models, Mapping) else {models.name: models}
+    of_each = layers if isinstance(layers, Mapping) else dict.fromkeys(named, layers)
+    if set(of_each) != set(named):
+        raise ValueError(
+            f"`layers` must name the layers of each model {list(named)}. Received: "
+            f"{list(of_each)}."
+        )
+    options: dict[str, Any] = {"batch_size": batch_size, "verbose": verbose}
+    profiles = {
+        name: profile(model, data, labels, of_each[name], **options)
+        for name, model in named.items()
+    }
+    parts = [_overview(profiles, labels)]
+    if len(named) > 1:
+        parts.append(_comparison(profiles))
+    parts.append(_layers(profiles))
+    for name, model in named.items():
+        parts.append(_neurons(name, model, profiles[name], data, labels, batch_size))
+    page = (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{html.escape(title)}</title><style>{_STYLE}</style></head><body>"
+        f"<h1>{html.escape(title)}</h1>{''.join(parts)}</body></html>\n"
+    )
+    path = Path(path)
+    path.write_text(page, "utf-8")
+    return path
+
+
+def _overview(profiles: Mapping[str, Mapping[str, Profile]], labels: Any) -> str:
+    features, counts = np.unique(np.asarray(labels), return_counts=True)
+    rows = [
+        {"feature": str(f), "inputs": int(n)}
+        for f, n in zip(features, counts, strict=True)
+    ]
+    first = next(iter(next(iter(profiles.values())).values()))
+    sampled = (
+        "All figures are from all of them."
+        if first.sampled == first.inputs
+        else f"K-S, false killing rate and tail are from a random {first.sampled:,} of "
+        f"them; K-S is known within ±{first.ks_error:.2f}."
+    )
+    return _section(
+        "The inputs",
+        _p(
+            f"{first.inputs:,} inputs of {len(features)} features. {sampled} φ is the "
+            "squared distance of an activation from its neuron's mean, in variances: 1 "
+            "on average, large where the neuron does something unusual. A neuron's own "
+            "feature ℓ* is the one with the largest mean φ; that mean is 1 for a "
+            "neuron that treats all features alike."
+        ),
+        _table(Table(["feature", "inputs"], rows)),
+    )
+
+
+def _comparison(profiles: Mapping[str, Mapping[str, Profile]]) -> str:
+    table = compare(profiles)
+    reference = next(iter(profiles))
+    sentences = []
+    for row in table:
+        if row["effect"] is None:
+            continue
+        unclear = row["effect_low"] <= 0 <= row["effect_high"]
+        more = "more" if row["effect"] > 0 else "less"
+        sentences.append(
+            f"{row['model']}, {row['layer']}: "
+            + (
+                "no clear difference"
+                if unclear
+                else f"neurons are {more} monosemantic than in {reference}"
+            )
+            + f" (δ = {row['effect']:+.2f})."
+        )
+    return _section(
+        "The models side by side",
+        *[_p(s) for s in sentences],
+        _table(table),
+        _p(
+            "effect is Cliff's δ with its 95 % interval over neurons. It compares "
+            "these networks; whether training does this in general, only several seeds "
+            "tell."
+        ),
+    )
+
+
+def _layers(profiles: Mapping[str, Mapping[str, Profile]]) -> str:
+    curves = {
+        (layer if len(profiles) == 1 else f"{name}, {layer}"): found
+        for name, layers in profiles.items()
+        for layer, found in layers.items()
+    }
+    return _section(
+        "The layers",
+        _figure(
+            plots.phi_by_layer(profiles),
+            "Mean φ of each neuron's own feature; bars span the middle half of the "
+            "neurons. Higher is more monosemantic.",
+        ),
+        _figure(
+            plots.ks_by_layer(profiles),
+            "How far the distribution of φ on the own feature lies from that on all "
+            "inputs: 0 is no difference.",
+        ),
+        _figure(
+            plots.fkr_by_fraction(curves),
+            "Of the activations that a threshold selects, the share on another feature "
+            "than the neuron's own. The dotted line is blind selection.",
+        ),
+    )
+
+
+def _neurons(
+    name: str,
+    model: keras.Model,
+    layers: Mapping[str, Profile],
+    data: Any,
+    labels: Any,
+    batch_size: int,
+) -> str:
+    parts = []
+    for layer, found in layers.items():
+        neuron = int(found.scores.ranking()[0])
+        # Enough inputs for a picture.
+        few = np.random.default_rng(0).permutation(len(np.asarray(labels)))[:5000]
+        part = keras.tree.map_structure(lambda x, f=few: np.asarray(x)[f], data)
+        z = activations(model, part, [layer], batch_size)[layer]
+        parts += [
+            f"<h3>{html.escape(layer)}</h3>",
+            _figure(
+                plots.feature_heat_map(found.scores),
+                "The most monosemantic neurons from the top; dark is a large φ, the "
+                "dot marks the neuron's own feature.",
+            ),
+            _figure(
+                plots.neuron_response(z, np.asarray(labels)[few], neuron),
+                f"What neuron {neuron}, the first of them, gives on each feature: "
+                "quartiles, 1st and 99th percentile, mean as a dot.",
+            ),
+        ]
+    return _section(f"The neurons of {name}", *parts)
+
+
+def _section(heading: str, *parts: str) -> str:
+    return f"<section><h2>{html.escape(heading)}</h2>{''.join(parts)}</section>"
+
+
+def _p(text: str) -> str:
+    return f"<p>{html.escape(text)}</p>"
+
+
+def _table(table: Table) -> str:
+    return f'<div class="table">{table._repr_html_()}</div>'
+
+
+def _figure(figure: Any, caption: str) -> str:
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png", dpi=144)
+    image = base64.b64encode(stream.getvalue()).decode()
+    text = html.escape(caption)
+    return (
+        f'<figure><img alt="{text}" src="data:image/png;base64,{image}">'
+        f"<figcaption>{text}</figcaption></figure>"
+    )
