@@ -1,0 +1,159 @@
+"""The pictures show the data that they are given, and the report holds them."""
+
+import html.parser
+import re
+
+import keras
+import numpy as np
+import planted
+import pytest
+
+import keras_mono as km
+
+A, plots = km.analysis, km.analysis.plots
+
+
+def model_of(units=4, seed=0):
+    keras.utils.set_random_seed(seed)
+    n = len(planted.TRUTH)
+    return keras.Sequential(
+        [
+            keras.Input((n,)),
+            keras.layers.Identity(name="neurons"),
+            keras.layers.Dense(units, name="more"),
+        ],
+        name=f"with_{units}",
+    )
+
+
+@pytest.fixture(scope="module")
+def data():
+    z, labels = planted.activations()
+    return z.astype("float32"), labels
+
+
+@pytest.fixture(scope="module")
+def profiles(data):
+    return {
+        f"{units} units": A.profile(
+            model_of(units), *data, ["neurons", "more"], verbose=0
+        )
+        for units in (4, 9)
+    }
+
+
+def ticks(axes):
+    return [text.get_text() for text in axes.get_xticklabels()]
+
+
+def test_response_of_a_neuron(data):
+    z, labels = data
+    (axes,) = plots.neuron_response(z, labels, 0).axes
+    assert ticks(axes) == list(planted.FEATURES)
+    means = [line.get_ydata()[0] for line in axes.lines if line.get_marker() == "o"]
+    expected = [z[labels == f, 0].mean() for f in planted.FEATURES]
+    np.testing.assert_allclose(means, expected, rtol=1e-6)
+    with pytest.raises(ValueError, match="between 0 and 6"):
+        plots.neuron_response(z, labels, 7)
+
+
+def test_ablation_by_feature():
+    found = A.Ablation(
+        np.array(["a", "b", "c"]),
+        np.array([4, 7]),
+        np.ones(3),
+        np.arange(6.0).reshape(3, 2),
+    )
+    (axes,) = plots.ablation_by_feature(found).axes
+    heights = [[bar.get_height() for bar in bars] for bars in axes.containers]
+    np.testing.assert_array_equal(np.transpose(heights), found.increase)
+    assert ticks(axes) == ["a", "b", "c"]
+    assert [t.get_text() for t in axes.get_legend().get_texts()] == [
+        "neuron 4",
+        "neuron 7",
+    ]
+
+
+def test_heat_map(data):
+    scores = A.feature_scores(*data)
+    axes, _ = plots.feature_heat_map(scores, neurons=3).axes
+    shown = np.asarray(axes.images[0].get_array())
+    np.testing.assert_array_equal(shown, scores.phi[:, scores.ranking()[:3]].T)
+    names = [text.get_text() for text in axes.get_yticklabels()]
+    assert names == [str(n) for n in scores.ranking()[:3]]
+    (dots,) = axes.collections
+    best = [planted.FEATURES[int(x)] for x, _ in dots.get_offsets()]
+    assert best == scores.best_feature[scores.ranking()[:3]].tolist()
+
+
+def test_false_killing_rate(profiles):
+    curves = {name: layers["neurons"] for name, layers in profiles.items()}
+    (axes,) = plots.fkr_by_fraction(curves).axes
+    solid = [line for line in axes.lines if line.get_linestyle() != ":"]
+    for line, found in zip(solid, curves.values(), strict=True):
+        np.testing.assert_allclose(line.get_xdata(), 100 * found.fkr.fraction)
+        np.testing.assert_allclose(line.get_ydata(), 100 * found.fkr.rate)
+
+
+@pytest.mark.parametrize("which", ["phi", "ks"])
+def test_layers(profiles, which):
+    figure = getattr(plots, f"{which}_by_layer")(profiles)
+    (axes,) = figure.axes
+    assert ticks(axes) == ["neurons", "more"]
+    for bars, layers in zip(axes.containers, profiles.values(), strict=True):
+        values = [
+            p.scores.best_phi if which == "phi" else p.ks for p in layers.values()
+        ]
+        expected = [np.nanmean(v) for v in values]
+        np.testing.assert_allclose(bars.lines[0].get_ydata(), expected)
+
+
+class Page(html.parser.HTMLParser):
+    """Counts elements, and checks that what opens is closed."""
+
+    VOID = ("meta", "img", "!doctype")
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.count, self.sources = [], {}, []
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.count[tag] = self.count.get(tag, 0) + 1
+        self.sources += [v for k, v in attrs if k in ("src", "href")]
+        if tag == "img":
+            assert dict(attrs)["alt"]
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def test_a_report_of_one_model(data, tmp_path):
+    path = A.report(
+        model_of(), *data, ["neurons"], tmp_path / "one.html", title="<mine>", verbose=0
+    )
+    text = path.read_text("utf-8")
+    page = Page(text)
+    assert page.count["img"] == 5
+    assert all(source.startswith("data:image/png;base64,") for source in page.sources)
+    assert "http" not in text
+    assert "&lt;mine&gt;" in text
+    assert "side by side" not in text
+    assert "700 inputs of 4 features. All figures are from all of them." in text
+
+
+def test_a_report_that_compares(data, tmp_path):
+    models = {"small": model_of(4), "large": model_of(9)}
+    layers = {"small": ["neurons", "more"], "large": ["neurons", "more"]}
+    path = A.report(models, *data, layers, tmp_path / "two.html", verbose=0)
+    text = path.read_text("utf-8")
+    page = Page(text)
+    assert page.count["img"] == 3 + 2 * 4
+    assert "large, neurons: no clear difference (δ = +0.00)." in text
+    assert re.search(r"<td>large</td><td>more</td><td>9</td>", text)
+    with pytest.raises(ValueError, match="layers of each model"):
+        A.report(models, *data, {"small": ["more"]}, tmp_path / "no.html", verbose=0)
+    assert not (tmp_path / "no.html").exists()
