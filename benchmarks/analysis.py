@@ -1,6 +1,6 @@
 """Peak memory and time of a profile of many inputs.
 
-    KERAS_BACKEND=torch python benchmarks/analysis.py [--inputs 1000000] [--neurons 4096]
+    KERAS_BACKEND=torch python benchmarks/analysis.py [--inputs N] [--neurons N]
 
 A random layer turns inputs of 8 numbers into the neurons, so that the inputs themselves
 take little room. README.md beside this file says how benchmarks are run.
