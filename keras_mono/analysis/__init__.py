@@ -20,3 +20,6 @@ from keras_mono.analysis.profile import Profile as Profile
 from keras_mono.analysis.profile import profile as profile
 from keras_mono.analysis.report import report as report
 from keras_mono.analysis.summary import summary as summary
+from keras_mono.analysis.texts import LabelledTexts as LabelledTexts
+from keras_mono.analysis.texts import code_languages as code_languages
+from keras_mono.analysis.texts import natural_languages as natural_languages

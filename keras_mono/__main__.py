@@ -1,0 +1,86 @@
+"""`python -m keras_mono report`: the page of `keras_mono.analysis.report`."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_mono import analysis
+
+
+def main(given: list[str] | None = None) -> int:
+    """Run the command; the exit status, 2 after an error that it has told."""
+    arguments = _parser().parse_args(given)
+    try:
+        path = _report(arguments)
+    except (ImportError, OSError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(f"wrote {path}")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m keras_mono")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    report = commands.add_parser(
+        "report",
+        help="a page on which neurons are monosemantic, and for what",
+        description="Write a page on which neurons are monosemantic, and for what. "
+        "KERAS_BACKEND decides where the models run. Several models are compared with "
+        "the first.",
+    )
+    add = report.add_argument
+    add("models", nargs="+", type=Path, metavar="MODEL.keras")
+    add(
+        "--data",
+        type=Path,
+        required=True,
+        metavar="DATA.npz",
+        help="arrays saved by numpy.savez: `labels`, and the inputs as `x`, or by name",
+    )
+    add("--layers", nargs="+", required=True, help="names of layers")
+    add("--out", type=Path, default=Path("report.html"), help="default: report.html")
+    add("--title", default="What the neurons answer to")
+    add("--batch-size", type=int, default=128, help="default: 128")
+    return parser
+
+
+def _report(arguments: argparse.Namespace) -> Path:
+    data, labels = _loaded(arguments.data)
+    names = [path.stem for path in arguments.models]
+    if len(set(names)) < len(names):
+        names = [str(path) for path in arguments.models]
+    models = {
+        name: keras.models.load_model(path)
+        for name, path in zip(names, arguments.models, strict=True)
+    }
+    return analysis.report(
+        models,
+        data,
+        labels,
+        arguments.layers,
+        arguments.out,
+        arguments.title,
+        arguments.batch_size,
+    )
+
+
+def _loaded(path: Path) -> tuple[Any, np.ndarray]:
+    with np.load(path) as file:
+        arrays = dict(file)
+    if "labels" not in arrays or len(arrays) < 2:
+        raise ValueError(
+            f"'{path}' must hold the array `labels` and the inputs, as `x` or by their "
+            f"names. Received: {sorted(arrays)}. Save it with `numpy.savez('data.npz', "
+            "x=inputs, labels=labels)`."
+        )
+    labels = arrays.pop("labels")
+    return (arrays["x"] if list(arrays) == ["x"] else arrays), labels
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,189 @@
+"""Labelled texts that are on every machine already: languages, and code languages."""
+
+import sys
+import sysconfig
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from keras_mono.analysis._extras import need
+
+LOCALES = ("de", "en", "es", "fi", "fr", "it", "nl", "pl", "pt", "ru", "sv", "tr")
+CODE = {
+    "python": (".py",),
+    "c": (".h", ".c", ".hpp"),
+    "rst": (".rst",),
+    "json": (".json",),
+    "fortran": (".f", ".f90"),
+    "html": (".html", ".htm"),
+    "css": (".css",),
+    "javascript": (".js",),
+}
+
+
+class LabelledTexts(NamedTuple):
+    """Texts with a label each.
+
+    Attributes:
+        texts: A list of strings.
+        labels: An array of as many strings.
+    """
+
+    texts: list[str]
+    labels: np.ndarray
+
+    def as_bytes(self, length: int) -> np.ndarray:
+        """UTF-8 bytes plus 1, shape `(texts, length)`, int32: cut off, or 0 behind."""
+        rows: np.ndarray = np.zeros((len(self.texts), length), "int32")
+        for row, text in zip(rows, self.texts, strict=True):
+            values = np.frombuffer(text.encode("utf-8")[:length], np.uint8)
+            row[: len(values)] = values.astype("int32") + 1
+        return rows
+
+
+def natural_languages(
+    locales: Sequence[str] = LOCALES, most: int | None = None, seed: int = 0
+) -> LabelledTexts:
+    """Words and phrases of several languages, from the CLDR data that Babel carries.
+
+    The names of territories, languages, currencies, months and days, each of them once
+    a language, and none that stands in two of the languages alike.
+
+    Args:
+        locales: CLDR locales, which are the labels.
+        most: At most so many a language, drawn at random; None: all.
+        seed: Of the draw, and of the order.
+
+    Returns:
+        `LabelledTexts`, in random order.
+
+    Raises:
+        ImportError: if Babel is missing, naming the extra.
+        ValueError: for a locale that Babel does not know.
+
+    Example:
+
+    >>> found = km.analysis.natural_languages(["de", "fr"], most=50)
+    >>> len(found.texts), found.as_bytes(16).shape
+    (100, (100, 16))
+    """
+    core = need("babel.core")
+    phrases: dict[str, set[str]] = {}
+    for name in locales:
+        try:
+            locale = core.Locale.parse(name)
+        except (ValueError, core.UnknownLocaleError) as error:
+            raise ValueError(
+                f"`locales` must name CLDR locales such as 'de'. Received: {name!r}."
+            ) from error
+        tables = [locale.territories, locale.languages, locale.currencies]
+        for kind in ("months", "days"):
+            widths = getattr(locale, kind)
+            tables += [widths[use]["wide"] for use in ("format", "stand-alone")]
+        words = {str(text).strip() for table in tables for text in table.values()}
+        phrases[name] = {text for text in words if any(c.isalpha() for c in text)}
+    return _drawn(_of_one_only(phrases), most, seed)
+
+
+def code_languages(
+    languages: Mapping[str, Sequence[str]] = CODE,
+    length: int = 128,
+    most: int | None = 500,
+    roots: Iterable[str | Path] | None = None,
+    seed: int = 0,
+) -> LabelledTexts:
+    """Pieces of source code of several languages, from files that are installed.
+
+    The selection: all files with an extension of the language below the interpreter's
+    own paths (standard library, installed packages and headers), in the order of their
+    paths, at most 40 files a language, spread evenly; of each at most 16 pieces of
+    `length` characters, one after the other from the start. Pieces of blanks alone and
+    pieces that stand in two languages are left out.
+
+    Args:
+        languages: Label to extensions.
+        length: Characters a piece.
+        most: At most so many pieces a language, drawn at random; None: all.
+        roots: Folders to look in instead of the interpreter's.
+        seed: Of the draw, and of the order.
+
+    Returns:
+        `LabelledTexts`, in random order. What is installed differs by machine, and so
+        do the texts.
+
+    Raises:
+        ValueError: if a language has no file, naming those that have.
+
+    Example:
+
+    >>> found = km.analysis.code_languages({"python": [".py"], "c": [".h"]}, most=20)
+    >>> sorted(set(found.labels.tolist()))
+    ['c', 'python']
+    """
+    folders = [Path(r) for r in (_interpreter_paths() if roots is None else roots)]
+    extensions = {e for several in languages.values() for e in several}
+    by_extension: dict[str, list[Path]] = {e: [] for e in extensions}
+    for folder in folders:
+        for path in folder.rglob("*"):
+            if path.suffix in by_extension:
+                by_extension[path.suffix].append(path)
+    files = {
+        name: sorted({p for e in several for p in by_extension[e]})
+        for name, several in languages.items()
+    }
+    empty = [name for name, paths in files.items() if not paths]
+    if empty:
+        raise ValueError(
+            f"No file of {empty} was found below {[str(f) for f in folders]}. There "
+            f"are files of {[n for n in files if n not in empty]}: choose among these "
+            "with `languages`, or name other folders with `roots`."
+        )
+    pieces = {name: _pieces(paths, length) for name, paths in files.items()}
+    return _drawn(_of_one_only(pieces), most, seed)
+
+
+def _interpreter_paths() -> list[str]:
+    found = sysconfig.get_paths()
+    below = [found[key] for key in ("stdlib", "purelib", "platlib", "include")]
+    inside = {str(Path(p).resolve()) for p in [*below, sys.prefix] if Path(p).is_dir()}
+    # None inside another: every file once.
+    return sorted(
+        p for p in inside if not any(p != q and p.startswith(q + "/") for q in inside)
+    )
+
+
+def _pieces(paths: list[Path], length: int) -> set[str]:
+    step = max(len(paths) // 40, 1)
+    pieces = set()
+    for path in paths[::step][:40]:
+        try:
+            text = path.read_text("utf-8")[: 16 * length]
+        except (OSError, UnicodeDecodeError):
+            continue
+        for start in range(0, len(text) - length + 1, length):
+            piece = text[start : start + length]
+            if not piece.isspace():
+                pieces.add(piece)
+    return pieces
+
+
+def _of_one_only(texts: Mapping[str, set[str]]) -> dict[str, list[str]]:
+    """Without what stands in several, sorted."""
+    return {
+        name: sorted(own - set().union(*(o for n, o in texts.items() if n != name)))
+        for name, own in texts.items()
+    }
+
+
+def _drawn(texts: Mapping[str, list[str]], most: int | None, seed: int) -> Any:
+    rng = np.random.default_rng(seed)
+    pairs = []
+    for name, own in texts.items():
+        few = rng.permutation(len(own))[: len(own) if most is None else most]
+        pairs += [(own[i], name) for i in few]
+    order = rng.permutation(len(pairs))
+    return LabelledTexts(
+        [pairs[i][0] for i in order], np.array([pairs[i][1] for i in order])
+    )
