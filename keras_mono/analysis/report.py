@@ -108,7 +108,7 @@ def report(
 def _overview(profiles: Mapping[str, Mapping[str, Profile]], labels: Any) -> str:
     features, counts = np.unique(np.asarray(labels), return_counts=True)
     rows = [
-        {"feature": str(f), "inputs": int(n)}
+        {"feature": str(f), "labels": int(n)}
         for f, n in zip(features, counts, strict=True)
     ]
     first = next(iter(next(iter(profiles.values())).values()))
@@ -121,13 +121,14 @@ def _overview(profiles: Mapping[str, Mapping[str, Profile]], labels: Any) -> str
     return _section(
         "The inputs",
         _p(
-            f"{first.inputs:,} inputs of {len(features)} features. {sampled} φ is the "
+            f"{first.inputs:,} inputs of {len(features)} features (a sample's label "
+            f"holds for all of its positions). {sampled} φ is the "
             "squared distance of an activation from its neuron's mean, in variances: 1 "
             "on average, large where the neuron does something unusual. A neuron's own "
             "feature ℓ* is the one with the largest mean φ; that mean is 1 for a "
             "neuron that treats all features alike."
         ),
-        _table(Table(["feature", "inputs"], rows)),
+        _table(Table(["feature", "labels"], rows)),
     )
 
 
