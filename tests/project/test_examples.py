@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-TESTED = {"quickstart.py", "penalty_study.py"}
+TESTED = {"quickstart.py", "penalty_study.py", "code_report.py"}
 HELPERS = {"digits_report.py"}  # imported by an example
 
 
@@ -72,6 +73,24 @@ def test_penalty_study(tmp_path):
     plain, penalized = found["runs"][:2]
     assert penalized["second, scale, held out"] < plain["second, scale, held out"]
     assert (tmp_path / "study.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
+
+
+def test_code_report(tmp_path):
+    script = str(ROOT / "examples" / "code_report.py")
+    done = subprocess.run(
+        [sys.executable, script, "--steps", "12", "--out", "page.html"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    bits = dict(re.findall(r"(plain|L2E): (\d+\.\d+) bits per byte", done.stdout))
+    assert set(bits) == {"plain", "L2E"}
+    assert all(0 < float(b) < 8 for b in bits.values())
+    page = (tmp_path / "page.html").read_text("utf-8")
+    assert "L2E, mlp_2: " in page
+    assert page.count("<img ") == 3 + 2 * 4 * 2
 
 
 def test_every_example_is_tested():
