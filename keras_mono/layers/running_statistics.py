@@ -217,6 +217,7 @@ class RunningStatistics(keras.layers.Layer):
         if not (self._is_well_placed or is_torch_compiling()):
             _recurrence.check_outside(self.name)
             self._is_well_placed = True
+        self._check_shape(tuple(inputs.shape))
         dtype = keras.backend.standardize_dtype(inputs.dtype)
         if "float" not in dtype:
             raise ValueError(
@@ -224,6 +225,23 @@ class RunningStatistics(keras.layers.Layer):
                 f"Received: dtype={dtype}. Put it after a layer with float outputs, or "
                 "cast the input, for example `keras.ops.cast(x, 'float32')`."
             )
+
+    def _check_shape(self, shape: tuple[Any, ...]) -> None:
+        """The layer keeps a statistic an index, so the neurons cannot change."""
+        pooled = self._reduction_axes
+        expected = tuple(
+            None if axis in pooled else n for axis, n in enumerate(self.mean.shape)
+        )
+        if len(shape) == len(expected) and all(
+            n is None or not isinstance(given, int) or given == n
+            for given, n in zip(shape, expected, strict=True)
+        ):
+            return
+        raise ValueError(
+            f"Layer '{self.name}' was built for inputs of shape {expected}, where None "
+            f"may vary. Received: an input of shape {shape}. Use another layer for "
+            "other activations."
+        )
 
 
 def combine_masks(mask: Tensor | None, padding_mask: Tensor | None) -> Tensor | None:

@@ -1,6 +1,7 @@
 from typing import Any
 
 import keras
+from keras import ops
 
 from keras_mono import _validation
 from keras_mono._layers import named_layers
@@ -50,6 +51,9 @@ def calibrate(model: keras.Model, data: Any, batch_size: int = 32) -> keras.Mode
             f"Model '{model.name}' has no layer of this library to calibrate. Put one "
             "in, for example with `km.insert_after`."
         )
+    built = [layer for layer in layers if layer.built]
+    kept = [(v, ops.convert_to_numpy(v)) for x in built for v in x.saved_variables()]
+    kept = [(variable, value.copy()) for variable, value in kept]
     for layer in layers:
         layer.reset()
     try:
@@ -57,6 +61,10 @@ def calibrate(model: keras.Model, data: Any, batch_size: int = 32) -> keras.Mode
             layer.observing = True
         for batch in batches(data, batch_size):
             model(batch, training=False)
+    except Exception:
+        for variable, value in kept:  # data that do not fit must not cost a history
+            variable.assign(value)
+        raise
     finally:
         for layer in layers:
             layer.observing = False

@@ -120,7 +120,7 @@ def _means(part: Any, place: Place, candidates: list[Place]) -> bool:
         return any(part.fullmatch(name) for name in names)
     if isinstance(part, type):
         return isinstance(place.layer, part)
-    if callable(part):
+    if callable(part) and not isinstance(part, keras.layers.Layer):
         return bool(part(place.layer))
     raise ValueError(
         "A layer is described by its name or a glob (str), a compiled regular "

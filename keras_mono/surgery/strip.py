@@ -2,6 +2,7 @@ from typing import Any
 
 import keras
 
+from keras_mono._layers import named_layers
 from keras_mono._typing import Tensor
 from keras_mono.layers.inhibited_rnn import InhibitedRNN
 from keras_mono.surgery.places import check_graph, is_ours
@@ -23,7 +24,8 @@ def strip(model: keras.Model) -> keras.Model:
         The new model; an equal one if there was nothing to take out.
 
     Raises:
-        ValueError: for a subclassed model, whose `call` cannot be rebuilt.
+        ValueError: for a subclassed model, whose `call` cannot be rebuilt, and for
+            layers of ours inside other layers.
 
     Example:
 
@@ -36,7 +38,16 @@ def strip(model: keras.Model) -> keras.Model:
     ['hidden']
     """
     check_graph(model)
-    return rebuild(model, _Removal())
+    stripped = rebuild(model, _Removal())
+    left = [name for name, x in named_layers(stripped).items() if is_ours(x)]
+    if left:
+        raise ValueError(
+            f"The layers {left} of this library sit inside other layers, such as an "
+            "activation, `Bidirectional` or `TimeDistributed`, from where they cannot "
+            "be taken out. At inference they pass values through. For a model without "
+            "them, build those layers without them and load the weights."
+        )
+    return stripped
 
 
 class _Removal:

@@ -76,11 +76,24 @@ class Adapter(torch.nn.Module):  # type: ignore[name-defined]
             # The very tensor that the layer assigns to, in place.
             self.register_buffer(variable.name, variable.value)
 
+    def __getstate__(self) -> dict[str, Any]:
+        # The latest loss belongs to a graph, which cannot be copied.
+        return {**self.__dict__, "loss": self.loss.detach()}
+
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         for variable in self.layer.saved_variables():  # unpickled as two tensors
             variable.assign(self._buffers[variable.name])
             self._buffers[variable.name] = variable.value
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        super()._load_from_state_dict(*args, **kwargs)
+        for variable in self.layer.saved_variables():  # `assign=True` brings new ones
+            given = getattr(self, variable.name)
+            if given is not variable.value:
+                self._parameters.pop(variable.name, None)
+                variable.assign(given.detach())
+                self._buffers[variable.name] = variable.value
 
     @property
     def layer(self) -> RunningStatistics:

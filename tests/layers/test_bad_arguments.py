@@ -135,3 +135,13 @@ def test_a_mask_of_another_shape(shape):
     message = r"`mask` must broadcast.*Received: mask of shape .*\(2, 3\)"
     with pytest.raises(ValueError, match=message):
         layer(np.ones((2, 3), "float32"), mask=np.ones(shape, bool), training=True)
+
+
+@pytest.mark.parametrize("shape", [(64, 1), (8,), (64, 4), (64, 1, 8)])
+@pytest.mark.parametrize("training", [False, True])
+def test_an_input_of_another_shape(shape, training):
+    layer = km.layers.MonosemanticInhibition(start_step=1, name="mine")
+    layer(np.ones((64, 8), "float32"), training=True)
+    with pytest.raises(ValueError, match=r"'mine' was built for .*\(None, 8\)"):
+        layer(np.ones(shape, "float32"), training=training)
+    assert int(keras.ops.convert_to_numpy(layer.step)) == 1

@@ -173,3 +173,31 @@ def test_errors():
         Adapter(keras.layers.Dense(2), (None, 4))
     with pytest.raises(ValueError, match="Pass `input_shape`"):
         Adapter(km.layers.MonosemanticScale())
+
+
+def trained_adapter(layer):
+    adapter = Adapter(layer, (None, 8))
+    for seed in range(4):
+        x = torch.tensor(np.random.default_rng(seed).normal(size=(32, 8)))
+        adapter(x.float().requires_grad_())
+    return adapter
+
+
+def test_state_that_is_assigned_reaches_the_layer():
+    adapter = trained_adapter(km.layers.MonosemanticInhibition(start_step=2))
+    other = Adapter(km.layers.MonosemanticInhibition(start_step=2), (None, 8))
+    other.load_state_dict(adapter.state_dict(), assign=True)
+    assert int(other.step) == int(other.layer.step) == 4
+    x = torch.randn(32, 8)
+    assert torch.equal(adapter(x), other(x))
+    assert int(other.step) == int(other.layer.step) == 5
+
+
+def test_a_copy_in_the_middle_of_training():
+    layer = km.layers.MonosemanticPenalty(start_step=1, select=2)
+    adapter = trained_adapter(layer)
+    assert adapter.loss.requires_grad
+    twin = copy.deepcopy(adapter)
+    assert float(twin.loss) == float(adapter.loss) != 0
+    twin(torch.randn(32, 8))
+    assert (int(twin.step), int(adapter.step)) == (5, 4)

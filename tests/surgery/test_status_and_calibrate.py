@@ -122,3 +122,17 @@ def test_bad_arguments():
     with pytest.raises(ValueError, match="at least one"):
         km.calibrate(model, data()[:0])
     assert not model.get_layer("scale").observing
+
+
+@pytest.mark.parametrize("bad", [np.zeros((0, 8)), np.zeros((9, 5)), None])
+def test_bad_data_costs_no_history(bad):
+    layers = [keras.Input((8,)), km.layers.MonosemanticInhibition(name="q")]
+    model = keras.Sequential(layers)
+    km.calibrate(model, np.random.default_rng(0).normal(size=(64, 8)))
+    layer = model.get_layer("q")
+    before = [keras.ops.convert_to_numpy(v).copy() for v in layer.saved_variables()]
+    with pytest.raises(Exception):  # noqa: B017, PT011
+        km.calibrate(model, bad)
+    for was, now in zip(before, layer.saved_variables(), strict=True):
+        np.testing.assert_array_equal(was, keras.ops.convert_to_numpy(now))
+    assert not layer.observing

@@ -81,3 +81,12 @@ def test_weights_of_an_inserted_model_load_after_strip(case, tmp_path):
     again = km.insert_after(make(), where, LAYER)  # to go on, with the statistics
     again.load_weights(tmp_path / "after.weights.h5")
     assert same(weights_of(again), weights_of(big))
+
+
+def test_what_cannot_be_taken_out_is_an_error():
+    inside = keras.Sequential(
+        [keras.layers.ReLU(), km.layers.MonosemanticScale(name="inside")]
+    )
+    model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4, inside)])
+    with pytest.raises(ValueError, match=r"\['inside'\].*cannot be taken out"):
+        km.strip(model)
