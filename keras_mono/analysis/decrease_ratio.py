@@ -6,6 +6,7 @@ import keras
 import numpy as np
 
 from keras_mono._layers import find_layers
+from keras_mono._snapshot import Snapshot
 from keras_mono._table import Table
 from keras_mono.analysis.activations import activations
 from keras_mono.analysis.recording import batches
@@ -125,13 +126,11 @@ class _State:
     def __init__(self, model: keras.Model, layer: MonosemanticInhibition) -> None:
         if not model.optimizer.built:
             model.optimizer.build(model.trainable_variables)
-        self.variables = [*model.variables, *model.optimizer.variables]
-        self.values = [keras.ops.convert_to_numpy(v).copy() for v in self.variables]
+        self.tensors = Snapshot([*model.variables, *model.optimizer.variables])
         self.layer, self.enabled, self.strength = layer, layer.enabled, layer.strength
 
     def put_back(self) -> None:
-        for variable, value in zip(self.variables, self.values, strict=True):
-            variable.assign(value)
+        self.tensors.put_back()
         self.layer.enabled, self.layer.strength = self.enabled, self.strength
 
 

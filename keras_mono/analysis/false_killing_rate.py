@@ -4,7 +4,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from keras_mono.analysis.feature_scores import FeatureScores, feature_scores
-from keras_mono.analysis.labelled import labelled, phi_of
+from keras_mono.analysis.labelled import labelled
+from keras_mono.analysis.summary import own_phi
 
 
 class FalseKillingRate(NamedTuple):
@@ -73,7 +74,7 @@ def rate_for(
         )
     z, numbers, features = labelled(z, labels)
     changes = ~np.isnan(scores.best_phi)
-    phi = phi_of(z)[:, changes]
+    phi = own_phi(z, 0.0)[:, changes]
     other = features[numbers][:, None] != scores.best_feature[changes][None, :]
     counted = ~np.isnan(phi)
     values, other = phi[counted], other[counted]

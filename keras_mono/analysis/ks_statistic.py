@@ -3,7 +3,8 @@ from typing import Any
 import numpy as np
 
 from keras_mono.analysis.feature_scores import FeatureScores, feature_scores
-from keras_mono.analysis.labelled import labelled, phi_of
+from keras_mono.analysis.labelled import labelled
+from keras_mono.analysis.summary import own_phi
 
 
 def ks_statistic(z: np.ndarray, labels: Any) -> np.ndarray:
@@ -38,7 +39,7 @@ def ks_statistic(z: np.ndarray, labels: Any) -> np.ndarray:
 def ks_for(z: np.ndarray, labels: Any, scores: FeatureScores) -> np.ndarray:
     """`ks_statistic` with the features ℓ* of given scores."""
     z, numbers, features = labelled(z, labels)
-    phi = phi_of(z)
+    phi = own_phi(z, 0.0)
     found = np.full(z.shape[1], np.nan)
     for neuron in np.flatnonzero(~np.isnan(scores.best_phi)):
         own = features[numbers] == scores.best_feature[neuron]

@@ -35,9 +35,8 @@ def labelled(z: np.ndarray, labels: Any) -> tuple[np.ndarray, np.ndarray, np.nda
             "`labels` must name the feature of every input. Received: "
             f"{int(np.isnan(labels).sum())} NaN. Leave those inputs out."
         )
-    labels = labels.reshape(labels.shape + (1,) * (len(inputs) - labels.ndim))
-    labels = np.broadcast_to(labels, inputs).reshape(-1)
-    features, numbers = np.unique(labels, return_inverse=True)
+    flat = label_of_inputs(labels, inputs)
+    features, numbers = np.unique(flat, return_inverse=True)
     if len(features) < 2:
         raise ValueError(
             "An analysis by features needs inputs of at least two. Received: only "
@@ -47,16 +46,7 @@ def labelled(z: np.ndarray, labels: Any) -> tuple[np.ndarray, np.ndarray, np.nda
     return np.where(np.isfinite(z), z, np.nan), numbers.reshape(-1), features
 
 
-def phi_of(z: np.ndarray) -> np.ndarray:
-    """φ of activations `(inputs, neurons)` against their own mean and variance.
-
-    NaN where `z` is; 0 for a neuron that never changes.
-    """
-    counted = ~np.isnan(z)
-    count = counted.sum(axis=0)
-    mean = np.where(counted, z, 0.0).sum(axis=0) / np.maximum(count, 1)
-    deviation = z - mean
-    squares = np.where(counted, deviation, 0.0) ** 2
-    variance = squares.sum(axis=0) / np.maximum(count - 1, 1)
-    known = variance > 0
-    return np.where(known, deviation**2 / np.where(known, variance, 1.0), deviation * 0)
+def label_of_inputs(labels: np.ndarray, inputs: tuple[int, ...]) -> np.ndarray:
+    """One label an input, flat: a sample's label holds for all of its positions."""
+    labels = labels.reshape(labels.shape + (1,) * (len(inputs) - labels.ndim))
+    return np.broadcast_to(labels, inputs).reshape(-1)

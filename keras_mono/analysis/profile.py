@@ -9,6 +9,7 @@ from keras_mono._layers import find_layers
 from keras_mono.analysis.false_killing_rate import FalseKillingRate, rate_for
 from keras_mono.analysis.feature_scores import FeatureScores, FeatureStatistics
 from keras_mono.analysis.ks_statistic import ks_for
+from keras_mono.analysis.labelled import label_of_inputs
 from keras_mono.analysis.recording import Recorded, batches, record
 from keras_mono.analysis.summary import summary
 
@@ -107,8 +108,7 @@ class _Collected:
                 f"layer with outputs of shape {('samples', *z.shape[1:])}; a layer "
                 "that is called several times on one input cannot be profiled."
             )
-        labels = labels.reshape(labels.shape + (1,) * (z.ndim - 1 - labels.ndim))
-        return np.broadcast_to(labels, z.shape[:-1]).reshape(-1)
+        return label_of_inputs(labels, z.shape[:-1])
 
     def profile(self, layer: str, fractions: Sequence[float]) -> Profile:
         assert self.statistics is not None

@@ -64,6 +64,9 @@ class RunningStatistics(keras.layers.Layer):
         self._channel_axis = neurons[-1]
         self._reduction_axes = tuple(i for i in range(rank) if i not in neurons)
         shape = tuple(input_shape[i] if i in neurons else 1 for i in range(rank))
+        self._expected_shape = tuple(
+            input_shape[i] if i in neurons else None for i in range(rank)
+        )
         self.mean = self._statistic("mean", shape)
         self.variance = self._statistic("variance", shape)
         self.count = self._statistic("count", shape)
@@ -228,10 +231,7 @@ class RunningStatistics(keras.layers.Layer):
 
     def _check_shape(self, shape: tuple[Any, ...]) -> None:
         """The layer keeps a statistic an index, so the neurons cannot change."""
-        pooled = self._reduction_axes
-        expected = tuple(
-            None if axis in pooled else n for axis, n in enumerate(self.mean.shape)
-        )
+        expected = self._expected_shape
         if len(shape) == len(expected) and all(
             n is None or not isinstance(given, int) or given == n
             for given, n in zip(shape, expected, strict=True)

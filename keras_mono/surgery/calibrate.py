@@ -1,10 +1,10 @@
 from typing import Any
 
 import keras
-from keras import ops
 
 from keras_mono import _validation
 from keras_mono._layers import named_layers
+from keras_mono._snapshot import Snapshot
 from keras_mono.analysis.recording import batches
 from keras_mono.layers.running_statistics import RunningStatistics
 
@@ -51,9 +51,7 @@ def calibrate(model: keras.Model, data: Any, batch_size: int = 32) -> keras.Mode
             f"Model '{model.name}' has no layer of this library to calibrate. Put one "
             "in, for example with `km.insert_after`."
         )
-    built = [layer for layer in layers if layer.built]
-    kept = [(v, ops.convert_to_numpy(v)) for x in built for v in x.saved_variables()]
-    kept = [(variable, value.copy()) for variable, value in kept]
+    before = Snapshot(v for x in layers if x.built for v in x.saved_variables())
     for layer in layers:
         layer.reset()
     try:
@@ -62,8 +60,7 @@ def calibrate(model: keras.Model, data: Any, batch_size: int = 32) -> keras.Mode
         for batch in batches(data, batch_size):
             model(batch, training=False)
     except Exception:
-        for variable, value in kept:  # data that do not fit must not cost a history
-            variable.assign(value)
+        before.put_back()  # data that do not fit must not cost a history
         raise
     finally:
         for layer in layers:
