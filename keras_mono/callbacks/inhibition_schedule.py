@@ -33,7 +33,7 @@ class InhibitionSchedule(keras.callbacks.Callback):
     Raises:
         ValueError: when training begins, for a name that no layer has, a layer that
             neither inhibits nor penalizes, a model without such layers, and an `fn`
-            that returns neither a finite number nor None, or a negative weight.
+            that returns neither a finite number nor None.
 
     Example:
 

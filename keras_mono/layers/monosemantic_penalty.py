@@ -35,8 +35,9 @@ class MonosemanticPenalty(SelectingLayer):
     (arXiv:2312.11560), Def. 3.1, Algs. 1 and 2.
 
     Args:
-        weight: Factor of the penalty in the loss, 0 or more. L2E gives none; the
-            default comes from a small study (docs/choosing.md).
+        weight: Factor of the penalty in the loss. L2E gives none; the default comes
+            from a small study (docs/choosing.md). A negative one encourages what the
+            paper inhibits, as DecPO (arXiv:2406.17969) would have it.
         select: Which activations: a fraction in (0, 1) for all above a moving threshold
             (`MovingThreshold(fraction)`), an integer k for the k largest φ of each
             sample (`TopK(k)`), or a selector.
@@ -67,8 +68,7 @@ class MonosemanticPenalty(SelectingLayer):
         Same as the input; the values too, always.
 
     Raises:
-        ValueError: for arguments out of range (a negative weight, a fraction outside
-            (0, 1), k larger than the layer, steps below 1, negative compensation, an
+        ValueError: for arguments out of range (a fraction outside (0, 1), k larger than the layer, steps below 1, negative compensation, an
             `axis` that is out of range, repeated or the batch axis), for `axis=None`
             with an unknown length, and for an input that is not float.
 
@@ -119,7 +119,7 @@ class MonosemanticPenalty(SelectingLayer):
             include_current_batch,
             **kwargs,
         )
-        self._initial_weight = _validation.non_negative_number("weight", weight)
+        self._initial_weight = _validation.finite_number("weight", weight)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "weight": self._initial_weight}
@@ -138,7 +138,7 @@ class MonosemanticPenalty(SelectingLayer):
 
     @weight.setter
     def weight(self, value: float) -> None:
-        value = _validation.non_negative_number("weight", value)
+        value = _validation.finite_number("weight", value)
         if self.built:
             self._weight.assign(value)
         else:

@@ -142,11 +142,6 @@ def test_a_value_that_is_no_number(value):
         fit(network(), km.callbacks.InhibitionSchedule(lambda _: value))
 
 
-def test_a_negative_weight():
-    with pytest.raises(ValueError, match=r"`weight` must be 0 or positive"):
-        fit(network(), km.callbacks.InhibitionSchedule(lambda _: -1.0))
-
-
 def test_bad_arguments():
     with pytest.raises(ValueError, match=r"`fn` must be a function.*Received: fn=1.0"):
         km.callbacks.InhibitionSchedule(1.0)

@@ -25,11 +25,11 @@ def data():
     return x, rng.normal(size=(32, 2)).astype("float32")
 
 
-def network(select=FRACTION, way="fit", **options):
+def network(select=FRACTION, way="fit", weight=WEIGHT, **options):
     inputs = keras.Input((5,))
     x = keras.layers.Dense(6, use_bias=False, name="below")(inputs)
     options = {"select": select, **OPTIONS, **options}
-    x = km.layers.MonosemanticPenalty(WEIGHT, name="penalty", **options)(x)
+    x = km.layers.MonosemanticPenalty(weight, name="penalty", **options)(x)
     outputs = keras.layers.Dense(2, use_bias=False, name="above")(x)
     model_class = CustomStep if way == "custom step" else keras.Model
     model = model_class(inputs, outputs)
@@ -86,8 +86,16 @@ def run(model, x, y, way):
 
 @pytest.mark.parametrize("way", WAYS)
 def test_every_way_of_training(way):
-    model = network(way=way)
-    expected = Expected(model)
+    check_training(way, WEIGHT)
+
+
+def test_a_negative_weight_encourages():
+    check_training("fit", -WEIGHT)
+
+
+def check_training(way, weight):
+    model = network(way=way, weight=weight)
+    expected = Expected(model, weight=weight)
     x, y = data()
     run(model, x, y, way)
     for _ in range(3):
