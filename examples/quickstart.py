@@ -13,13 +13,13 @@ from pathlib import Path
 
 import keras
 import numpy as np
-from digits_report import Run, draw, print_report
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
 import keras_mono as km
+from digits_report import Run, draw, print_report
 
 CONDITIONS = ("plain", "inhibition")
 WATCHED = ("first", "second")

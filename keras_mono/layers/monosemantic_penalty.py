@@ -68,9 +68,10 @@ class MonosemanticPenalty(SelectingLayer):
         Same as the input; the values too, always.
 
     Raises:
-        ValueError: for arguments out of range (a fraction outside (0, 1), k larger than the layer, steps below 1, negative compensation, an
-            `axis` that is out of range, repeated or the batch axis), for `axis=None`
-            with an unknown length, and for an input that is not float.
+        ValueError: for arguments out of range (a fraction outside (0, 1), k larger than
+            the layer, steps below 1, negative compensation, an `axis` that is out of
+            range, repeated or the batch axis), for `axis=None` with an unknown length,
+            and for an input that is not float.
 
     Attributes:
         penalty: What the latest training batch added to the loss, `weight` included; a

@@ -1,0 +1,151 @@
+"""Training one path of methods from one seed, with models that are compiled once."""
+
+import hashlib
+import time
+from typing import Any
+
+import keras
+import numpy as np
+
+from evidence import extra
+from evidence.methods import Method
+from evidence.setting import Setting, Split, Task
+from keras_mono.layers.running_statistics import RunningStatistics
+
+Weights = dict[str, np.ndarray]
+
+
+class Variant:
+    """A compiled model of one task, used again for every seed."""
+
+    def __init__(self, setting: Setting, task: int, method: Method) -> None:
+        self.task: Task = setting.tasks[task]
+        self.model = method.model(setting, task)
+        optimizer = keras.optimizers.Adam(self.task.learning_rate)
+        self.model.compile(optimizer, self.task.loss)
+        optimizer.build(self.model.trainable_variables)
+        self.first = [keras.ops.convert_to_numpy(v) for v in optimizer.variables]
+        self.layers = our_layers(self.model)
+
+    def train(
+        self, split: Split, weights: Weights, seed: int, rate: float | None
+    ) -> list[float]:
+        """Start from `weights`; the validation loss after each epoch, if wanted."""
+        optimizer = self.model.optimizer
+        for variable, value in zip(optimizer.variables, self.first, strict=True):
+            variable.assign(value)
+        optimizer.learning_rate = self.task.learning_rate if rate is None else rate
+        assign(self.model, weights)
+        keras.utils.set_random_seed(seed)
+        history = self.model.fit(
+            *split.train,
+            batch_size=self.task.batch_size,
+            epochs=self.task.epochs,
+            validation_data=tuple(split.validation) if self.task.curve else None,
+            validation_batch_size=self.task.batch_size,
+            verbose=0,
+        ).history
+        return [float(loss) for loss in history.get("val_loss", [])]
+
+
+class Trainer:
+    """Everything that the runs of one setting share."""
+
+    def __init__(self, setting: Setting) -> None:
+        self.setting = setting
+        self._variants: dict[tuple[int, str], Variant] = {}
+        self._before: dict[tuple[int, tuple[str, ...]], Weights] = {}
+
+    def run(self, path: tuple[str, ...], seed: int) -> dict[str, Any]:
+        """Train all tasks of the path; figures of the last one."""
+        start = time.perf_counter()
+        methods = [Method(text) for text in path]
+        weights: Weights = {}
+        if len(methods) > 1:
+            weights = self._trained(methods[:-1], seed)
+        last = len(methods) - 1
+        method = methods[last]
+        split = self.setting.tasks[last].data(seed)
+        variant = self._train(last, method, split, weights, seed)
+        figures = self._figures(variant, split)
+        for name in self.setting.extras:
+            figures |= getattr(extra, name)(
+                extra.Trained(self, variant, method, split, seed)
+            )
+        return {
+            "data": fingerprint(split),
+            "seconds": round(time.perf_counter() - start, 1),
+            "figures": {k: float(f"{v:.6g}") for k, v in figures.items()},
+        }
+
+    def variant(self, task: int, method: Method) -> Variant:
+        """The compiled model of a method, with its strength or weight."""
+        key = (task, method.sharing(self.setting))
+        if key not in self._variants:
+            self._variants[key] = Variant(self.setting, task, method)
+        method.set_up(self.setting, self._variants[key].layers)
+        return self._variants[key]
+
+    def _trained(self, methods: list[Method], seed: int) -> Weights:
+        """Weights after the first tasks; of the latest seed they are kept."""
+        key = (seed, tuple(method.text for method in methods))
+        if key not in self._before:
+            self._before = {k: v for k, v in self._before.items() if k[0] == seed}
+            weights: Weights = {}
+            for task, method in enumerate(methods):
+                split = self.setting.tasks[task].data(seed)
+                variant = self._train(task, method, split, weights, seed)
+                weights |= values(variant.model)
+            self._before[key] = weights
+        return self._before[key]
+
+    def _train(
+        self, task: int, method: Method, split: Split, before: Weights, seed: int
+    ) -> Variant:
+        variant = self.variant(task, method)
+        keras.utils.set_random_seed(seed)
+        weights = values(self.setting.tasks[task].build(None)) | before
+        variant.losses = variant.train(split, weights, seed, method.given.get("rate"))
+        return variant
+
+    def _figures(self, variant: Variant, split: Split) -> dict[str, float]:
+        task, found = variant.task, {}
+        for name in ("validation", "test"):
+            part = getattr(split, name)
+            predicted = variant.model.predict(part.x, task.batch_size, verbose=0)
+            measured = task.measure(predicted, part.y)
+            found |= {f"{name} {key}": value for key, value in measured.items()}
+        for epoch, loss in enumerate(variant.losses, 1):
+            found[f"validation loss after epoch {epoch}"] = loss
+        return found
+
+
+def our_layers(model: keras.Model) -> list[RunningStatistics]:
+    """This library's layers of the model, those inside a recurrence too."""
+    found = []
+    for layer in model.layers:
+        inside = getattr(layer, "inhibition", None)
+        found += [x for x in (layer, inside) if isinstance(x, RunningStatistics)]
+    return found
+
+
+def values(model: keras.Model) -> Weights:
+    """Weights that train, by path: models of one setting name their layers alike."""
+    return {
+        v.path: np.array(keras.ops.convert_to_numpy(v))
+        for v in model.trainable_variables
+    }
+
+
+def assign(model: keras.Model, weights: Weights) -> None:
+    for variable in model.trainable_variables:
+        variable.assign(weights[variable.path])
+
+
+def fingerprint(split: Split) -> str:
+    """Of the data: installed files and libraries may give others elsewhere."""
+    digest = hashlib.sha256()
+    for part in split:
+        for array in part:
+            digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()[:12]
