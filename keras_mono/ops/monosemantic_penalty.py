@@ -78,7 +78,7 @@ def _of_the_selected_only(z: Tensor, selected: Tensor, mean: Tensor) -> Tensor:
     @ops.custom_gradient
     def penalty(z: Tensor) -> tuple[Tensor, Any]:
         def gradient(*_: Tensor, upstream: Tensor) -> Tensor:
-            pull = ops.zeros_like(z)
+            pull = z.new_zeros(z.shape)  # whatever the order of axes in memory is
             flat = pull.view(-1)
             flat[where] = ops.cast(_pull(deviation, number, upstream), z.dtype)
             return pull

@@ -41,6 +41,27 @@ def test_equals_the_formula(seed, upstream, share):
     np.testing.assert_allclose(gradient, pull, rtol=1e-3, atol=1e-6)
 
 
+class Transposed(Penalty):
+    """What a Permute layer hands on: axes in another order than in memory."""
+
+    def call(self, z, training=None):
+        z = keras.ops.transpose(z, (0, 2, 1))
+        return super().call(z, training)
+
+
+def test_axes_in_another_order_than_in_memory():
+    rng = np.random.default_rng(0)
+    z = rng.normal(size=(5, 4, 6)).astype("float32")
+    mean = rng.normal(size=(1, 1, 4)).astype("float32")
+    selected = rng.random((5, 6, 4)) < 0.3
+    layer = Transposed(selected, mean)
+    value, gradient = value_and_gradient(layer, z, np.float32(1))
+    turned = z.transpose(0, 2, 1)
+    expected, pull = penalty_and_gradient(turned, selected, mean)
+    np.testing.assert_allclose(value, expected, rtol=1e-6)
+    np.testing.assert_allclose(gradient, pull.transpose(0, 2, 1), rtol=1e-6)
+
+
 def test_nothing_selected_gives_zero_and_zero_gradient():
     z = np.array([[1.0, np.nan, np.inf, 0.0]], "float32")
     value, gradient = penalty_and_gradient(z, np.zeros((1, 4), bool), np.zeros((1, 4)))
