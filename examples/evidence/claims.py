@@ -4,7 +4,7 @@ Each claim is one or two one-sided hypotheses, all of which must hold. A hypothe
 paired by seed: its values, one a seed, are predicted to be above 0.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,25 +13,37 @@ import numpy as np
 from evidence import paired
 from evidence.rows import figures
 from evidence.setting import Setting
-from evidence.tuning import Choices
+from evidence.tuning import SEEDS, Choices
 
 LEVEL = 0.05  # of the corrected p
 MARGIN = 0.5  # percentage points of accuracy that count as "little"
 
 
 class Results:
-    """All stored runs, by setting."""
+    """All stored runs, by setting; of some seeds only, if given."""
 
-    def __init__(self, found: Mapping[str, tuple[Setting, Choices, list[Any]]]) -> None:
+    def __init__(
+        self,
+        found: Mapping[str, tuple[Setting, Choices, list[Any]]],
+        seeds: Iterable[int] | None = None,
+    ) -> None:
         self.found = found
+        self.seeds = None if seeds is None else set(seeds)
+
+    def of(self, seeds: Iterable[int]) -> "Results":
+        return Results(self.found, seeds)
 
     def figure(
         self, setting: str, path: tuple[str, ...], name: str
     ) -> dict[int, float]:
-        """One figure by seed; of validation seeds nothing."""
+        """One figure by seed; of the seeds of the search nothing."""
         _, choices, runs = self.found[setting]
         every = figures(runs, choices.resolved(path), name)
-        return {seed: value for seed, value in every.items() if seed < 1000}
+        return {
+            seed: value
+            for seed, value in every.items()
+            if seed not in SEEDS and (self.seeds is None or seed in self.seeds)
+        }
 
 
 def difference(a: Mapping[int, float], b: Mapping[int, float]) -> np.ndarray:

@@ -7,27 +7,40 @@ from scipy import stats
 
 
 class Difference(NamedTuple):
-    """Of pairs, "better" being positive.
+    """Of paired values, one a seed.
 
     Attributes:
         number: Of pairs.
         mean: Of the differences.
+        deviation: Their standard deviation.
         low, high: 95 % interval of the mean (Student).
         p: Paired t-test, two-sided.
         wilcoxon: Wilcoxon's signed-rank test, two-sided.
-        effect: Cohen's d_z, the mean over the standard deviation of the differences.
-        next_low, next_high: 95 % prediction interval of the mean of as many new pairs.
+        effect: Cohen's d_z, mean over standard deviation.
     """
 
     number: int
     mean: float
+    deviation: float
     low: float
     high: float
     p: float
     wilcoxon: float
     effect: float
-    next_low: float
-    next_high: float
+
+    def prediction(self, number: int) -> tuple[float, float]:
+        """95 % interval of the mean of so many new pairs."""
+        quantile = float(stats.t.ppf(0.975, self.number - 1))
+        half = quantile * self.deviation * np.sqrt(1 / self.number + 1 / number)
+        return self.mean - half, self.mean + half
+
+    def in_words(self) -> str:
+        return (
+            f"mean {self.mean:+.4g}, 95 % interval {self.low:+.4g} to "
+            f"{self.high:+.4g}, "
+            f"paired t-test p = {self.p:.2g}, Wilcoxon p = {self.wilcoxon:.2g}, "
+            f"d_z = {self.effect:+.2f}, {self.number} pairs"
+        )
 
 
 def compare(differences: np.ndarray) -> Difference:
@@ -36,22 +49,19 @@ def compare(differences: np.ndarray) -> Difference:
     number, mean = len(values), float(values.mean())
     deviation = float(values.std(ddof=1))
     if deviation == 0:
-        p = wilcoxon = 1.0 if mean == 0 else 0.0
+        p = 1.0 if mean == 0 else 0.0
         effect = 0.0 if mean == 0 else float(np.copysign(np.inf, mean))
-        return Difference(number, mean, mean, mean, p, wilcoxon, effect, mean, mean)
-    quantile = float(stats.t.ppf(0.975, number - 1))
-    half = quantile * deviation / np.sqrt(number)
-    ahead = quantile * deviation * np.sqrt(2 / number)
+        return Difference(number, mean, 0.0, mean, mean, p, p, effect)
+    half = float(stats.t.ppf(0.975, number - 1)) * deviation / np.sqrt(number)
     return Difference(
         number,
         mean,
+        deviation,
         mean - half,
         mean + half,
         float(stats.ttest_1samp(values, 0.0).pvalue),
         float(stats.wilcoxon(values).pvalue),
         mean / deviation,
-        mean - ahead,
-        mean + ahead,
     )
 
 

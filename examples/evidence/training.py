@@ -87,10 +87,9 @@ class Trainer:
         return self._variants[key]
 
     def _trained(self, methods: list[Method], seed: int) -> Weights:
-        """Weights after the first tasks; of the latest seed they are kept."""
+        """Weights after the first tasks; they are kept for the paths that follow."""
         key = (seed, tuple(method.text for method in methods))
         if key not in self._before:
-            self._before = {k: v for k, v in self._before.items() if k[0] == seed}
             weights: Weights = {}
             for task, method in enumerate(methods):
                 split = self.setting.tasks[task].data(seed)

@@ -19,8 +19,9 @@ Path = tuple[str, ...]
 class Choices:
     """Of one setting: what to try, and what was best."""
 
-    def __init__(self, setting: Setting, store: Store) -> None:
+    def __init__(self, setting: Setting, store: Store, quick: bool = False) -> None:
         self.setting, self.store = setting, store
+        self._few = slice(1 if quick else None)  # of everything that is tried
 
     def search(self, train: Callable[[Iterable[tuple[Path, int]]], None]) -> None:
         """Run what is missing: the learning rate of plain training, then the rest."""
@@ -30,7 +31,7 @@ class Choices:
             "weight": self._weights,
         }.items():
             if what in self.setting.tuned:
-                train([(path, seed) for path in tried() for seed in SEEDS])
+                train([(path, seed) for path in tried() for seed in SEEDS[self._few]])
 
     def resolved(self, path: Path) -> Path:
         """The path with the settings that were chosen written out."""
@@ -56,18 +57,18 @@ class Choices:
         return f"{method}{',' if ':' in method else ':'}rate={rate}"
 
     def _rates(self) -> list[Path]:
-        rates = [r * self.setting.tasks[-1].learning_rate for r in RATES]
+        rates = [r * self.setting.tasks[-1].learning_rate for r in RATES[self._few]]
         return [(*self.setting.plain[:-1], f"plain:rate={rate:g}") for rate in rates]
 
     def _grid(self) -> list[Path]:
         return [
             (*self.setting.plain[:-1], self._with_rate(f"memel:k={k},strength={s}"))
-            for k in NUMBERS
-            for s in STRENGTHS
+            for k in NUMBERS[self._few]
+            for s in STRENGTHS[self._few]
         ]
 
     def _weights(self) -> list[Path]:
-        texts = [self._with_rate(f"l2e:weight={w:g}") for w in WEIGHTS]
+        texts = [self._with_rate(f"l2e:weight={w:g}") for w in WEIGHTS[self._few]]
         return [(*self.setting.plain[:-1], text) for text in texts]
 
     def _best(self, paths: list[Path]) -> str:

@@ -1,0 +1,226 @@
+"""docs/results.md: written from the stored runs, nothing of it by hand."""
+
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from evidence import paired, rows
+from evidence.all_results import STUDIES, settings_of, study_of
+from evidence.claims import CLAIMS, Results, Verdict
+from evidence.methods import TITLES
+from evidence.setting import Setting
+from evidence.tuning import SEEDS, Choices
+
+SETTINGS = {
+    "vit-digits": "Vision transformer: digits after turned patches of photographs",
+    "cnn-digits": "Convolutional network: digits after turned patches of photographs",
+    "vit-patches": "Vision transformer: turned patches, from a random start",
+    "encoder-small": "Encoder, width 16: phrases by language after masked pretraining",
+    "encoder-medium": "Encoder, width 32: phrases by language after masked pretraining",
+    "encoder-large": "Encoder, width 64: phrases by language after masked pretraining",
+    "causal-small": "Causal transformer, width 16: next byte of source code",
+    "causal-medium": "Causal transformer, width 32: next byte of source code",
+    "causal-large": "Causal transformer, width 64: next byte of source code",
+    "nowcasting": "ConvGRU: rain twenty frames ahead, after pretraining on the same",
+}
+
+
+def page(results: Results, verdicts: list[Verdict]) -> str:
+    """The whole page."""
+    parts = [_head(results), summary(verdicts), _claims(verdicts), _READING]
+    for study in STUDIES:
+        parts.append(f"## {study.capitalize()}")
+        for setting in settings_of(study):
+            found = results.found[setting.name]
+            if found[2]:
+                parts.append(_setting(*found))
+    parts.append(_features(results))
+    return "\n\n".join(part.strip() for part in parts) + "\n"
+
+
+def summary(verdicts: list[Verdict]) -> str:
+    """What came out, in a few sentences; the README has the same."""
+    words = Counter(verdict.word for verdict in verdicts)
+    listed = ", ".join(f"{number} {word}" for word, number in words.most_common())
+    parts = [f"Of {len(verdicts)} claims, written down before the runs: {listed}."]
+    for word, lead in {
+        "supported": "Supported: ",
+        "contradicted": "Contradicted, by a significant effect of the other sign: ",
+    }.items():
+        titles = [
+            f"{v.claim.title[0].lower()}{v.claim.title[1:]} ({v.claim.source})"
+            for v in verdicts
+            if v.word == word
+        ]
+        if titles:
+            parts.append(f"{lead}{'; '.join(titles)}.")
+    parts.append(
+        "These are small models on small data, 12 seeds each; they speak of nothing "
+        "larger."
+    )
+    return " ".join(parts)
+
+
+def _head(results: Results) -> str:
+    runs = [run for _, _, every in results.found.values() for run in every]
+    seconds = sum(run["seconds"] for run in runs)
+    backends = sorted({run["backend"] for run in runs})
+    versions: dict[str, set[str]] = {}
+    for run in runs:
+        for package, version in run["versions"].items():
+            versions.setdefault(package, set()).add(version)
+    shown = ", ".join(f"{p} {'/'.join(sorted(v))}" for p, v in sorted(versions.items()))
+    machines = "; ".join(sorted({run["machine"] for run in runs}))
+    pythons = "/".join(sorted({run["python"] for run in runs}))
+    return (
+        "# Results: the papers' claims, tested\n\n"
+        "This page is written by `python examples/results.py` from "
+        f"[{len(runs)} stored runs](data/evidence) of `examples/study.py`: "
+        f"{seconds / 3600:.1f} hours of one core in all. "
+        f"Backend: {', '.join(backends)}. "
+        f"Versions: {shown}, Python {pythons}. Machine: {machines}."
+    )
+
+
+def _claims(verdicts: list[Verdict]) -> str:
+    lines = [
+        "## The claims",
+        "![Each claim's effect with its interval, in standard deviations of the "
+        "paired differences](images/results-claims.png)",
+        "| | claim | the paper | here, mean [95 %] | d_z | t / Wilcoxon | corrected p "
+        "| verdict |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for number, verdict in enumerate(verdicts, 1):
+        claim = verdict.claim
+        each = verdict.differences.items()
+        ours = "; ".join(
+            f"{text}: {_interval(d)} {claim.unit}".strip() for text, d in each
+        )
+        effects = "; ".join(f"{d.effect:+.2f}" for _, d in each)
+        tests = "; ".join(f"{_p(d.p)} / {_p(d.wilcoxon)}" for _, d in each)
+        lines.append(
+            f"| {number} | {claim.title} ({claim.source}) | {claim.theirs} | {ours} | "
+            f"{effects} | {tests} | {_p(verdict.corrected)} | **{verdict.word}** |"
+        )
+    table = "\n".join(lines[2:])
+    commands = "\n".join(
+        f"KERAS_BACKEND=jax python examples/study.py "
+        f"{study_of(claim.needs[0][0])} --claim {number}"
+        for number, claim in enumerate(CLAIMS, 1)
+    )
+    return f"{lines[0]}\n\n{lines[1]}\n\n{table}\n\n```sh\n{commands}\n```"
+
+
+# How to read the page; long lines, as in docs/.
+_READING = (Path(__file__).parent / "reading.md").read_text("utf-8")
+
+
+def _setting(setting: Setting, choices: Choices, runs: list[dict[str, Any]]) -> str:
+    study = study_of(setting.name)
+    plain = _values(runs, choices.resolved(setting.plain), setting.primary)
+    lines = [
+        f"### {SETTINGS[setting.name]}",
+        "",
+        f"`{setting.name}`: {setting.primary}, {_parameters(setting)} weights. Plain: "
+        f"{_number(np.mean(plain))} ± {_number(np.std(plain, ddof=1))} (standard "
+        f"deviation over {len(plain)} seeds).",
+        "",
+        "| method | settings chosen | mean | better than plain by [95 %] | d_z | "
+        "t / Wilcoxon p | 12 new seeds | the row |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for path in setting.paths():
+        if path == setting.plain:
+            continue
+        row = rows.Row(setting, choices, path)
+        found = row.differences(runs)
+        if len(found) < 2:
+            continue
+        d = paired.compare(found)
+        low, high = d.prediction(12)
+        mean = np.mean(_values(runs, row.resolved, setting.primary))
+        lines.append(
+            f"| {_title(path)} | {_chosen(row.resolved)} | {_number(mean)} | "
+            f"{_interval(d)} | {d.effect:+.2f} | {_p(d.p)} / {_p(d.wilcoxon)} | "
+            f"{_number(low, True)} to {_number(high, True)} | "
+            f"`{setting.name}/{rows.text(path)}` |"
+        )
+    lines += [
+        "",
+        "```sh",
+        f'KERAS_BACKEND=jax python examples/study.py {study} --subset "ROW"',
+        "```",
+    ]
+    return "\n".join(lines)
+
+
+def _features(results: Results) -> str:
+    lines = [
+        "## Features by model size",
+        "",
+        "Of plainly trained causal transformers: the hidden units of the two middle "
+        "blocks, on held-out source code of five languages (mean over 12 seeds).",
+        "",
+        "![φ_ℓ* and K-S by size, and the false killing rate by fraction]"
+        "(images/results-features.png)",
+        "",
+        "| model | weights | φ_ℓ* | K-S | FKR at 0.2 % | at 2 % | at 20 % | chance |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for size in ("small", "medium", "large"):
+        name = f"causal-{size}"
+        cells = [
+            np.mean(list(results.figure(name, ("plain",), figure).values()))
+            for figure in (
+                "parameters",
+                "best phi",
+                "K-S",
+                "FKR at 0.002",
+                "FKR at 0.02",
+                "FKR at 0.2",
+                "FKR by chance",
+            )
+        ]
+        shown = [f"{cells[0]:,.0f}", *(f"{c:.3f}" for c in cells[1:])]
+        lines.append(f"| `{name}` | {' | '.join(shown)} |")
+    return "\n".join(lines)
+
+
+def _values(runs: Iterable[Any], path: tuple[str, ...], name: str) -> list[float]:
+    found = rows.figures(runs, path, name)
+    return [value for seed, value in found.items() if seed not in SEEDS]
+
+
+def _parameters(setting: Setting) -> str:
+    return f"{setting.tasks[-1].build(None).count_params():,}"
+
+
+def _title(path: tuple[str, ...]) -> str:
+    if len(path) == 1 or path[0] == "plain":
+        return TITLES[path[-1]]
+    return f"{TITLES[path[0]]} in pretraining, {TITLES[path[1]]} in fine-tuning"
+
+
+def _chosen(resolved: tuple[str, ...]) -> str:
+    given = resolved[-1].partition(":")[2].replace(",", ", ").replace("strength", "Δ")
+    given = given.replace("rate", "learning rate")
+    return given.replace("=", " = ") or "-"
+
+
+def _interval(d: paired.Difference) -> str:
+    shown = [_number(value, True) for value in (d.mean, d.low, d.high)]
+    return f"{shown[0]} [{shown[1]}, {shown[2]}]"
+
+
+def _number(value: float, signed: bool = False) -> str:
+    """Three figures behind the leading one, without an exponent."""
+    digits = 2 if abs(value) >= 1 else 3 if abs(value) >= 0.01 else 5
+    return f"{value:{'+' if signed else ''}.{digits}f}"
+
+
+def _p(value: float) -> str:
+    return "< 0.0001" if value < 1e-4 else f"{value:.2g}"
