@@ -13,6 +13,7 @@ from evidence.setting import Setting, Split, Task
 from keras_mono.layers.running_statistics import RunningStatistics
 
 Weights = dict[str, np.ndarray]
+PREDICTED = 32  # at once; all parts are multiples of it: one compilation
 
 
 class Variant:
@@ -111,7 +112,7 @@ class Trainer:
         task, found = variant.task, {}
         for name in ("validation", "test"):
             part = getattr(split, name)
-            predicted = variant.model.predict(part.x, task.batch_size, verbose=0)
+            predicted = variant.model.predict(part.x, PREDICTED, verbose=0)
             measured = task.measure(predicted, part.y)
             found |= {f"{name} {key}": value for key, value in measured.items()}
         for epoch, loss in enumerate(variant.losses, 1):

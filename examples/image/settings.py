@@ -2,12 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 
 import keras
 import numpy as np
 
-from evidence.setting import Setting, Task
+from evidence.setting import Setting, Split, Task
 from image import data, models
 
 METHODS = (
@@ -26,16 +25,15 @@ METHODS = (
 
 def settings(scale: str) -> list[Setting]:
     """The settings at a scale: quick, default or large."""
-    width, depth, epochs = {
-        "quick": (16, 4, (1, 2)),
-        "default": (32, 6, (5, 20)),
-        "large": (256, 12, (30, 60)),
+    width, depth, epochs, batch_size = {
+        "quick": (16, 4, (1, 1), 8),
+        "default": (32, 6, (5, 20), 32),
+        "large": (256, 12, (30, 60), 32),
     }[scale]
-    train = 3200 if scale != "quick" else 256
-    turned = partial(data.turned_patches, train=train, test=800)
+    quick = scale == "quick"
     transformer = Setting(
         "vit-digits",
-        _tasks(models.vision_transformer, turned, width, depth, epochs),
+        _tasks(models.vision_transformer, width, depth, epochs, batch_size, quick),
         primary="test accuracy",
         higher_is_better=True,
         blocks="block_*",
@@ -49,7 +47,9 @@ def settings(scale: str) -> list[Setting]:
     convolutions = replace(
         transformer,
         name="cnn-digits",
-        tasks=_tasks(models.convolutional_network, turned, 2 * width // 3, 4, epochs),
+        tasks=_tasks(
+            models.convolutional_network, 2 * width // 3, 4, epochs, batch_size, quick
+        ),
         units="block_*",
         extras=("tail",),
     )
@@ -62,32 +62,36 @@ def settings(scale: str) -> list[Setting]:
         tuned=("weight",),
         extras=("tail",),
     )
-    return [transformer, convolutions, patches]
+    return [transformer] if quick else [transformer, convolutions, patches]
 
 
 def _tasks(
     model: Callable[..., keras.Model],
-    turned: Callable,
     width: int,
     depth: int,
     epochs: tuple[int, int],
+    batch_size: int,
+    quick: bool,
 ) -> tuple[Task, Task]:
+    def of(whole: Callable[[int], Split]) -> Callable[[int], Split]:
+        return (lambda seed: whole(seed).shorter(128, 64)) if quick else whole
+
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     first = Task(
         build=lambda _: model(4, "turn", width, depth),
-        data=turned,
+        data=of(data.turned_patches),
         loss=loss,
         measure=accuracy,
-        batch_size=32,
+        batch_size=batch_size,
         epochs=epochs[0],
         learning_rate=1e-3,
     )
     second = Task(
         build=lambda _: model(10, "digit", width, depth),
-        data=data.digits,
+        data=of(data.digits),
         loss=loss,
         measure=accuracy,
-        batch_size=32,
+        batch_size=batch_size,
         epochs=epochs[1],
         learning_rate=1e-3,
     )

@@ -26,9 +26,16 @@ PIECE = 1024  # characters that stay together, in training or out of it
 
 @cache
 def _phrases():
-    """In a fixed random order; the labels are numbers of languages."""
+    """In a fixed random order; the labels are numbers of languages.
+
+    Phrases that are cut off may be alike: of such there is none.
+    """
     found = km.analysis.natural_languages()
-    return found.as_bytes(PHRASE), np.unique(found.labels, return_inverse=True)[1]
+    x = found.as_bytes(PHRASE)
+    _, where, number = np.unique(x, axis=0, return_inverse=True, return_counts=True)
+    once = number[where.ravel()] == 1
+    labels = np.unique(found.labels, return_inverse=True)[1]
+    return x[once], labels[once]
 
 
 def phrases(seed: int, train: int = 1024) -> Split:

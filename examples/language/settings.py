@@ -1,12 +1,13 @@
 """The language study: phrases by language, and source code byte by byte."""
 
+from collections.abc import Callable
 from functools import partial
 
 import keras
 import numpy as np
 
 import keras_mono as km
-from evidence.setting import Setting, Task
+from evidence.setting import Setting, Split, Task
 from language import data, models
 
 ENCODER = (
@@ -34,7 +35,7 @@ CAUSAL = (
     "encourage",
 )
 SIZES = {
-    "quick": {"small": 16, "medium": 32},
+    "quick": {"medium": 16},
     "default": {"small": 16, "medium": 32, "large": 64},
     "large": {"small": 256, "medium": 768, "large": 2304},
 }
@@ -52,25 +53,23 @@ def encoder(scale: str, size: str, width: int) -> Setting:
     """Classification of phrases after masked pretraining."""
     quick, medium = scale == "quick", size == "medium"
     depth = {"quick": 4, "default": 6, "large": 12}[scale]
-    phrases = partial(data.phrases, train=128 if quick else 1024)
-    masked = partial(data.masked_phrases, train=256 if quick else 6400)
     first = Task(
         build=lambda _: models.encoder(data.VOCABULARY, "byte", width, depth),
-        data=masked,
+        data=_of(data.masked_phrases, quick),
         loss=keras.losses.SparseCategoricalCrossentropy(
             from_logits=True, ignore_class=data.IGNORED
         ),
         measure=bits_per_hidden_byte,
-        batch_size=32,
+        batch_size=8 if quick else 32,
         epochs=1 if quick else 2,
         learning_rate=1e-3,
     )
     second = Task(
         build=lambda _: models.encoder(12, "language", width, depth),
-        data=phrases,
+        data=_of(data.phrases, quick),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         measure=accuracy,
-        batch_size=32,
+        batch_size=8 if quick else 32,
         epochs=1 if quick else 6,
         learning_rate=1e-3,
     )
@@ -93,13 +92,13 @@ def causal(scale: str, size: str, width: int) -> Setting:
     """Bits per byte of source code; pretraining only, from a random start."""
     quick, medium = scale == "quick", size == "medium"
     length, depth = (48, 4) if scale != "large" else (512, 12)
-    train = {"quick": 160, "default": 1600, "large": None}[scale]
+    train = None if scale == "large" else 1600
     task = Task(
         build=lambda _: models.causal(length, width, depth),
-        data=partial(data.code, length=length, train=train),
+        data=_of(partial(data.code, length=length, train=train), quick),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         measure=bits_per_byte,
-        batch_size=16,
+        batch_size=8 if quick else 16,
         epochs=2 if quick else 3,
         learning_rate=2e-3 if scale != "large" else 3e-4,
         curve=True,
@@ -120,6 +119,10 @@ def causal(scale: str, size: str, width: int) -> Setting:
         extras=("by_feature",),
         labelled=partial(data.labelled_code, length, each=20 if quick else 120),
     )
+
+
+def _of(whole: Callable[[int], Split], quick: bool) -> Callable[[int], Split]:
+    return (lambda seed: whole(seed).shorter(128, 64)) if quick else whole
 
 
 def accuracy(logits: np.ndarray, y: np.ndarray) -> dict[str, float]:

@@ -24,28 +24,33 @@ WEIGHTS = ((30.0, 30.0), (10.0, 10.0), (5.0, 5.0), (2.0, 2.0), (0.0, 1.0))
 def rain(seed: int, number: int, size: int = SIZE) -> np.ndarray:
     """Rain rates in mm/h, `(number, SEEN + AHEAD, size, size)`."""
     rng = np.random.default_rng([11, seed])
-    frames = SEEN + AHEAD
-    time = np.arange(frames)[:, None, None]
-    place = np.arange(size)
-    found = np.zeros((number, frames, size, size), "float32")
+    time, place = np.arange(SEEN + AHEAD), np.arange(size)
+    found = np.zeros((number, len(time), size, size), "float32")
     for sequence in found:
         wind = rng.normal(0, 0.5, 2)
         for _ in range(rng.integers(3, 9)):
             velocity = wind + rng.normal(0, 0.1, 2)
             start = rng.uniform(0, size, 2)
             spread = rng.uniform(1.5, 4.0) ** 2
-            peak, width = rng.uniform(-5, frames), rng.uniform(6, 15)
+            peak, width = rng.uniform(-5, len(time)), rng.uniform(6, 15)
             strength = min(rng.lognormal(2.0, 0.9), 80.0)
-            wide = spread + 2 * DIFFUSION * time
-            strength = strength * np.exp(-((time - peak) ** 2) / (2 * width**2))
-            squared = 0.0
-            for axis, shape in enumerate(((1, -1, 1), (1, 1, -1))):
-                centre = start[axis] + velocity[axis] * time
-                away = place.reshape(shape) - centre
-                away = (away + size / 2) % size - size / 2
-                squared = squared + away**2
-            sequence += strength * spread / wide * np.exp(-squared / (2 * wide))
+            sequence += cell(
+                time, place, size, start, velocity, spread, strength, peak, width
+            )
     return found
+
+
+def cell(time, place, size, start, velocity, spread, strength, peak, width):
+    """One cell's rates, `(times, places, places)`."""
+    time = np.asarray(time)[:, None, None]
+    wide = spread + 2 * DIFFUSION * time
+    strength = strength * np.exp(-((time - peak) ** 2) / (2 * width**2))
+    squared = 0.0
+    for axis, shape in enumerate(((1, -1, 1), (1, 1, -1))):
+        away = place.reshape(shape) - start[axis] - velocity[axis] * time
+        away = (away + size / 2) % size - size / 2
+        squared = squared + away**2
+    return strength * spread / wide * np.exp(-squared / (2 * wide))
 
 
 def pixels(rate: np.ndarray) -> np.ndarray:

@@ -25,11 +25,11 @@ METHODS = (
 def settings(scale: str) -> list[Setting]:
     """The settings at a scale: quick, default or large."""
     size, filters, train, epochs = {
-        "quick": (8, 4, 16, 1),
+        "quick": (8, 4, 22, 1),
         "default": (data.SIZE, 8, 160, 10),
         "large": (96, 64, 2048, 80),
     }[scale]
-    test = 8 if scale == "quick" else 96
+    test, batch_size = (8, 2) if scale == "quick" else (96, 8)
 
     def task(epochs: float, rate: float, part: float) -> Task:
         return Task(
@@ -37,7 +37,7 @@ def settings(scale: str) -> list[Setting]:
             data=partial(sequences, int(train * part), test, size),
             loss=balanced_loss,
             measure=balanced_errors,
-            batch_size=8,
+            batch_size=batch_size,
             epochs=epochs,
             learning_rate=rate,
         )
