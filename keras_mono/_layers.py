@@ -25,6 +25,10 @@ def layer_paths(
     model: keras.Model,
 ) -> list[tuple[tuple[str, ...], keras.layers.Layer]]:
     """Every layer inside `model` but inputs, with the names from the model to it."""
+    if not isinstance(model, keras.layers.Layer):
+        raise ValueError(
+            f"Expected a Keras model. Received: {model!r}, a {type(model).__name__}."
+        )
     return list(_walk(model, (), {id(model)}))
 
 

@@ -1,5 +1,5 @@
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Self
 
 import keras
@@ -68,6 +68,11 @@ class Adapter(torch.nn.Module):  # type: ignore[name-defined]
                     f"Layer '{layer.name}' is not built. Pass `input_shape`, for "
                     "example `(None, None, 768)`, so that its statistics exist before "
                     "an optimizer or `load_state_dict` looks for them."
+                )
+            if not isinstance(input_shape, Sequence):
+                raise ValueError(
+                    "`input_shape` must be a sequence, the batch first, such as "
+                    f"`(None, None, 768)`. Received: input_shape={input_shape!r}."
                 )
             layer.build(tuple(input_shape))
         # In a list: registered as a module, it would appear in `state_dict` once more.

@@ -121,6 +121,9 @@ def test_bad_arguments():
     model = watched()
     with pytest.raises(ValueError, match="at least one"):
         km.calibrate(model, data()[:0])
+    for wrong in (None, "model"):
+        with pytest.raises(ValueError, match=r"Expected a Keras model\. Received: "):
+            km.status(wrong)
     assert not model.get_layer("scale").observing
 
 
