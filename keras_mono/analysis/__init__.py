@@ -6,6 +6,8 @@ from keras_mono.analysis.ablation import ablation as ablation
 from keras_mono.analysis.activations import activations as activations
 from keras_mono.analysis.compare import compare as compare
 from keras_mono.analysis.decrease_ratio import decrease_ratio as decrease_ratio
+from keras_mono.analysis.digits import LabelledInputs as LabelledInputs
+from keras_mono.analysis.digits import digits as digits
 from keras_mono.analysis.false_killing_rate import FalseKillingRate as FalseKillingRate
 from keras_mono.analysis.false_killing_rate import (
     false_killing_rate as false_killing_rate,

@@ -81,7 +81,8 @@ def ablation(
 
     Raises:
         ValueError: for a name that the model does not have, neurons that the layer does
-            not have, lengths that do not agree, and a model without a loss.
+            not have, lengths that do not agree, activations that are not finite, and a
+            model without a loss.
 
     Example:
 
@@ -165,11 +166,20 @@ def _mean_activation(
 ) -> np.ndarray:
     """Of each neuron over all inputs and positions, float64."""
     total: list[Any] = [0.0, 0]
+    samples = broken = 0
 
     def add(_: str, recorded: Recorded) -> None:
+        nonlocal samples, broken
         z = keras.ops.convert_to_numpy(keras.ops.cast(recorded.value, "float32"))
+        samples += len(z)
+        broken += int((~np.isfinite(z)).reshape(len(z), -1).any(axis=1).sum())
         z = z.reshape(-1, z.shape[-1]).astype(np.float64)
         total[0], total[1] = total[0] + z.sum(axis=0), total[1] + len(z)
 
     record(model, x, {layer.name: layer}, batch_size, add)
+    if broken:
+        raise ValueError(
+            f"Layer '{layer.name}' gives NaN or infinite values on {broken} of "
+            f"{samples} samples, which have no loss to compare. Leave them out."
+        )
     return np.atleast_1d(total[0] / total[1])

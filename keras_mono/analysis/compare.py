@@ -45,7 +45,8 @@ def compare(
         seed: Of the bootstrap.
 
     Returns:
-        A `Table`, one row a model and layer. Effects are None for the reference.
+        A `Table`, one row a model and layer. Effects are None for the reference, and
+        where no neuron of a layer has a score.
 
     Raises:
         ImportError: if scipy is missing, naming the extra.
@@ -93,8 +94,8 @@ def _row(name: str, found: Profile, fraction: float) -> dict[str, Any]:
         "model": name,
         "layer": found.layer,
         "neurons": len(found.ks),
-        "mean_phi": float(np.nanmean(found.scores.best_phi)),
-        "mean_ks": float(np.nanmean(found.ks)),
+        "mean_phi": _mean_known(found.scores.best_phi),
+        "mean_ks": _mean_known(found.ks),
         "fkr": float(np.asarray(found.fkr.rate)[at]),
         "fkr_chance": float(np.asarray(found.fkr.chance)[at]),
     }
@@ -104,6 +105,8 @@ def _effect(
     found: Profile, base: Profile, resamples: int, seed: int
 ) -> dict[str, float]:
     these, those = (_known(p.scores.best_phi) for p in (found, base))
+    if not (len(these) and len(those)):
+        return {}
     test = need("scipy.stats").mannwhitneyu(these, those)
     rng = np.random.default_rng(seed)
     drawn = [
@@ -121,6 +124,11 @@ def _effect(
 
 def _known(values: np.ndarray) -> np.ndarray:
     return values[~np.isnan(values)]
+
+
+def _mean_known(values: np.ndarray) -> float:
+    known = _known(values)
+    return float(known.mean()) if len(known) else np.nan
 
 
 def cliffs_delta(a: np.ndarray, b: np.ndarray) -> float:

@@ -1,6 +1,7 @@
 import base64
 import html
 import io
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,7 @@ def report(
 
     One HTML file that needs no network. It tells how monosemantic the layers are and
     for which features, the neurons at the top, the false killing rate by fraction, and,
-    for several models, how they differ and by how much.
+    for several models, how they differ and by how much, also by size.
 
     Args:
         models: A built Keras model, or name to model; the first is the reference.
@@ -92,6 +93,9 @@ def report(
     if len(named) > 1:
         parts.append(_comparison(profiles))
     parts.append(_layers(profiles))
+    sizes = {name: _weights_of(model) for name, model in named.items()}
+    if len(set(sizes.values())) > 1:
+        parts.append(_sizes(profiles, sizes))
     for name, model in named.items():
         parts.append(_neurons(name, model, profiles[name], data, labels, batch_size))
     page = (
@@ -184,6 +188,32 @@ def _layers(profiles: Mapping[str, Mapping[str, Profile]]) -> str:
             plots.fkr_by_fraction(curves),
             "Of the activations that a threshold selects, the share on another feature "
             "than the neuron's own. The dotted line is blind selection.",
+        ),
+    )
+
+
+def _weights_of(model: keras.Model) -> int:
+    return sum(math.prod(v.shape) for v in model.trainable_variables)
+
+
+def _sizes(
+    profiles: Mapping[str, Mapping[str, Profile]], sizes: Mapping[str, int]
+) -> str:
+    return _section(
+        "By size",
+        _p(
+            "; ".join(f"{name}: {size:,} weights" for name, size in sizes.items()) + "."
+        ),
+        _figure(
+            plots.phi_by_size(profiles, sizes),
+            "Mean φ of each neuron's own feature, by the size of the model; a thin "
+            "line a layer. Whether larger models of your kind are less monosemantic, "
+            "only several seeds of each tell.",
+        ),
+        _figure(
+            plots.ks_by_size(profiles, sizes),
+            "How far the distribution of φ on the own feature lies from that on all "
+            "inputs, by size.",
         ),
     )
 

@@ -42,6 +42,28 @@ class LabelledTexts(NamedTuple):
             row[: len(values)] = values.astype("int32") + 1
         return rows
 
+    def as_characters(
+        self, length: int, vocabulary: str | None = None
+    ) -> tuple[np.ndarray, str]:
+        """Characters as their place in a vocabulary, counted from 1.
+
+        Args:
+            length: Characters a text: cut off, or 0 behind.
+            vocabulary: The characters that are known; others become the number after
+                the last. None: all that occur, in order.
+
+        Returns:
+            An array `(texts, length)`, int32, and the vocabulary.
+        """
+        if vocabulary is None:
+            vocabulary = "".join(sorted(set().union(*self.texts)))
+        places = {character: i for i, character in enumerate(vocabulary, 1)}
+        rows: np.ndarray = np.zeros((len(self.texts), length), "int32")
+        for row, text in zip(rows, self.texts, strict=True):
+            numbers = [places.get(c, len(vocabulary) + 1) for c in text[:length]]
+            row[: len(numbers)] = numbers
+        return rows, vocabulary
+
 
 def natural_languages(
     locales: Sequence[str] = LOCALES, most: int | None = None, seed: int = 0

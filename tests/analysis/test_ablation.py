@@ -53,6 +53,39 @@ def test_the_loss_rises_where_the_neuron_was_needed():
     np.testing.assert_allclose(found.increase[:, unused], 0, atol=1e-6)
 
 
+@pytest.mark.parametrize("absent", [None, "lisp", "perl"])
+def test_planted_truth_is_ranked_without_an_error(absent):
+    """The output is the sum of all neurons: every one is needed where it is active."""
+    n = len(planted.TRUTH)
+    model = keras.Sequential(
+        [
+            keras.Input((n,)),
+            keras.layers.Dense(n, name="neurons"),
+            keras.layers.Dense(1),
+        ]
+    )
+    model.set_weights([np.eye(n), np.zeros(n), np.ones((n, 1)), np.zeros(1)])
+    x, _, labels = data()
+    here = labels != absent
+    x, labels = x[here], labels[here]
+    y = x.sum(axis=1, keepdims=True)
+    found = ablation(model, "neurons", range(n), x, y, labels, loss="mse")
+    np.testing.assert_allclose(found.loss, 0, atol=1e-8)
+    exclusive = {}
+    for neuron, increase in enumerate(found.increase.T):
+        features = set(planted.TRUTH[neuron]) - {absent}
+        order = np.argsort(-increase)
+        named = {str(f) for f in found.features[order[: len(features)]]}
+        if 0 < len(features) < len(found.features) - 1:
+            assert named == features
+        exclusive[neuron] = increase[order[0]] / increase[order[1]]
+    mono = [n for n, f in planted.TRUTH.items() if len(set(f) - {absent}) == 1]
+    silent = [n for n, f in planted.TRUTH.items() if not set(f) - {absent}]
+    others = set(exclusive) - set(mono)
+    assert min(exclusive[n] for n in mono) > max(exclusive[n] for n in others)
+    assert found.increase[:, silent].max() < 0.05
+
+
 def test_it_equals_a_model_without_the_neuron():
     x, y, labels = data()
     model = planted_model()

@@ -142,6 +142,23 @@ def test_a_probe_finds_the_planted_neurons():
     np.testing.assert_allclose(noise, found.chance, atol=0.08)
 
 
+def test_a_feature_that_is_absent_from_the_inputs():
+    """Its neuron is noise then, and all others keep their ranks."""
+    z, labels = planted.activations()
+    here = labels != "perl"
+    z, labels = z[here], labels[here]
+    scores = A.feature_scores(z, labels)
+    assert scores.features.tolist() == ["ada", "c", "lisp"]
+    # Of the neurons for lisp, 1 and 3, both answer to nothing else now.
+    assert set(scores.ranking()[:2].tolist()) == {1, 3}
+    assert scores.ranking()[2] == 2
+    assert scores.best_phi[0] < 1.3
+    probe = A.probe(z, labels)
+    assert {int(n) for n in probe.top(2)[2]} == {1, 3}
+    assert probe.top(1)[1, 0] == 2
+    np.testing.assert_allclose(probe.f1[:, 0], probe.chance, atol=0.08)
+
+
 def test_a_probe_s_f1_is_scikit_learn_s():
     z, labels = ragged()
     found = A.probe(z, labels, held_out=0.5, seed=3)

@@ -108,6 +108,33 @@ def test_layers(profiles, which):
         np.testing.assert_allclose(bars.lines[0].get_ydata(), expected)
 
 
+@pytest.mark.parametrize("which", ["phi", "ks"])
+def test_sizes(profiles, which):
+    draw = getattr(plots, f"{which}_by_size")
+    figure = draw(profiles, {"4 units": 1e4, "9 units": 3e4})
+    (axes,) = figure.axes
+    assert axes.get_xscale() == "log"
+    every, mean = axes.lines[:-1], axes.lines[-1]
+    assert len(every) == 2  # layers
+    values = np.array(
+        [
+            [
+                np.nanmean(p.scores.best_phi if which == "phi" else p.ks)
+                for p in layers.values()
+            ]
+            for layers in profiles.values()
+        ]
+    )
+    for line, expected in zip(every, values.T, strict=True):
+        np.testing.assert_array_equal(line.get_xdata(), [1e4, 3e4])
+        np.testing.assert_allclose(line.get_ydata(), expected)
+    np.testing.assert_allclose(mean.get_ydata(), values.mean(axis=1))
+    with pytest.raises(ValueError, match=r"of every model.*no size of \['9 units'\]"):
+        draw(profiles, {"4 units": 1e4})
+    with pytest.raises(ValueError, match="above 0"):
+        draw(profiles, {"4 units": 0, "9 units": 1})
+
+
 class Page(html.parser.HTMLParser):
     """Counts elements, and checks that what opens is closed."""
 
@@ -152,7 +179,8 @@ def test_a_report_that_compares(data, tmp_path):
     path = A.report(models, *data, layers, tmp_path / "two.html", verbose=0)
     text = path.read_text("utf-8")
     page = Page(text)
-    assert page.count["img"] == 3 + 2 * 4
+    assert page.count["img"] == 3 + 2 + 2 * 4
+    assert "small: 32 weights; large: 72 weights." in text
     assert "large, neurons: no clear difference (δ = +0.00)." in text
     assert re.search(r"<td>large</td><td>more</td><td>9</td>", text)
     with pytest.raises(ValueError, match="layers of each model"):

@@ -41,6 +41,24 @@ def test_bytes():
     np.testing.assert_array_equal(found.as_bytes(4), expected)
 
 
+def test_characters():
+    found = A.LabelledTexts(["ba", "é", "abcé"], np.array(["x", "y", "x"]))
+    rows, vocabulary = found.as_characters(3)
+    assert vocabulary == "abcé"
+    np.testing.assert_array_equal(rows, [[2, 1, 0], [4, 0, 0], [1, 2, 3]])
+    rows, _ = found.as_characters(4, vocabulary="ab")
+    np.testing.assert_array_equal(rows, [[2, 1, 0, 0], [3, 0, 0, 0], [1, 2, 3, 3]])
+
+
+def test_digits():
+    found = A.digits()
+    assert found.x.shape == (1797, 8, 8, 1)
+    assert found.x.dtype == "float32"
+    assert (found.x.min(), found.x.max()) == (0, 1)
+    assert np.bincount(found.labels).min() > 170
+    assert found.x[found.labels == 0, 4, 3:5].mean() < 0.2  # a hole in the middle
+
+
 def test_code_of_this_machine():
     found = A.code_languages(
         {"python": [".py"], "c": [".h"], "fortran": [".f90", ".f"]}, length=64, most=80

@@ -8,6 +8,8 @@ from keras_mono.analysis.plots.by_feature import fkr_by_fraction as fkr_by_fract
 from keras_mono.analysis.plots.by_feature import ks_by_layer as ks_by_layer
 from keras_mono.analysis.plots.by_feature import neuron_response as neuron_response
 from keras_mono.analysis.plots.by_feature import phi_by_layer as phi_by_layer
+from keras_mono.analysis.plots.by_size import ks_by_size as ks_by_size
+from keras_mono.analysis.plots.by_size import phi_by_size as phi_by_size
 from keras_mono.analysis.plots.tail_over_training import (
     tail_over_training as tail_over_training,
 )

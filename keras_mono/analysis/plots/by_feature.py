@@ -44,7 +44,7 @@ def neuron_response(
         raise ValueError(
             f"`neuron` must lie between 0 and {z.shape[1] - 1}. Received: {neuron}."
         )
-    figure, axes = _panel(max(4.5, 0.6 * len(features) + 1.5))
+    figure, axes = panel(max(4.5, 0.6 * len(features) + 1.5))
     parts = [z[numbers == i, neuron] for i in range(len(features))]
     parts = [part[~np.isnan(part)] for part in parts]
     axes.boxplot(
@@ -81,7 +81,7 @@ def ablation_by_feature(found: Ablation) -> Any:
     Raises:
         ImportError: if matplotlib is missing, naming the extra.
     """
-    figure, axes = _panel(max(4.5, 0.9 * len(found.features) + 2))
+    figure, axes = panel(max(4.5, 0.9 * len(found.features) + 2))
     width = 0.8 / len(found.neurons)
     hatches = ("", "//", "..", "xx", "\\\\", "oo", "--")
     for index, neuron in enumerate(found.neurons):
@@ -119,7 +119,7 @@ def feature_heat_map(scores: FeatureScores, neurons: int = 20) -> Any:
     order = order[~np.isnan(scores.best_phi[order])]
     shown = scores.phi[:, order].T
     height = max(2.5, 0.22 * len(order) + 1.5)
-    figure, axes = _panel(max(4.5, 0.6 * len(scores.features) + 2.5), height)
+    figure, axes = panel(max(4.5, 0.6 * len(scores.features) + 2.5), height)
     axes.grid(visible=False)
     image = axes.imshow(shown, cmap="Greys", aspect="auto", vmin=0)
     best = np.searchsorted(scores.features, scores.best_feature[order])
@@ -144,7 +144,7 @@ def fkr_by_fraction(profiles: Mapping[str, Profile]) -> Any:
     Raises:
         ImportError: if matplotlib is missing, naming the extra.
     """
-    figure, axes = _panel(5.0)
+    figure, axes = panel(5.0)
     for index, (name, found) in enumerate(profiles.items()):
         fraction = 100 * np.asarray(found.fkr.fraction)
         rate = 100 * np.asarray(found.fkr.rate)
@@ -206,7 +206,7 @@ def _by_layer(
     models: Mapping[str, Mapping[str, Profile]], values: Any, label: str, title: str
 ) -> Any:
     longest = max(models.values(), key=len)
-    figure, axes = _panel(max(4.5, 0.9 * len(longest) + 2))
+    figure, axes = panel(max(4.5, 0.9 * len(longest) + 2))
     for index, (name, layers) in enumerate(models.items()):
         at = np.arange(len(layers)) + 0.12 * (index - (len(models) - 1) / 2)
         found = [values(p) for p in layers.values()]
@@ -231,7 +231,8 @@ def _by_layer(
     return figure
 
 
-def _panel(width: float, height: float = 3.4) -> tuple[Any, Any]:
+def panel(width: float, height: float = 3.4) -> tuple[Any, Any]:
+    """A figure with one quiet panel, in inches."""
     figure = need("matplotlib.figure").Figure((width, height), layout="constrained")
     axes = figure.add_subplot()
     axes.spines[["top", "right"]].set_visible(False)

@@ -1,0 +1,96 @@
+"""Pictures of how models of several sizes differ."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from keras_mono.analysis.plots.by_feature import panel
+from keras_mono.analysis.plots.style import COLOURS
+from keras_mono.analysis.profile import Profile
+
+Profiles = Mapping[str, Mapping[str, Profile]]
+
+
+def phi_by_size(models: Profiles, sizes: Mapping[str, float]) -> Any:
+    """Mean φ_ℓ* of each model's layers against its size (L2E, Fig. 5).
+
+    Args:
+        models: Name of a model to its profiles, in the order of its layers.
+        sizes: Name of a model to its size, such as `model.count_params()`.
+
+    Returns:
+        A matplotlib `Figure`: a thin line a layer, in the layers' order, and a thick
+        one for their mean.
+
+    Raises:
+        ImportError: if matplotlib is missing, naming the extra.
+        ValueError: for a model without a size, a size that is not above 0, and models
+            with different numbers of layers.
+    """
+    return _by_size(
+        models,
+        sizes,
+        lambda p: p.scores.best_phi,
+        "φ of the neuron's own feature",
+        "How monosemantic the models are",
+    )
+
+
+def ks_by_size(models: Profiles, sizes: Mapping[str, float]) -> Any:
+    """Mean K-S statistic of each model's layers against its size (L2E, Fig. 4).
+
+    Args, Returns, Raises: as `phi_by_size`.
+    """
+    return _by_size(
+        models,
+        sizes,
+        lambda p: p.ks,
+        "Kolmogorov-Smirnov statistic",
+        "How far φ on the own feature differs",
+    )
+
+
+def _by_size(
+    models: Profiles,
+    sizes: Mapping[str, float],
+    values: Callable[[Profile], np.ndarray],
+    label: str,
+    title: str,
+) -> Any:
+    missing = [name for name in models if name not in sizes]
+    if missing:
+        raise ValueError(
+            "`sizes` must give the size of every model, such as "
+            f"`model.count_params()`. Received: no size of {missing}."
+        )
+    if not all(sizes[name] > 0 for name in models):
+        raise ValueError(f"`sizes` must be above 0. Received: {dict(sizes)}.")
+    numbers = {name: len(layers) for name, layers in models.items()}
+    if len(set(numbers.values())) != 1:
+        raise ValueError(
+            "Layers are compared in their order, so that every model needs the same "
+            f"number of them. Received: {numbers}."
+        )
+    names = sorted(models, key=lambda name: sizes[name])
+    at = [sizes[name] for name in names]
+    means = np.array(
+        [[np.nanmean(values(p)) for p in models[name].values()] for name in names]
+    )
+    figure, axes = panel(5.0)
+    for index, layer in enumerate(means.T):
+        axes.plot(at, layer, color="0.65", linewidth=0.8, marker=".")
+        axes.annotate(
+            f" layer {index + 1}", (at[-1], layer[-1]), fontsize=7, color="0.35"
+        )
+    axes.plot(
+        at, means.mean(axis=1), color=COLOURS[0], linewidth=2, marker="o", label="mean"
+    )
+    axes.set_xscale("log")
+    axes.set_xticks(at, names, fontsize=8)
+    axes.minorticks_off()
+    axes.set_xlabel("model, by size")
+    axes.set_ylabel(label)
+    axes.set_title(title, fontsize=10)
+    axes.legend(frameon=False, fontsize=8)
+    return figure
