@@ -37,16 +37,30 @@ class Variant:
             variable.assign(value)
         optimizer.learning_rate = self.task.learning_rate if rate is None else rate
         assign(self.model, weights)
-        keras.utils.set_random_seed(seed)
         history = self.model.fit(
             *split.train,
             batch_size=self.task.batch_size,
             epochs=self.task.epochs,
             validation_data=tuple(split.validation) if self.task.curve else None,
             validation_batch_size=self.task.batch_size,
+            callbacks=[Seeded(seed)],
             verbose=0,
         ).history
         return [float(loss) for loss in history.get("val_loss", [])]
+
+
+class Seeded(keras.callbacks.Callback):
+    """The order of the samples depends on the seed only.
+
+    A model's first `fit` draws an order more than its later ones, before it begins.
+    """
+
+    def __init__(self, seed: int) -> None:
+        super().__init__()
+        self._seed = seed
+
+    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
+        keras.utils.set_random_seed(self._seed)
 
 
 class Trainer:
