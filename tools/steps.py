@@ -12,8 +12,15 @@ AGREEMENT = "tests/project/test_agreement.py"
 OTHERS = ["tests/surgery", "tests/native", "tests/serving"]
 # Many devices, precision, interruptions: whole trainings, in many processes.
 ROBUST = ["tests/robustness", "tests/distribution"]
-# JAX spends most of the time of large models on optimizing what runs once.
+# Whole programs, a minute each: on one backend, which compiles nothing.
+PROGRAMS = ["tests/project/test_evidence.py", "tests/project/test_recipes.py"]
+# Compiling what runs once takes most of the time of tests on JAX: it need not be good,
+# and once in a step is enough.
 FAST_TO_COMPILE = {"XLA_FLAGS": "--xla_backend_optimization_level=0"}
+COMPILE_ONCE = {
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+}
 INSTALLATION = "tests/project/test_installation.py"
 
 
@@ -39,15 +46,14 @@ def lint_steps() -> list[Step]:
 def test_steps(backends: list[str], profile: str) -> list[Step]:
     """The long ones first, so that two workers finish at about the same time."""
     elsewhere = [f"--ignore={path}" for path in ("tests/project", *OTHERS, *ROBUST)]
-    steps = [
-        _pytest(f"{backend}: layers", backend, ["tests/layers"]) for backend in backends
-    ]
     elsewhere.append("--ignore=tests/layers")
-    steps += [
-        _pytest(f"{backend}: tests", backend, ["tests", *elsewhere])
-        for backend in backends
-    ]
-    for name, paths in {"existing models": OTHERS, "robustness": ROBUST}.items():
+    steps = []
+    for name, paths in {
+        "layers": ["tests/layers"],
+        "tests": ["tests", *elsewhere],
+        "existing models": OTHERS,
+        "robustness": ROBUST,
+    }.items():
         steps += [
             _pytest(f"{backend}: {name}", backend, paths, FAST_TO_COMPILE)
             for backend in backends
@@ -55,8 +61,10 @@ def test_steps(backends: list[str], profile: str) -> list[Step]:
     if backends == list(environments.BACKENDS):
         # Not captured, so that the differences it found are seen when all is well too.
         steps.append(_pytest("agreement", backends[0], [AGREEMENT, "--capture=no"]))
-    once = ["tests/project", f"--ignore={INSTALLATION}", f"--ignore={AGREEMENT}"]
-    steps.append(_pytest("project", backends[0], once))
+    eager = "torch" if "torch" in backends else backends[0]
+    steps.append(_pytest(f"{eager}: programs", eager, PROGRAMS))
+    ignored = [f"--ignore={path}" for path in (INSTALLATION, AGREEMENT, *PROGRAMS)]
+    steps.append(_pytest("project", backends[0], ["tests/project", *ignored]))
     if "jax" in backends:
         leaks = {"JAX_CHECK_TRACER_LEAKS": "1"}
         # Compiled trainings: under this check op-by-op execution takes an hour.

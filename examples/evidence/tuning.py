@@ -21,7 +21,7 @@ class Choices:
 
     def __init__(self, setting: Setting, store: Store, quick: bool = False) -> None:
         self.setting, self.store = setting, store
-        self._few = slice(1 if quick else None)  # of everything that is tried
+        self._few = slice(-1 if quick else None, None)  # of everything that is tried
 
     def search(self, train: Callable[[Iterable[tuple[Path, int]]], None]) -> None:
         """Run what is missing: the learning rate of plain training, then the rest."""

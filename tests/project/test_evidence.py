@@ -59,11 +59,10 @@ def test_every_study_runs(name, tmp_path):
             assert all(np.isfinite(value) for value in run["figures"].values())
             by_path.setdefault(run["seed"], {})[tuple(run["path"])] = run["figures"]
         for found in by_path.values():
-            primary = {path: f[setting.primary] for path, f in found.items()}
-            losses = [f for f in primary.values() if not setting.higher_is_better]
-            # Errors are real numbers: every method must have changed the training,
-            # but for what differs at the test only.
-            assert len(set(losses)) >= len(losses) - 1
+            # Every method must have changed the training, or what it predicts. The only
+            # weight that quick runs try is the default one.
+            different = {json.dumps(figures) for figures in found.values()}
+            assert len(different) == len(found) - 1
         same_data = {(run["seed"], run["data"]) for run in main}
         assert len(same_data) == len(SEEDS)
 
