@@ -25,6 +25,7 @@ WEIGHT = 0.003  # ten times as much, the layer's default, keeps this model from 
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--steps", type=int, default=250)
+    parser.add_argument("--texts", type=int, default=600, help="most of a language")
     parser.add_argument("--out", default="report.html")
     return parser.parse_args()
 
@@ -85,7 +86,7 @@ def main():
     code = km.analysis.code_languages(
         {"python": [".py"], "c": [".h"], "fortran": [".f", ".f90"], "json": [".json"]},
         length=LENGTH + 1,
-        most=600,
+        most=given.texts,
     )
     x = code.as_bytes(LENGTH + 1)
     held_out = len(x) // 4

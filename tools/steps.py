@@ -89,7 +89,11 @@ def _pytest(
     paths: list[str],
     variables: dict[str, str] | None = None,
 ) -> Step:
-    report = REPORTS / f"{name.replace(': ', '-').replace(' ', '-')}.xml"
+    stem = name.replace(": ", "-").replace(" ", "-")
+    report = REPORTS / f"{stem}.xml"
+    if backend in ("jax", environments.SERVING):
+        compiled = {"JAX_COMPILATION_CACHE_DIR": str(REPORTS / "compiled" / stem)}
+        variables = {**COMPILE_ONCE, **compiled, **(variables or {})}
     # -P: without it the checkout would shadow the installed package.
     python = [str(environments.python_of(backend)), "-P", "-m", "pytest"]
     options = ["-p", "no:cacheprovider", f"--junit-xml={report}"]

@@ -59,7 +59,7 @@ class Seeded(keras.callbacks.Callback):
         super().__init__()
         self._seed = seed
 
-    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
+    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002
         keras.utils.set_random_seed(self._seed)
 
 

@@ -74,14 +74,15 @@ def encoder_forecaster(side, filters, setting, history):
     Each has its own inhibition of the candidate state: 6 in all, as in the paper.
     """
 
-    def recurrent(name, level):
-        inhibition = None
+    def recurrent(part, level):
+        name, inhibition = f"{part}_{level + 1}", None
         if setting is not None:
             inhibition = km.layers.MonosemanticInhibition(
                 setting[0],
                 strength=float(setting[1]),
                 start_step=history,
                 forget_steps=history,
+                name=f"{name}_inhibition",
             )
         return km.layers.ConvGRU2D(
             filters[level],
@@ -90,7 +91,7 @@ def encoder_forecaster(side, filters, setting, history):
             return_sequences=True,
             return_state=True,
             inhibition=inhibition,
-            name=f"{name}_{level + 1}",
+            name=name,
         )
 
     def by_frame(kind, channels, kernel, stride=1, activation="leaky_relu"):

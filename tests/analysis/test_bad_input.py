@@ -1,5 +1,7 @@
 """What every analysis makes of bad input: an error that says so, or a stated result."""
 
+import warnings
+
 import keras
 import numpy as np
 import pytest
@@ -157,3 +159,16 @@ def test_comparison_of_profiles_without_a_scored_neuron(model):
     assert row["effect"] is None
     assert row["p_value"] is None
     assert np.isnan(row["mean_phi"])
+
+
+def test_a_report_of_a_layer_that_never_changes(tmp_path):
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, name="units")])
+    model.get_layer("units").set_weights([np.zeros((4, 2)), np.ones(2)])
+    x = np.random.default_rng(0).normal(size=(60, 4)).astype("float32")
+    labels = np.arange(60) % 3
+    out = tmp_path / "page.html"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        warnings.simplefilter("error", UserWarning)
+        km.analysis.report(model, x, labels, ["units"], out, verbose=0)
+    assert "<img " in out.read_text("utf-8")

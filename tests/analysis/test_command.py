@@ -1,13 +1,15 @@
 """`python -m keras_mono report`, as a user runs it."""
 
-import os
 import subprocess
 import sys
+from pathlib import Path
 
 import keras
 import numpy as np
 import planted
 import pytest
+
+from keras_mono.__main__ import main
 
 N = len(planted.TRUTH)
 
@@ -26,38 +28,32 @@ def data(tmp_path):
     return str(tmp_path / "data.npz")
 
 
-def run(*arguments):
-    return subprocess.run(
-        [sys.executable, "-m", "keras_mono", *arguments],
-        capture_output=True,
-        text=True,
-        env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"},
-    )
-
-
-def test_a_page_that_compares(tmp_path, data):
+def test_a_page_that_compares(tmp_path, data, capsys):
     models = [saved(tmp_path / f"{n}.keras", n) for n in (4, 9)]
-    out = tmp_path / "page.html"
-    done = run(
-        "report", *models, "--data", data, "--layers", "hidden", "--out", str(out)
-    )
-    assert done.returncode == 0, done.stderr
-    assert f"wrote {out}" in done.stdout
-    text = out.read_text("utf-8")
+    out = str(tmp_path / "page.html")
+    given = ["report", *models, "--data", data, "--layers", "hidden", "--out", out]
+    assert main(given) == 0
+    assert f"wrote {out}" in capsys.readouterr().out
+    text = Path(out).read_text("utf-8")
     assert "700 inputs of 4 features" in text
     assert "9, hidden: " in text
 
 
-def test_errors_are_told_in_a_line(tmp_path, data):
+def test_errors_are_told_in_a_line(tmp_path, data, capsys):
     model = saved(tmp_path / "a.keras", 3)
-    done = run("report", model, "--data", data, "--layers", "nowhere")
-    assert done.returncode == 2
-    assert done.stderr.splitlines()[-1].startswith("error: ")
-    assert "hidden" in done.stderr
-    np.savez(tmp_path / "no.npz", x=np.zeros(3))
-    done = run(
-        "report", model, "--data", str(tmp_path / "no.npz"), "--layers", "hidden"
+    assert main(["report", model, "--data", data, "--layers", "nowhere"]) == 2
+    told = capsys.readouterr().err
+    assert told.splitlines()[-1].startswith("error: ")
+    assert "hidden" in told
+    other = str(tmp_path / "no.npz")
+    np.savez(other, x=np.zeros(3))
+    assert main(["report", model, "--data", other, "--layers", "hidden"]) == 2
+    assert "must hold the array `labels`" in capsys.readouterr().err
+
+
+def test_it_is_a_module_that_runs():
+    done = subprocess.run(
+        [sys.executable, "-m", "keras_mono"], capture_output=True, text=True
     )
     assert done.returncode == 2
-    assert "must hold the array `labels`" in done.stderr
-    assert run().returncode == 2
+    assert done.stderr.startswith("usage: python -m keras_mono")

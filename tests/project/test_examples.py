@@ -79,7 +79,7 @@ def test_penalty_study(tmp_path):
 def test_code_report(tmp_path):
     script = str(ROOT / "examples" / "code_report.py")
     done = subprocess.run(
-        [sys.executable, script, "--steps", "12", "--out", "page.html"],
+        [sys.executable, script, "--steps=12", "--texts=80", "--out=page.html"],
         cwd=tmp_path,
         capture_output=True,
         text=True,

@@ -447,7 +447,8 @@ def test_hko7_recipe(tmp_path):
     assert (after["k"], after["strength"], after["steps"]) == (2, 10.0, 2)
     names = [f"encoder_{i}" for i in (1, 2, 3)]
     names += [f"forecaster_{i}" for i in (3, 2, 1)]
-    assert [x["layer"].split("/")[0] for x in after["layers"]] == names
+    found = [x["layer"] for x in after["layers"]]
+    assert found == [f"{name}_inhibition" for name in names]
     assert [x["steps"] for x in after["layers"]] == [2] * 6
     sizes = [x["neurons"] for x in after["layers"]]
     assert sizes == [36 * 2, 4 * 2, 3, 3, 4 * 2, 36 * 2]

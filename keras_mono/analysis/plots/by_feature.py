@@ -121,13 +121,17 @@ def feature_heat_map(scores: FeatureScores, neurons: int = 20) -> Any:
     height = max(2.5, 0.22 * len(order) + 1.5)
     figure, axes = panel(max(4.5, 0.6 * len(scores.features) + 2.5), height)
     axes.grid(visible=False)
+    axes.set_title("φ by feature of the most monosemantic neurons", fontsize=10)
+    if not len(order):
+        axes.set_axis_off()
+        axes.text(0.5, 0.5, "no neuron has a score: none of them changes", ha="center")
+        return figure
     image = axes.imshow(shown, cmap="Greys", aspect="auto", vmin=0)
     best = np.searchsorted(scores.features, scores.best_feature[order])
     axes.scatter(best, np.arange(len(order)), s=14, color=COLOURS[1], label="ℓ*")
     _name(axes.set_xticks, scores.features)
     axes.set_yticks(range(len(order)), [str(n) for n in order], fontsize=7)
     axes.set_ylabel("neuron")
-    axes.set_title("φ by feature of the most monosemantic neurons", fontsize=10)
     figure.colorbar(image, ax=axes, label="φ of a feature's inputs")
     return figure
 
@@ -209,15 +213,12 @@ def _by_layer(
     figure, axes = panel(max(4.5, 0.9 * len(longest) + 2))
     for index, (name, layers) in enumerate(models.items()):
         at = np.arange(len(layers)) + 0.12 * (index - (len(models) - 1) / 2)
-        found = [values(p) for p in layers.values()]
-        mean = np.array([np.nanmean(v) for v in found])
-        low = mean - [np.nanquantile(v, 0.25) for v in found]
-        high = np.array([np.nanquantile(v, 0.75) for v in found]) - mean
+        mean, low, high = np.array([_middle(values(p)) for p in layers.values()]).T
         axes.errorbar(
             at,
             mean,
             # Quartiles; the mean of a skewed layer may lie beyond one.
-            yerr=np.clip([low, high], 0, None),
+            yerr=np.clip([mean - low, high - mean], 0, None),
             label=name,
             capsize=3,
             markersize=5,
@@ -229,6 +230,14 @@ def _by_layer(
     axes.set_title(title, fontsize=10)
     axes.legend(frameon=False, fontsize=8)
     return figure
+
+
+def _middle(values: np.ndarray) -> tuple[float, float, float]:
+    """Mean and quartiles of those that are known; NaN where none is."""
+    known = values[~np.isnan(values)]
+    if not len(known):
+        return np.nan, np.nan, np.nan
+    return known.mean(), *np.quantile(known, [0.25, 0.75])
 
 
 def panel(width: float, height: float = 3.4) -> tuple[Any, Any]:
