@@ -74,7 +74,7 @@ def _tasks(
     quick: bool,
 ) -> tuple[Task, Task]:
     def of(whole: Callable[[int], Split]) -> Callable[[int], Split]:
-        return (lambda seed: whole(seed).shorter(128, 64)) if quick else whole
+        return (lambda seed: whole(seed).shorter(96, 32)) if quick else whole
 
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     first = Task(

@@ -122,7 +122,7 @@ def causal(scale: str, size: str, width: int) -> Setting:
 
 
 def _of(whole: Callable[[int], Split], quick: bool) -> Callable[[int], Split]:
-    return (lambda seed: whole(seed).shorter(128, 64)) if quick else whole
+    return (lambda seed: whole(seed).shorter(96, 32)) if quick else whole
 
 
 def accuracy(logits: np.ndarray, y: np.ndarray) -> dict[str, float]:
