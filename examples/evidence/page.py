@@ -12,15 +12,15 @@ from evidence.all_results import STUDIES, settings_of, study_of
 from evidence.claims import CLAIMS, Results, Verdict
 from evidence.methods import TITLES
 from evidence.setting import Setting
-from evidence.tuning import SEEDS, Choices
+from evidence.tuning import Choices
 
 SETTINGS = {
-    "vit-digits": "Vision transformer: digits after turned patches of photographs",
-    "cnn-digits": "Convolutional network: digits after turned patches of photographs",
-    "vit-patches": "Vision transformer: turned patches, from a random start",
-    "encoder-small": "Encoder, width 16: phrases by language after masked pretraining",
-    "encoder-medium": "Encoder, width 32: phrases by language after masked pretraining",
-    "encoder-large": "Encoder, width 64: phrases by language after masked pretraining",
+    "vit-digits": "Vision transformer: ten digits after turned patches of photographs",
+    "cnn-digits": "Convolutional network: ten digits after turned patches",
+    "vit-patches": "Vision transformer: four ways to turn a patch (chance: 25 %)",
+    "encoder-small": "Encoder, width 16: twelve languages, after masked pretraining",
+    "encoder-medium": "Encoder, width 32: twelve languages, after masked pretraining",
+    "encoder-large": "Encoder, width 64: twelve languages, after masked pretraining",
     "causal-small": "Causal transformer, width 16: next byte of source code",
     "causal-medium": "Causal transformer, width 32: next byte of source code",
     "causal-large": "Causal transformer, width 64: next byte of source code",
@@ -191,8 +191,7 @@ def _features(results: Results) -> str:
 
 
 def _values(runs: Iterable[Any], path: tuple[str, ...], name: str) -> list[float]:
-    found = rows.figures(runs, path, name)
-    return [value for seed, value in found.items() if seed not in SEEDS]
+    return list(rows.figures(runs, path, name).values())
 
 
 def _parameters(setting: Setting) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
 
 from evidence.claims import Results, Verdict
 from evidence.extra import FRACTIONS
@@ -42,6 +43,9 @@ def claims(verdicts: list[Verdict]) -> Figure:
         seen.add(word)
     axes.axvline(0, color="#333333", linewidth=1)
     axes.set_xscale("symlog", linthresh=1)
+    axes.set_xticks([-4, -2, -1, -0.5, 0, 0.5, 1, 2, 4])
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_locator(NullLocator())
     names = [f"{claim}\n{text}" for claim, text, _, _ in parts]
     axes.set_yticks(-np.arange(len(parts)), names, fontsize=8)
     axes.set_xlabel(
@@ -72,6 +76,9 @@ def features(results: Results) -> Figure:
         means = [np.mean(list(each.values())) for each in by_size]
         axes.plot(weights, means, color="#0072B2", marker="o", linewidth=2)
         axes.set_xscale("log")
+        axes.set_xticks(weights)
+        axes.xaxis.set_major_formatter("{x:,.0f}")
+        axes.xaxis.set_minor_locator(NullLocator())
         axes.set_title(f"{title} by size (mean, and each seed)", fontsize=10)
         axes.set_xlabel("weights of the model")
     marks = (("#0072B2", "o", "-"), ("#D55E00", "s", "--"), ("#333333", "D", ":"))

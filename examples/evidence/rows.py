@@ -7,7 +7,7 @@ import numpy as np
 
 from evidence.methods import TITLES
 from evidence.setting import Setting
-from evidence.tuning import Choices
+from evidence.tuning import SEEDS, Choices
 
 Runs = Iterable[dict[str, Any]]
 
@@ -40,11 +40,13 @@ def paths_of(subset: str, setting: Setting) -> list[tuple[str, ...]]:
 
 
 def figures(runs: Runs, path: tuple[str, ...], name: str) -> dict[int, float]:
-    """One figure by seed."""
+    """One figure by seed; of the seeds of the search nothing."""
     return {
         run["seed"]: run["figures"][name]
         for run in runs
-        if tuple(run["path"]) == path and name in run["figures"]
+        if tuple(run["path"]) == path
+        and name in run["figures"]
+        and run["seed"] not in SEEDS
     }
 
 

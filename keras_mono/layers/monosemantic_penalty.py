@@ -36,8 +36,9 @@ class MonosemanticPenalty(SelectingLayer):
 
     Args:
         weight: Factor of the penalty in the loss. L2E gives none; the default comes
-            from a small study (docs/choosing.md). A negative one encourages what the
-            paper inhibits, as DecPO (arXiv:2406.17969) would have it.
+            from a small study and is too much for many networks: choose it by
+            validation, from 0.0003 up (docs/choosing.md). A negative one encourages
+            what the paper inhibits, as DecPO (arXiv:2406.17969) would have it.
         select: Which activations: a fraction in (0, 1) for all above a moving threshold
             (`MovingThreshold(fraction)`), an integer k for the k largest φ of each
             sample (`TopK(k)`), or a selector.

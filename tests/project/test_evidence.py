@@ -184,9 +184,10 @@ def claim_results(shift):
             runs.append(
                 {"path": path, "seed": seed, "figures": {"test accuracy": accuracy}}
             )
-    runs.append(
-        {"path": ("plain", "memel"), "seed": 1000, "figures": {"test accuracy": 0.0}}
-    )
+    runs += [
+        {"path": ("plain", method), "seed": 1000, "figures": {"test accuracy": value}}
+        for method, value in {"plain": 0.0, "memel": 100.0}.items()
+    ]
     setting = settings_of("image")[0]
     return Results({"vit-digits": (setting, NothingChosen(), runs)})
 
@@ -204,6 +205,15 @@ def test_verdicts(shift, word, monkeypatch):
     assert found.number == 12  # the seeds of the search do not count
     assert found.mean == pytest.approx(shift, abs=0.15)
     assert verdict.word == word
+
+
+def test_a_row_does_not_count_the_seeds_of_the_search():
+    from evidence import rows
+
+    setting, choices, runs = claim_results(1.0).found["vit-digits"]
+    found = rows.Row(setting, choices, ("plain", "memel")).differences(runs)
+    assert len(found) == 12
+    assert found.mean() == pytest.approx(1.0, abs=0.15)
 
 
 def test_rain_solves_its_equation():

@@ -389,7 +389,7 @@ def test_balanced_errors_of_hko7():
     weights = np.vectorize(lambda r: weight_of.get(r, 30))(rates)
     target = hko7_data.pixel_value(rates)
     mask = rng.random(rates.shape) < 0.7
-    found = rng.random(rates.shape)
+    found = rng.random(rates.shape).astype("float32")
     truth = np.stack([target, mask], -1).astype("float32")
     squared, absolute = hko7_convgru.balanced_errors(
         *map(hko7_convgru.ops.convert_to_tensor, (truth, found[..., None]))
