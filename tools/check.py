@@ -20,7 +20,9 @@ import results
 import steps
 import support_table
 
-WORKERS = 3 if (os.cpu_count() or 2) >= 4 else 2
+# Those that this process may use, where the system tells.
+CPUS = len(getattr(os, "sched_getaffinity", lambda _: range(os.cpu_count() or 2))(0))
+WORKERS = 3 if CPUS >= 4 else 2
 STEP_LIMIT = 25 * 60  # seconds; a hang must not take the whole run with it
 SOAK_LIMIT = 12 * 60 * 60
 
