@@ -20,9 +20,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import keras
 import processes
 import report
-import steps
 
 import keras_mono as km
+import steps
 
 WIDTHS = (10**3, 10**4, 10**5, 10**6, 10**7)
 LAYERS = {
