@@ -24,8 +24,16 @@ import report
 import keras_mono as km
 import steps
 
+class Scaled(keras.layers.Layer):
+    """The least that a layer can do: read, multiply, write. What memory costs."""
+
+    def call(self, x):
+        return x * 1.5
+
+
 WIDTHS = (10**3, 10**4, 10**5, 10**6, 10**7)
 LAYERS = {
+    "x * 1.5": Scaled,
     "top-1": lambda: km.layers.MonosemanticInhibition(axis=-1, start_step=2),
     "threshold 0.02": lambda: km.layers.MonosemanticInhibition(
         0.02, axis=-1, start_step=2
@@ -61,11 +69,13 @@ def main() -> int:
     grows = {name: found[10**7] / found[10**6] for name, found in ms.items()}
     rows = [["layer", *(f"{w:,}" for w in WIDTHS), "10⁷ / 10⁶", ""]]
     for name, found in ms.items():
-        verdict = "OK" if grows[name] <= LIMIT else "MISSED"
+        ours = name != "x * 1.5"
+        verdict = ("OK" if grows[name] <= LIMIT else "MISSED") if ours else ""
         times = [f"{found[w]:.2f}" for w in WIDTHS]
         rows.append([name, *times, f"{grows[name]:.1f}", verdict])
     print("\n".join(report.aligned(rows)))
-    return 1 if given.check and max(grows.values()) > LIMIT else 0
+    missed = [n for n, x in grows.items() if x > LIMIT and n != "x * 1.5"]
+    return 1 if given.check and missed else 0
 
 
 if __name__ == "__main__":
