@@ -11,13 +11,12 @@ class Positions(layers.Layer):
     supports_masking = True
 
     def build(self, shape):
-        self.table = self.add_weight(shape=shape[1:], initializer=START, name="table")
+        # Made here: an initializer draws its own seed when it is made.
+        start = keras.initializers.RandomNormal(stddev=0.02)
+        self.table = self.add_weight(shape=shape[1:], initializer=start, name="table")
 
     def call(self, x):
         return x + self.table
-
-
-START = keras.initializers.RandomNormal(stddev=0.02)
 
 
 def blocks(x, number, width, heads, ratio=4, causal=False):
