@@ -24,6 +24,7 @@ import report
 import keras_mono as km
 import steps
 
+
 class Scaled(keras.layers.Layer):
     """The least that a layer can do: read, multiply, write. What memory costs."""
 

@@ -85,6 +85,35 @@ def test_an_interrupted_study_goes_on_and_gives_the_same(tmp_path):
     assert path.read_text("utf-8") == complete
 
 
+FIRST_WEIGHTS = """
+import hashlib, keras
+from evidence.all_results import STUDIES, settings_of
+for study in STUDIES:
+    for setting in settings_of(study, "quick"):
+        for task in setting.tasks:
+            keras.utils.set_random_seed(3)
+            weights = task.build(None).trainable_variables
+            values = [keras.ops.convert_to_numpy(v).tobytes() for v in weights]
+            print(setting.name, hashlib.sha256(b"".join(values)).hexdigest())
+"""
+
+
+def test_first_weights_depend_on_the_seed_alone():
+    """Not on the process: another one, on another day, starts from the same."""
+    found = [
+        subprocess.run(
+            [sys.executable, "-c", FIRST_WEIGHTS],
+            cwd=EXAMPLES,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for _ in range(2)
+    ]
+    assert len(found[0].splitlines()) == 7
+    assert found[0] == found[1]
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
