@@ -5,7 +5,7 @@
         --weights hf://microsoft/swin-base-patch4-window7-224-in22k
 
 Never run on the real data by the authors of this library. IMAGENET is a folder with
-train/nXXXXXXXX/*.JPEG and val/nXXXXXXXX/*.JPEG. The layers stand in the third stage
+train/n01440764/*.JPEG and val/n01440764/*.JPEG. The layers stand in the third stage
 only, after its four middle blocks. docs/recipes.md tells what the paper reports and
 what was chosen here.
 """
