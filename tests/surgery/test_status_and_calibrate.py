@@ -18,7 +18,7 @@ def data(n=96):
 
 def watched():
     return model_of(
-        keras.layers.Dense(16, activation="relu"),
+        keras.layers.Dense(16),  # TensorFlow's ReLU may make 0 of NaN
         km.layers.MonosemanticInhibition(2, start_step=3, name="inhibition"),
         keras.layers.Dropout(0.5),
         km.layers.MonosemanticPenalty(select=0.1, start_step=3, name="penalty"),
