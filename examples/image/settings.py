@@ -1,4 +1,4 @@
-"""The image study: digits after turned patches, a transformer and a CNN."""
+"""The image study: digits after patches of photographs, a transformer and a CNN."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -78,8 +78,8 @@ def _tasks(
 
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     first = Task(
-        build=lambda _: model(4, "turn", width, depth),
-        data=of(data.turned_patches),
+        build=lambda _: model(6, "place", width, depth),
+        data=of(data.placed_patches),
         loss=loss,
         measure=accuracy,
         batch_size=batch_size,

@@ -11,8 +11,8 @@ from keras_mono.layers.running_statistics import combine_masks
 from keras_mono.layers.selecting_layer import SelectingLayer
 from keras_mono.ops.monosemantic_penalty import penalty_of_marked
 
-# From examples/penalty_study.py: docs/choosing.md shows what it gave.
-DEFAULT_WEIGHT = 0.03
+# The largest that harmed nothing in examples/study.py: see docs/choosing.md.
+DEFAULT_WEIGHT = 0.001
 
 
 @keras.saving.register_keras_serializable(package="keras_mono")
@@ -35,10 +35,10 @@ class MonosemanticPenalty(SelectingLayer):
     (arXiv:2312.11560), Def. 3.1, Algs. 1 and 2.
 
     Args:
-        weight: Factor of the penalty in the loss. L2E gives none; the default comes
-            from a small study and is too much for many networks: choose it by
-            validation, from 0.0003 up (docs/choosing.md). A negative one encourages
-            what the paper inhibits, as DecPO (arXiv:2406.17969) would have it.
+        weight: Factor of the penalty in the loss. L2E gives none; the default is
+            careful: choose yours by validation, between 0.0003 and 0.03
+            (docs/choosing.md). A negative one encourages what the paper inhibits, as
+            DecPO (arXiv:2406.17969) would have it.
         select: Which activations: a fraction in (0, 1) for all above a moving threshold
             (`MovingThreshold(fraction)`), an integer k for the k largest φ of each
             sample (`TopK(k)`), or a selector.

@@ -311,12 +311,25 @@ def test_hidden_bytes_and_shifted_code():
     assert x.shape == (100, 48)
 
 
-def test_turned_patches():
+def test_placed_patches():
     from image import data
 
-    split = data.turned_patches(0, train=64, test=32)
+    split = data.placed_patches(0, train=64, test=32)
     assert split.train.x.shape == (64, 8, 8, 1)
-    assert set(split.train.y) == {0, 1, 2, 3}
+    assert set(split.train.y) == {0, 1, 2, 3, 4, 5}
     np.testing.assert_array_equal(
-        split.test.x, data.turned_patches(5, train=64, test=32).test.x
+        split.test.x, data.placed_patches(5, train=64, test=32).test.x
     )
+    # Every patch stands in the photograph and the third that its label names, and in
+    # the columns of its part.
+    for part, (low, high) in zip(split, ((0, 0.6), (0.6, 0.8), (0.8, 1)), strict=True):
+        for patch, label in zip(part.x[:4, ..., 0], part.y[:4], strict=True):
+            photograph = data._photographs()[label // 3]
+            windows = np.lib.stride_tricks.sliding_window_view(photograph, (8, 8))
+            places = np.argwhere((windows == patch).all(axis=(2, 3)))
+            height, width = photograph.shape
+            assert any(
+                (top + 4) * 3 // height == label % 3
+                and int(low * width) <= left <= int(high * width) - 8
+                for top, left in places
+            )
