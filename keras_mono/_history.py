@@ -11,9 +11,10 @@ import keras
 from keras import ops
 
 from keras_mono import _replicas
-from keras_mono._eager import in_common, is_eager_on_cpu
+from keras_mono._arrays import in_common, indicator, on_arrays, spread, total
+from keras_mono._eager import in_numpy, is_eager_on_cpu
 from keras_mono._typing import Axes, Tensor
-from keras_mono.ops.merge_moments import merge_moments
+from keras_mono.ops.merge_moments import union_of_moments
 from keras_mono.ops.monosemantic_scale import inverse_denominator
 
 # Larger deviations are left out like infinity: the sum of a few million of their
@@ -67,37 +68,45 @@ def observe(
         left_out = _entries(z, mask, axes) - part.count
     if _replicas.number() > 1:
         part, left_out = _of_all_replicas(part, left_out)
+    moments = _moments(part.total, part.total_squared, part.count, left_out)
+    return part.squared, Batch(anchor, part.count, *moments)
+
+
+@on_arrays
+def _moments(
+    total_deviation: Tensor, total_squared: Tensor, count: Tensor, left_out: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Mean, variance and number of entries left out, as in `Batch`."""
     if left_out is None:  # everything counts, and there is something
-        divisor, non_finite = part.count, None
+        divisor, non_finite = count, None
     else:
-        divisor = part.count + _indicator(part.count == 0.0)
-        non_finite = ops.sum(left_out)
-    mean = part.total / divisor
-    variance = part.total_squared / divisor - mean * mean
-    variance = variance * _indicator(variance > 0.0)  # rounding may leave less than 0
-    batch = Batch(anchor, part.count, mean, variance, non_finite)
-    return part.squared, batch
+        divisor = count + indicator(count == 0.0)
+        non_finite = total(left_out)
+    mean = total_deviation / divisor
+    variance = total_squared / divisor - mean * mean
+    # Rounding may leave less than 0.
+    return mean, variance * indicator(variance > 0.0), non_finite
 
 
+@on_arrays
 def merge(history: History, batch: Batch, forget_steps: int | None) -> History:
     """The history after the batch (MEmeL Lemma 3.2), forgetting as in its Alg. 1.
 
     The history weighs at most `forget_steps` times the largest batch of the neuron, so
     that a ragged last batch weighs what it holds.
     """
-    neurons = history.count.shape
     count, largest = history.count, history.largest_batch
     if isinstance(batch.count, float):
         count, largest = in_common(count), in_common(largest)
     growth = batch.count - largest
-    largest = largest + growth * _indicator(growth > 0.0)
+    largest = largest + growth * indicator(growth > 0.0)
     if forget_steps is not None:
         surplus = count - largest * forget_steps
         if not isinstance(batch.count, float):  # only new values push old ones out
-            surplus = surplus * _indicator(batch.count > 0.0)
-        count = count - surplus * _indicator(surplus > 0.0)
+            surplus = surplus * indicator(batch.count > 0.0)
+        count = count - surplus * indicator(surplus > 0.0)
     # In the frame of the anchor, the old mean is its remainder: nothing large cancels.
-    total, offset, variance = merge_moments(
+    count, offset, variance = union_of_moments(
         count,
         history.mean_remainder,
         history.variance,
@@ -106,28 +115,18 @@ def merge(history: History, batch: Batch, forget_steps: int | None) -> History:
         batch.variance,
     )
     mean = batch.anchor + offset
-    total, largest = (ops.broadcast_to(x, neurons) for x in (total, largest))
-    return History(mean, offset - (mean - batch.anchor), variance, total, largest)
+    count, largest = (spread(x, like=mean) for x in (count, largest))
+    return History(mean, offset - (mean - batch.anchor), variance, count, largest)
 
 
+@on_arrays
 def precision(history: History, variance_compensation: float) -> Tensor:
     """1 / (S² + ε·average S²) of each neuron; 0 until a neuron has two values."""
-    known = _indicator(history.count >= 2.0)
+    known = indicator(history.count >= 2.0)
     # A neuron with fewer than two values has the variance 0: it adds nothing.
-    neurons = ops.sum(known)
-    average = ops.sum(history.variance) / (neurons + _indicator(neurons == 0.0))
+    neurons = total(known)
+    average = total(history.variance) / (neurons + indicator(neurons == 0.0))
     return known * inverse_denominator(history.variance, average, variance_compensation)
-
-
-def _indicator(condition: Tensor) -> Tensor:
-    """1.0 where True, else 0.0.
-
-    Statistics are small, so eager PyTorch spends its time on the calls: an operator and
-    this take a fifth of the time of `ops.maximum` or `ops.where`.
-    """
-    if is_eager_on_cpu(condition):
-        return condition.float()
-    return ops.cast(condition, "float32")
 
 
 def deviation_from(z: Tensor, mask: Tensor | None, mean: Tensor) -> Tensor:
@@ -142,13 +141,13 @@ def _anchor(z: Tensor, mask: Tensor | None, history: History, axes: Axes) -> Ten
     Sums of squares measured from there lose no digits: E[x²]-E[x]² from 0 would. Where
     nothing counts it is 0.
     """
-    if is_eager_on_cpu(z) and history.count.min() > 0.0:
+    if is_eager_on_cpu(z) and in_numpy(history.count).min() > 0.0:
         return history.mean  # as below, in a fraction of the calls
     if mask is None:
         first = tuple(slice(0, 1) if i in axes else slice(None) for i in range(z.ndim))
         value = ops.sum(z[first], axis=axes, keepdims=True)  # 0 for an empty batch
         value = ops.nan_to_num(value, nan=0.0, posinf=0.0, neginf=0.0)
-        value = value * _indicator(ops.abs(value) < LARGEST_DEVIATION)
+        value = value * indicator(ops.abs(value) < LARGEST_DEVIATION)
     else:
         # No position is sure to count: take the value that is largest in magnitude.
         counted = ops.where(_counts(z, mask), z, 0.0)
@@ -156,11 +155,11 @@ def _anchor(z: Tensor, mask: Tensor | None, history: History, axes: Axes) -> Ten
         low = ops.min(counted, axis=axes, keepdims=True, initial=0.0)
         value = ops.where(high > -low, high, low)
     if _replicas.number() > 1:  # the average of those that have one
-        have = _indicator(value != 0.0)
+        have = indicator(value != 0.0)
         both = _replicas.total(ops.stack([value, have]))
         value, have = both[0], both[1]
-        value = value / (have + _indicator(have == 0.0))
-    return history.mean + value * _indicator(history.count == 0.0)
+        value = value / (have + indicator(have == 0.0))
+    return history.mean + value * indicator(history.count == 0.0)
 
 
 def _of_all_replicas(part: "_Part", left_out: Tensor | None) -> tuple["_Part", Tensor]:

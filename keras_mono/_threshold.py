@@ -20,11 +20,11 @@ from keras_mono._eager import (
     count_marks,
     is_eager_on_cpu,
     is_torch_compiling,
+    kth_of_row,
     reaches,
     scalars,
 )
 from keras_mono._typing import Tensor
-from keras_mono.ops.kth_largest import kth_largest
 from keras_mono.ops.monosemantic_scale import SMALLEST_PHI
 
 # What the following numbers do is measured in tests/selectors/test_threshold_follows.py
@@ -58,11 +58,10 @@ class _Shares(NamedTuple):
 def follow(
     phi: Tensor, counted: Tensor, state: Tensor, fraction: float
 ) -> tuple[Tensor, Tensor]:
-    """What τ selects of this batch, as `reaches` gives it, and the state after it.
+    """What τ selects of this batch, boolean, and the state after it.
 
-    On eager PyTorch it may take the place of `phi`. `counted` is how many entries of
-    `phi` are activations; the rest is masked and 0. With 0 of them nothing changes.
-    `state` holds the fields of `Threshold`.
+    `counted` is how many entries of `phi` are activations; the rest is masked and 0.
+    With 0 of them nothing changes. `state` holds the fields of `Threshold`.
     """
     if 0 in phi.shape and _replicas.number() == 1:
         return select(phi, state[0]), state
@@ -77,11 +76,10 @@ def follow(
     unsettled = (before.tied == 0.0) | (abs(before.error) >= SETTLED)
     turn = (before.age % LOOK_EVERY == 0.0) & unsettled
     look = there_is_something & (changed | turn)
-    found = _quantile(phi, counted, fraction, look)
+    found = _quantile(phi, counted, fraction, look, before.threshold)
     level = np_or_ops.where(look, found, before.threshold)
     ties = look | (before.tied > 0.0)  # elsewhere τ equals at most a stray value
-    once = is_eager_on_cpu(phi) and not ties  # then τ stays at this level too
-    reaching = select(phi, level, overwrite=once)
+    reaching = select(phi, level)
     here = count_marks(reaching)
     shares = _shares(phi, level, here, counted, ties)
     tied = _is_tied(shares, counted, fraction)
@@ -115,14 +113,19 @@ def follow(
     return selected, ops.cast(learned, "float32")
 
 
-def select(phi: Tensor, threshold: Tensor, overwrite: bool = False) -> Tensor:
-    """φ ≥ τ, and never φ = 0; as `reaches` gives it."""
+def select(phi: Tensor, threshold: Tensor) -> Tensor:
+    """φ ≥ τ, and never φ = 0."""
     least = arithmetic(like=phi).maximum(*scalars([threshold, SMALLEST_PHI], like=phi))
-    return reaches(phi, least, overwrite)
+    return reaches(phi, least)
 
 
-def _quantile(phi: Tensor, counted: Tensor, fraction: float, look: Tensor) -> Tensor:
-    """The φ that a fraction of this very batch reaches, if `look`."""
+def _quantile(
+    phi: Tensor, counted: Tensor, fraction: float, look: Tensor, threshold: Tensor
+) -> Tensor:
+    """The φ that a fraction of this very batch reaches, if `look`.
+
+    It lies near the threshold, as a rule.
+    """
     np_or_ops, eager = arithmetic(like=phi), is_eager_on_cpu(phi)
     if eager and not look:
         return np.float32(0.0)
@@ -130,8 +133,8 @@ def _quantile(phi: Tensor, counted: Tensor, fraction: float, look: Tensor) -> Te
     row = ops.reshape(phi, (1, -1))
     if _replicas.number() > 1:
         return scalars([kth_of_replicas(row[0], rank, look)], like=phi)[0]
-    if eager:  # its top-k costs as much as a few passes
-        return scalars([kth_largest(row, int(rank))[0, 0]], like=phi)[0]
+    if eager:
+        return kth_of_row(row[0], int(rank), near=threshold / 2)
     rank = ops.cast(rank, "int32")
     if is_torch_compiling():
         return compiled_cond(look, _find, _find_nothing, row, rank)

@@ -17,7 +17,7 @@ from evidence.tuning import Choices
 SETTINGS = {
     "vit-digits": "Vision transformer: ten digits, after patches of photographs",
     "cnn-digits": "Convolutional network: ten digits, after patches of photographs",
-    "vit-patches": "Vision transformer: where in two photographs a patch is (chance: 17 %)",
+    "vit-patches": "Vision transformer: where a patch of photographs is (chance: 17 %)",
     "encoder-small": "Encoder, width 16: twelve languages, after masked pretraining",
     "encoder-medium": "Encoder, width 32: twelve languages, after masked pretraining",
     "encoder-large": "Encoder, width 64: twelve languages, after masked pretraining",

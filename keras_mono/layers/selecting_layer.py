@@ -13,7 +13,7 @@ from keras_mono.layers.running_statistics import RunningStatistics
 class Learned(NamedTuple):
     """What a training batch selects, and the state after it."""
 
-    selected: Tensor  # as `_eager.reaches` gives it
+    selected: Tensor  # boolean
     reference: _history.History  # the history that the batch was scored against
     updated: _history.History
     batch: _history.Batch
@@ -160,11 +160,9 @@ class SelectingLayer(RunningStatistics):
         state = self._current_selector_state()
         if state is not None:
             counted = self._counted(batch) * is_on
-            selected, state = self.select.mark_and_learn(
-                phi, counted, state, self._channel_axis
-            )
+            selected, state = self.select.learn(phi, counted, state, self._channel_axis)
         else:
-            selected = self.select.mark(phi, self._channel_axis)
+            selected = self.select(phi, self._channel_axis)
         return Learned(selected, reference, updated, batch, state)
 
     def _store_learned(self, learned: Learned) -> None:

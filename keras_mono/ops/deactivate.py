@@ -44,7 +44,7 @@ def deactivate(
 def deactivate_marked(
     z: Tensor, selected: Tensor, mean: Tensor, strength: float | Tensor
 ) -> Tensor:
-    """`deactivate`; `selected` may also be what `_eager.reaches` gives."""
+    """`deactivate` of a boolean tensor."""
     z = ops.convert_to_tensor(z)
     mean = ops.stop_gradient(ops.cast(mean, z.dtype))
     factor = -ops.stop_gradient(ops.cast(strength, z.dtype))

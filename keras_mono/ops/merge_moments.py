@@ -1,5 +1,7 @@
+import keras
 from keras import ops
 
+from keras_mono._arrays import indicator
 from keras_mono._typing import Tensor
 
 
@@ -45,19 +47,33 @@ def merge_moments(
     >>> [round(float(x), 4) for x in merged]
     [4.0, 2.5, 4.3333]
     """
-    count, mean, variance, batch_count, batch_mean, batch_variance = (
-        ops.convert_to_tensor(x)
-        for x in (count, mean, variance, batch_count, batch_mean, batch_variance)
+    return union_of_moments(
+        *(
+            ops.convert_to_tensor(x)
+            for x in (count, mean, variance, batch_count, batch_mean, batch_variance)
+        )
     )
+
+
+def union_of_moments(
+    count: Tensor,
+    mean: Tensor,
+    variance: Tensor,
+    batch_count: Tensor,
+    batch_mean: Tensor,
+    batch_variance: Tensor,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """`merge_moments` of tensors, or of arrays; the counts may be floats."""
+    dtype = keras.backend.standardize_dtype(mean.dtype)
     total = count + batch_count
-    known = ops.cast(count > 0.0, count.dtype)
+    known = indicator(count > 0.0, dtype)
     mean, variance = mean * known, variance * known
     difference = batch_mean - mean
-    change = difference * (batch_count / (total + ops.cast(total == 0.0, count.dtype)))
+    change = difference * (batch_count / (total + indicator(total == 0.0, dtype)))
     divisor = total - 1.0
-    divisor = divisor + ops.cast(divisor == 0.0, count.dtype)
+    divisor = divisor + indicator(divisor == 0.0, dtype)
     within = batch_count * batch_variance + (count - 1.0) * variance
     merged = (count * difference * change + within) / divisor
     # (m-1)·v/(m-1) may differ from v: without new values nothing at all may change.
-    new = ops.cast(batch_count > 0.0, count.dtype)
+    new = indicator(batch_count > 0.0, dtype)
     return total, mean + change, new * merged + (1.0 - new) * variance

@@ -3,7 +3,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_mono._eager import as_bool, at_places, is_eager_on_cpu, marked_places
+from keras_mono._eager import at_places, is_eager_on_cpu, marked_places
 from keras_mono._typing import Tensor
 
 _NEAREST = 1e-18  # its square is still a normal float32
@@ -39,12 +39,11 @@ def monosemantic_penalty(z: Tensor, selected: Tensor, mean: Tensor) -> Tensor:
 
 
 def penalty_of_marked(z: Tensor, selected: Tensor, mean: Tensor) -> Tensor:
-    """`monosemantic_penalty`; `selected` may be 1.0 and 0.0."""
+    """`monosemantic_penalty` of a boolean tensor."""
     z = ops.convert_to_tensor(z)
     mean = ops.stop_gradient(ops.cast(mean, "float32"))
     if is_eager_on_cpu(z):
         return _of_the_selected_only(z, selected, mean)
-    selected = as_bool(selected)
     if keras.backend.backend() == "jax":  # XLA fuses this, and can differentiate it on
         return _mean_logarithm(_deviation(z, mean, selected), _number(selected))
     number = _number(selected)

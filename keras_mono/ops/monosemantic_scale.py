@@ -1,5 +1,7 @@
+import keras
 from keras import ops
 
+from keras_mono._arrays import indicator
 from keras_mono._typing import Tensor
 
 # Smallest normal float32: φ below it is 0, and 0 is never selected.
@@ -52,5 +54,6 @@ def inverse_denominator(
 ) -> Tensor:
     """1 / (variance + ε · average), and 0 where that would divide by 0."""
     denominator = variance + variance_compensation * average
-    positive = ops.cast(denominator > _SMALLEST_DENOMINATOR, denominator.dtype)
+    dtype = keras.backend.standardize_dtype(denominator.dtype)
+    positive = indicator(denominator > _SMALLEST_DENOMINATOR, dtype)
     return positive / (denominator + (1.0 - positive))

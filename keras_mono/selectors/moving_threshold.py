@@ -4,7 +4,6 @@ import keras
 from keras import ops
 
 from keras_mono import _threshold, _validation
-from keras_mono._eager import as_bool
 from keras_mono._typing import Tensor
 from keras_mono.selectors.selector import Selector
 
@@ -82,21 +81,10 @@ class MovingThreshold(Selector):
             )
         phi = ops.convert_to_tensor(phi)
         state = _threshold.Threshold(*(state[i] for i in range(len(self.state_names))))
-        reached = as_bool(_threshold.select(phi, state.threshold))
+        reached = _threshold.select(phi, state.threshold)
         return ops.logical_and(reached, state.age > 0.0)
 
     def learn(
-        self,
-        phi: Tensor,
-        counted: Tensor,
-        state: Tensor,
-        channel_axis: int = -1,
-    ) -> tuple[Tensor, Tensor]:
-        phi = ops.copy(phi)  # which is overwritten
-        marks, state = self.mark_and_learn(phi, counted, state, channel_axis)
-        return as_bool(marks), state
-
-    def mark_and_learn(
         self,
         phi: Tensor,
         counted: Tensor,

@@ -63,19 +63,6 @@ class Selector:
             "tensor and the new state."
         )
 
-    def mark(self, phi: Tensor, channel_axis: int = -1) -> Tensor:
-        """`self(phi, channel_axis)`, also as 1.0 and 0.0; for selectors without state.
-
-        Layers call this one in training. It may overwrite `phi`.
-        """
-        return self(phi, channel_axis)
-
-    def mark_and_learn(
-        self, phi: Tensor, counted: Tensor, state: Tensor, channel_axis: int = -1
-    ) -> tuple[Tensor, Tensor]:
-        """`learn`, what is selected also as 1.0 and 0.0. It may overwrite `phi`."""
-        return self.learn(phi, counted, state, channel_axis)
-
     def get_config(self) -> dict[str, Any]:
         return {}
 

@@ -87,11 +87,7 @@ class TopK(Selector):
         state: Tensor | None = None,  # noqa: ARG002
     ) -> Tensor:
         phi = computed_once(ops.convert_to_tensor(phi))
-        return phi >= self._threshold(phi, channel_axis)
-
-    def mark(self, phi: Tensor, channel_axis: int = -1) -> Tensor:
-        phi = computed_once(phi)
-        return reaches(phi, self._threshold(phi, channel_axis), overwrite=True)
+        return reaches(phi, self._threshold(phi, channel_axis))
 
     def _threshold(self, phi: Tensor, channel_axis: int) -> Tensor:
         """The k-th largest φ of each row or the smallest above 0, whichever is larger.

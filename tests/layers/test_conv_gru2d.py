@@ -13,10 +13,11 @@ BATCH, TIME, ROWS, COLUMNS, CHANNELS, FILTERS = 3, 4, 7, 6, 2, 3
 def can_put_channels_first():
     """TensorFlow on a CPU: where its oneDNN kernels are on, by the processor's kind."""
     convolution = keras.layers.Conv2D(1, 1, data_format="channels_first")
+    if keras.config.backend() != "tensorflow":
+        return True
     try:
         convolution(np.zeros((1, 1, 2, 2), "float32"))
-    except Exception as error:
-        assert keras.config.backend() == "tensorflow", error
+    except Exception:
         return False
     return True
 
