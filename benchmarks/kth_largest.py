@@ -64,8 +64,7 @@ def main() -> int:
     print("\n".join(report.about_lines(about)[:2]))
     print("\n".join(report.aligned(rows)))
     judged, limit = ratio[SIZES[0]], LIMIT[mode]
-    # On PyTorch both are the same operation: 1 but for noise.
-    kept = judged <= limit * (1.05 if BACKEND == "torch" else 1)
+    kept = judged <= limit
     print(f"{SIZES[0]}: {judged:.3f}, limit {limit:g}: {'OK' if kept else 'MISSED'}")
     return 1 if given.check and not kept else 0
 

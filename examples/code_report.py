@@ -19,7 +19,7 @@ import keras_mono as km
 
 LENGTH, WIDTH, BLOCKS, BATCH = 64, 64, 4, 32
 VOCABULARY = 257  # 256 bytes and padding
-WEIGHT = 0.003  # ten times as much, the layer's default, keeps this model from learning
+WEIGHT = 0.003  # ten times as much keeps this model from learning
 
 
 def arguments():

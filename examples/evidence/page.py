@@ -12,7 +12,8 @@ from evidence.all_results import STUDIES, settings_of, study_of
 from evidence.claims import CLAIMS, Results, Verdict
 from evidence.methods import TITLES
 from evidence.setting import Setting
-from evidence.tuning import Choices
+from evidence.tuning import WEIGHTS, Choices
+from keras_mono.layers.monosemantic_penalty import DEFAULT_WEIGHT
 
 SETTINGS = {
     "vit-digits": "Vision transformer: ten digits, after patches of photographs",
@@ -37,7 +38,7 @@ def page(results: Results, verdicts: list[Verdict]) -> str:
             found = results.found[setting.name]
             if found[2]:
                 parts.append(_setting(*found))
-    parts.append(_features(results))
+    parts += [_weights(results), _features(results)]
     return "\n\n".join(part.strip() for part in parts) + "\n"
 
 
@@ -155,6 +156,28 @@ def _setting(setting: Setting, choices: Choices, runs: list[dict[str, Any]]) -> 
         f'KERAS_BACKEND=jax python examples/study.py {study} --subset "ROW"',
         "```",
     ]
+    return "\n".join(lines)
+
+
+def _weights(results: Results) -> str:
+    """What the search for the penalty's weight saw; the library's default is of it."""
+    lines = [
+        "## The penalty's weight",
+        "",
+        "Validation figures of the search (mean of 2 seeds that are in no other "
+        f"table). The library's default is {DEFAULT_WEIGHT:g}.",
+        "",
+        f"| setting | figure | {' | '.join(f'{w:g}' for w in WEIGHTS)} |",
+        f"| --- | --- |{' --- |' * len(WEIGHTS)}",
+    ]
+    for name, (setting, choices, _) in results.found.items():
+        if "weight" not in setting.tuned:
+            continue
+        found = choices.by_weight().values()
+        best = (max if setting.higher_is_better else min)(found)
+        cells = [f"**{v:.2f}**" if v == best else f"{v:.2f}" for v in found]
+        figure = setting.primary.removeprefix("test ")
+        lines.append(f"| `{name}` | {figure} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 

@@ -71,8 +71,19 @@ class Choices:
         texts = [self._with_rate(f"l2e:weight={w:g}") for w in WEIGHTS[self._few]]
         return [(*self.setting.plain[:-1], text) for text in texts]
 
+    def by_weight(self) -> dict[float, float]:
+        """The mean on validation data with each of the penalty's weights."""
+        found = self._on_validation(self._weights())
+        return dict(zip(WEIGHTS, found.values(), strict=True))
+
     def _best(self, paths: list[Path]) -> str:
         """The last method of the path with the best mean on validation data."""
+        found = self._on_validation(paths)
+        sign = 1 if self.setting.higher_is_better else -1
+        return max(paths, key=lambda path: sign * found[path])[-1]
+
+    def _on_validation(self, paths: list[Path]) -> dict[Path, float]:
+        """The mean of each path on validation data, over the seeds of the search."""
         figure = self.setting.primary.replace("test ", "validation ")
         found: dict[Path, list[float]] = {path: [] for path in paths}
         for run in self.store.runs():
@@ -85,5 +96,4 @@ class Choices:
                 f"{self.setting.name}: the search has not been run. Run this study "
                 "with --search first."
             )
-        sign = 1 if self.setting.higher_is_better else -1
-        return max(paths, key=lambda path: sign * float(np.mean(found[path])))[-1]
+        return {path: float(np.mean(each)) for path, each in found.items()}

@@ -3,10 +3,12 @@ import numpy as np
 from keras import ops
 
 from keras_mono._bisection import kth_by_bisection
+from keras_mono._eager import is_eager_on_cpu
 from keras_mono._typing import Tensor
 
 _GROUP = 16  # values a group; 8 to 128 were tried
 _FEW = 8 * _GROUP  # k is few if rows are this many times as long
+_MANY_ON_TORCH = 2**20  # below, its top-k is as fast
 
 
 def kth_largest(x: Tensor, k: int) -> Tensor:
@@ -16,11 +18,11 @@ def kth_largest(x: Tensor, k: int) -> Tensor:
     with the k-th, which is how MEmeL selects neurons. Unlike the indices of a top-k,
     which break ties differently on each backend, it is the same on all of them.
 
-    Exact and fast: XLA's top-k sorts whole rows, so on JAX and TensorFlow a k below
-    1/128 of the row is looked for in those groups of values that have the largest
-    maxima, and a larger one, on JAX, by bisection, in 32 passes of comparing and
-    counting. Elsewhere the backend's own top-k is used. `benchmarks/kth_largest.py`
-    compares them.
+    Exact and fast: a k below 1/128 of the row is looked for in those groups of values
+    that have the largest maxima (on PyTorch if there are a million and more on a CPU),
+    and a larger one, on JAX, where a top-k sorts whole rows, by bisection, in 32 passes of
+    comparing and counting. Elsewhere the backend's own top-k is used.
+    `benchmarks/kth_largest.py` compares them.
 
     Args:
         x: Shape `(rows, n)`, float without NaN; may hold infinities. `n` ≥ 1.
@@ -54,7 +56,8 @@ def kth_largest(x: Tensor, k: int) -> Tensor:
         return ops.max(x, axis=-1, keepdims=True)
     backend = keras.backend.backend()
     dtype = keras.backend.standardize_dtype(x.dtype)
-    if backend != "torch" and n is not None and n >= _FEW * k:
+    pays = backend != "torch" or (is_eager_on_cpu(x) and x.numel() >= _MANY_ON_TORCH)
+    if n is not None and n >= _FEW * k and pays:
         return _last_of_top_k(_groups_with_the_largest_maxima(x, k), k)
     # TensorFlow's top-k is fast without XLA, which is Keras' default on a CPU.
     if n is None or (backend == "jax" and dtype != "float64"):

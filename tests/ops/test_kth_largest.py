@@ -58,6 +58,14 @@ def test_a_few_of_a_long_row(seed, kind):
         np.testing.assert_array_equal(found(x, k), sorted_kth(x, k))
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_few_of_a_million(kind):
+    """On PyTorch, too, these are looked for in groups."""
+    x = drawn(3, 2**20 // 3 + 5, 0, kind)
+    for k in (2, 50):
+        np.testing.assert_array_equal(found(x, k), sorted_kth(x, k))
+
+
 @pytest.mark.parametrize("dtype", ["float16", "float64"])
 def test_keeps_the_dtype(dtype):
     if keras.backend.backend() == "jax" and dtype == "float64":
