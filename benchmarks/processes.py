@@ -1,5 +1,6 @@
 """Fresh processes that measure, and what is said about the machine they ran on."""
 
+import gc
 import json
 import os
 import platform
@@ -33,16 +34,25 @@ def run(script: str, task: dict) -> dict:
 
 
 def interleaved(steps: dict[str, Callable], rounds: int, seed: int) -> dict:
-    """Seconds by name and round; a round runs every step once, in a new order."""
+    """Seconds by name and round; a round runs every step once, in a new order.
+
+    Garbage is collected between the steps, so that none pays for another's.
+    """
+    gc.collect()
+    gc.freeze()  # what is there stays: the collections that follow are short
+    gc.disable()
     draw = random.Random(seed)
     seconds: dict = {name: [] for name in steps}
     for _ in range(rounds):
         order = list(steps)
         draw.shuffle(order)
         for name in order:
+            gc.collect()
             start = time.perf_counter()
             steps[name]()
             seconds[name].append(time.perf_counter() - start)
+    gc.enable()
+    gc.unfreeze()
     return seconds
 
 

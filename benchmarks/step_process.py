@@ -3,7 +3,6 @@
 Started by step.py, with its task as JSON in the first argument.
 """
 
-import gc
 import json
 import os
 import statistics
@@ -50,8 +49,6 @@ def main() -> None:
     for step in steps.values():
         for _ in range(WARM_UP):
             step()
-    gc.collect()
-    gc.disable()
     seconds = processes.interleaved(steps, TASK["rounds"], TASK["seed"])
     for name, model in models.items():
         check_that_it_worked(name, model)

@@ -53,14 +53,14 @@ def arguments() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("study", choices=STUDIES)
-    parser.add_argument("--setting", help="only this one")
     only = parser.add_mutually_exclusive_group()
+    only.add_argument("--setting", help="only this one")
     only.add_argument("--subset", metavar="ROW", help="only this row of the results")
     only.add_argument("--claim", type=int, metavar="N", help="only this claim's runs")
     parser.add_argument("--seeds", default="0-11", help="such as 0-11 or 100-111")
     scale = parser.add_mutually_exclusive_group()
     for name, text in {
-        "quick": "one seed and tiny models, to see that it runs",
+        "quick": "one seed (0) and tiny models, to see that it runs",
         "large": "for an accelerator",
     }.items():
         scale.add_argument(
@@ -72,11 +72,12 @@ def arguments() -> argparse.Namespace:
     given = parser.parse_args()
     try:
         first, _, last = given.seeds.partition("-")
-        given.seeds = list(range(int(first), int(last or first) + 1))
+        seeds = list(range(int(first), int(last or first) + 1))
     except ValueError:
+        seeds = []
+    if not seeds:
         parser.error(f"--seeds must be such as 0-11. Received: {given.seeds!r}.")
-    if given.scale == "quick":
-        given.seeds = QUICK_SEEDS
+    given.seeds = QUICK_SEEDS if given.scale == "quick" else seeds
     return given
 
 
@@ -88,13 +89,15 @@ def run_claim(settings: dict[str, Setting], given: argparse.Namespace) -> int:
     if claim.needs[0][0] not in settings:
         study = study_of(claim.needs[0][0])
         sys.exit(f"Claim {given.claim} is part of the study {study}.")
+    choices = {}
     for name in dict.fromkeys(name for name, _ in claim.needs):
         paths = [path for setting, path in claim.needs if setting == name]
-        run_paths(settings[name], paths, given)
+        choices[name] = run_paths(settings[name], paths, given)
     if given.scale != "default":
         return 0
-    now = claim.values(read(given.out, STORED).of(given.seeds))
-    before = claim.values(read(STORED))
+    now = claim.values(read(given.out, choices).of(given.seeds))
+    stored = all(Store(STORED, name).runs() for name in choices)
+    before = claim.values(read(STORED)) if stored else dict.fromkeys(now, ())
     return 0 if agreement.shown(claim.title, claim.unit, now, before) else 1
 
 
@@ -118,6 +121,7 @@ def run_paths(
     """Run what is missing of some paths; what was chosen by validation."""
     store = Store(given.out, setting.name, given.scale)
     stored = Store(STORED, setting.name, given.scale)
+    store.check(about())
     trainer = Trainer(setting)
     choices = Choices(setting, store, quick=given.scale == "quick")
     if given.search or not stored.runs():

@@ -1,5 +1,6 @@
 """Every stored run, with the settings that it belongs to."""
 
+from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 
@@ -25,12 +26,12 @@ def study_of(setting: str) -> str:
     raise KeyError(setting)
 
 
-def read(folder: Path, choices_from: Path | None = None) -> Results:
-    """The runs in a folder; what was chosen by validation may come from another."""
+def read(folder: Path, choices: Mapping[str, Choices] | None = None) -> Results:
+    """The runs in a folder; what was chosen by validation is theirs, or given."""
     found = {}
     for study in STUDIES:
         for setting in settings_of(study):
             store = Store(folder, setting.name)
-            chosen = Store(choices_from or folder, setting.name)
-            found[setting.name] = (setting, Choices(setting, chosen), store.runs())
+            chosen = (choices or {}).get(setting.name, Choices(setting, store))
+            found[setting.name] = (setting, chosen, store.runs())
     return Results(found)

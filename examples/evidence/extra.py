@@ -10,9 +10,9 @@ from evidence.methods import Method
 from evidence.setting import Split
 
 FRACTIONS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
-SMALL_RATE = 1e-5  # of the single steps: MEmeL takes 2e-6 for Swin-B
+STEP_RATE = 0.01  # of the single steps
 ONE_STEP_BATCHES = 4
-STRENGTHS = {"RD": 1.0, "naive (a)": 0.0, "naive (b)": -1.0}
+STEPPED = {"RD": 1.0, "naive (a)": 0.0, "naive (b)": -1.0}
 
 
 class Trained(NamedTuple):
@@ -65,31 +65,37 @@ def by_feature(run: Trained) -> dict[str, float]:
 
 
 def one_step(run: Trained) -> dict[str, float]:
-    """What one small step does to the largest φ of a plainly trained model, Table 4."""
+    """What one small gradient step does to the largest φ of a plainly trained model.
+
+    MEmeL, Table 4, with Lemma 3.3's plain gradient: Adam, just started, moves every
+    weight alike, whatever its gradient.
+    """
     if run.method.name != "plain":
         return {}
-    from evidence.training import assign, values  # it imports this module
+    from evidence.training import assign, our_layers, values  # it imports this module
 
-    last = len(run.trainer.setting.tasks) - 1
-    inhibited = run.trainer.variant(last, Method("memel"))
-    assign(inhibited.model, values(run.variant.model))
-    optimizer = inhibited.model.optimizer
-    for variable, value in zip(optimizer.variables, inhibited.first, strict=True):
-        variable.assign(value)
-    optimizer.learning_rate = SMALL_RATE
-    size = inhibited.task.batch_size
-    km.calibrate(inhibited.model, run.split.train.x, size)
+    task = run.trainer.setting.tasks[-1]
+    if "one step" not in run.trainer.kept:
+        number = len(run.trainer.setting.tasks) - 1
+        model = Method("memel").model(run.trainer.setting, number)
+        model.compile(keras.optimizers.SGD(STEP_RATE), task.loss)
+        run.trainer.kept["one step"] = model
+    model = run.trainer.kept["one step"]
+    assign(model, values(run.variant.model))
+    for layer in our_layers(model):
+        layer.reset()
+    km.calibrate(model, run.split.train.x, task.batch_size)
     keras.utils.set_random_seed(run.seed)
     found: dict[str, list[float]] = {}
-    for layer in inhibited.layers:
+    for layer in our_layers(model):
         table = km.analysis.decrease_ratio(
-            inhibited.model,
+            model,
             layer.name,
-            *(array[: ONE_STEP_BATCHES * size] for array in run.split.test),
-            strength=list(STRENGTHS.values()),
-            batch_size=size,
+            *(array[: ONE_STEP_BATCHES * task.batch_size] for array in run.split.test),
+            strength=list(STEPPED.values()),
+            batch_size=task.batch_size,
         )
-        for name, row in zip(["plain", *STRENGTHS], table, strict=True):
+        for name, row in zip(["plain", *STEPPED], table, strict=True):
             for figure in ("decrease_ratio", "update_ratio"):
                 found.setdefault(f"{figure} {name}", []).append(row[figure])
     return {name: float(np.mean(each)) for name, each in found.items()}

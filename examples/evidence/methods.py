@@ -7,7 +7,7 @@ import keras
 import keras_mono as km
 from evidence.setting import Setting
 
-STRENGTHS = {"naive-a": 0.0, "naive-b": -1.0}
+NAIVE = {"naive-a": 0.0, "naive-b": -1.0}  # Δ
 TITLES = {
     "plain": "plain",
     "naive-a": "naive (a)",
@@ -46,15 +46,22 @@ class Method:
         if self.name == "plain":
             return None
         if self.penalizes:
-            return km.layers.MonosemanticPenalty(**self._weight())
+            return km.layers.MonosemanticPenalty(
+                **self._weight(), forget_steps=setting.guard, start_step=setting.guard
+            )
         select = 0.02 if self.name == "memel-threshold" else setting.select
         if "k" in self.given:
             per = getattr(setting.select, "per", "sample")
             select = km.selectors.TopK(int(self.given["k"]), per=per)
-        strength = self.given.get("strength", STRENGTHS.get(self.name, 1.0))
+        strength = self.given.get("strength", NAIVE.get(self.name, 1.0))
         active = "always" if self.name == "memel-always" else "training"
         return km.layers.MonosemanticInhibition(
-            select, strength, setting.axis, active=active
+            select,
+            strength,
+            setting.axis,
+            forget_steps=setting.guard,
+            start_step=setting.guard,
+            active=active,
         )
 
     def _weight(self) -> dict[str, float]:

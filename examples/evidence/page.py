@@ -91,8 +91,8 @@ def _claims(verdicts: list[Verdict]) -> str:
         "## The claims",
         "![Each claim's effect with its interval, in standard deviations of the "
         "paired differences](images/results-claims.png)",
-        "| | claim | the paper | here, mean [95 %] | d_z | t / Wilcoxon | corrected p "
-        "| verdict |",
+        "| | claim | the paper | here, mean [95 %] | d_z | t / Wilcoxon | corrected p, "
+        "for / against | verdict |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for number, verdict in enumerate(verdicts, 1):
@@ -105,7 +105,8 @@ def _claims(verdicts: list[Verdict]) -> str:
         tests = "; ".join(f"{_p(d.p)} / {_p(d.wilcoxon)}" for _, d in each)
         lines.append(
             f"| {number} | {claim.title} ({claim.source}) | {claim.theirs} | {ours} | "
-            f"{effects} | {tests} | {_p(verdict.corrected)} | **{verdict.word}** |"
+            f"{effects} | {tests} | {_p(verdict.supports)} / "
+            f"{_p(verdict.contradicts)} | **{verdict.word}** |"
         )
     table = "\n".join(lines[2:])
     commands = "\n".join(
@@ -145,7 +146,7 @@ def _setting(setting: Setting, choices: Choices, runs: list[dict[str, Any]]) -> 
         low, high = d.prediction(12)
         mean = np.mean(_values(runs, row.resolved, setting.primary))
         lines.append(
-            f"| {_title(path)} | {_chosen(row.resolved)} | {_number(mean)} | "
+            f"| {_title(path)} | {_chosen(row.resolved, choices)} | {_number(mean)} | "
             f"{_interval(d)} | {d.effect:+.2f} | {_p(d.p)} / {_p(d.wilcoxon)} | "
             f"{_number(low, True)} to {_number(high, True)} | "
             f"`{setting.name}/{rows.text(path)}` |"
@@ -186,7 +187,7 @@ def _features(results: Results) -> str:
         "## Features by model size",
         "",
         "Of plainly trained causal transformers: the hidden units of the two middle "
-        "blocks, on held-out source code of five languages (mean over 12 seeds).",
+        "blocks, on held-out source code of five kinds (mean over 12 seeds).",
         "",
         "![φ_ℓ* and K-S by size, and the false killing rate by fraction]"
         "(images/results-features.png)",
@@ -227,10 +228,14 @@ def _title(path: tuple[str, ...]) -> str:
     return f"{TITLES[path[0]]} in pretraining, {TITLES[path[1]]} in fine-tuning"
 
 
-def _chosen(resolved: tuple[str, ...]) -> str:
-    given = resolved[-1].partition(":")[2].replace(",", ", ").replace("strength", "Δ")
-    given = given.replace("rate", "learning rate")
-    return given.replace("=", " = ") or "-"
+def _chosen(resolved: tuple[str, ...], choices: Choices) -> str:
+    shown = []
+    for pair in filter(None, resolved[-1].partition(":")[2].split(",")):
+        key, _, value = pair.partition("=")
+        edge = "*" if choices.at_an_edge(key, float(value)) else ""
+        name = {"strength": "Δ", "rate": "learning rate"}.get(key, key)
+        shown.append(f"{name} = {value}{edge}")
+    return ", ".join(shown) or "-"
 
 
 def _interval(d: paired.Difference) -> str:

@@ -68,6 +68,8 @@ def compare(differences: np.ndarray) -> Difference:
 def one_sided(differences: np.ndarray) -> float:
     """p of the t-test against a mean of 0 or less."""
     values = np.asarray(differences, np.float64)
+    if len(values) < 2:  # one pair says nothing
+        return 1.0
     if np.ptp(values) == 0:
         return 0.0 if values[0] > 0 else 1.0
     return float(stats.ttest_1samp(values, 0.0, alternative="greater").pvalue)

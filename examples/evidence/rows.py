@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 
-from evidence.methods import TITLES
 from evidence.setting import Setting
 from evidence.tuning import SEEDS, Choices
 
@@ -15,14 +14,6 @@ Runs = Iterable[dict[str, Any]]
 def text(path: tuple[str, ...]) -> str:
     """A path as rows and commands name it."""
     return " > ".join(path)
-
-
-def title(path: tuple[str, ...]) -> str:
-    """The same in words."""
-    names = [TITLES[method.partition(":")[0]] for method in path]
-    if len(names) == 1:
-        return names[0]
-    return f"{names[1]}" if names[0] == "plain" else f"{names[0]}, then {names[1]}"
 
 
 def path_of(subset: str) -> tuple[str, ...]:

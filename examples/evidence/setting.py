@@ -45,7 +45,7 @@ class Task:
     batch_size: int
     epochs: int
     learning_rate: float
-    curve: bool = False  # the validation loss after every epoch too
+    curve: bool = False  # the test loss after every epoch too
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,8 @@ class Setting:
 
     `units` are the layers whose hidden units the penalty watches, `blocks` those whose
     outputs are inhibited: globs of layer names. `select` and `axis` are MEmeL's
-    defaults, which a causal model cannot take.
+    defaults, which a causal model cannot take. `guard` is n_f and l_s in training
+    batches: the paper's 10 calls are one batch where a batch is a sequence of calls.
     """
 
     name: str
@@ -66,6 +67,7 @@ class Setting:
     middle: int
     select: Any = 1
     axis: int | None = None
+    guard: int = 10
     methods: tuple[str, ...] = ("plain", "memel")
     pretrained_with: tuple[str, ...] = ("plain",)
     more: tuple[tuple[str, ...], ...] = ()  # further paths, such as ("memel", "plain")

@@ -9,7 +9,10 @@ from typing import Any
 
 import keras
 
+import keras_mono as km
+
 PACKAGES = ("keras", "jax", "torch", "tensorflow", "numpy", "scipy", "scikit-learn")
+PACKAGES += ("babel", "pillow")  # phrases, and the decoding of photographs
 STORED = Path(__file__).resolve().parents[2] / "docs" / "data" / "evidence"
 
 
@@ -35,8 +38,28 @@ class Store:
     def done(self) -> set[tuple[tuple[str, ...], int]]:
         return {(tuple(run["path"]), run["seed"]) for run in self.runs()}
 
+    def check(self, run: dict[str, Any]) -> None:
+        """Stop where pairs would be made of runs that differ in more than the method.
+
+        `run` need not have its `data` yet.
+        """
+        for other in self.runs():
+            for what in ("backend", "versions"):
+                if other[what] != run[what]:
+                    self._refuse(what, other[what], run[what])
+            same = other["seed"] == run.get("seed")
+            if same and other["data"] != run.get("data", other["data"]):
+                self._refuse("data", other["data"], run["data"])
+
+    def _refuse(self, what: str, there: Any, here: Any) -> None:
+        raise SystemExit(
+            f"{self.path} holds runs with other {what}: {there}. Here: {here}. Pass "
+            "another folder with --out."
+        )
+
     def add(self, run: dict[str, Any]) -> None:
         """In one write, so that several processes can add to one file."""
+        self.check(run)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         line = "\n" if _is_cut_off(self.path) else ""
         line += json.dumps(run, sort_keys=True) + "\n"
@@ -59,11 +82,12 @@ def _is_cut_off(path: Path) -> bool:
 def about() -> dict[str, Any]:
     """What a run ran on."""
     versions = {}
-    for package in (*PACKAGES, "keras-mono"):
+    for package in PACKAGES:
         try:
             versions[package] = version(package)
         except PackageNotFoundError:
             continue
+    versions["keras-mono"] = km.__version__
     return {
         "backend": keras.config.backend(),
         "versions": versions,

@@ -1,7 +1,9 @@
 """Training one path of methods from one seed, with models that are compiled once."""
 
 import hashlib
+import itertools
 import time
+from functools import lru_cache
 from typing import Any
 
 import keras
@@ -31,7 +33,7 @@ class Variant:
     def train(
         self, split: Split, weights: Weights, seed: int, rate: float | None
     ) -> list[float]:
-        """Start from `weights`; the validation loss after each epoch, if wanted."""
+        """Start from `weights`; the test loss after each epoch, if wanted."""
         optimizer = self.model.optimizer
         for variable, value in zip(optimizer.variables, self.first, strict=True):
             variable.assign(value)
@@ -41,7 +43,7 @@ class Variant:
             *split.train,
             batch_size=self.task.batch_size,
             epochs=self.task.epochs,
-            validation_data=tuple(split.validation) if self.task.curve else None,
+            validation_data=tuple(split.test) if self.task.curve else None,
             validation_batch_size=self.task.batch_size,
             callbacks=[Seeded(seed)],
             verbose=0,
@@ -70,6 +72,11 @@ class Trainer:
         self.setting = setting
         self._variants: dict[tuple[int, str], Variant] = {}
         self._before: dict[tuple[int, tuple[str, ...]], Weights] = {}
+        self.kept: dict[str, Any] = {}  # what is measured by, made once
+        self.split = lru_cache(maxsize=4)(self._split)
+
+    def _split(self, task: int, seed: int) -> Split:
+        return self.setting.tasks[task].data(seed)
 
     def run(self, path: tuple[str, ...], seed: int) -> dict[str, Any]:
         """Train all tasks of the path; figures of the last one."""
@@ -80,7 +87,7 @@ class Trainer:
             weights = self._trained(methods[:-1], seed)
         last = len(methods) - 1
         method = methods[last]
-        split = self.setting.tasks[last].data(seed)
+        split = self.split(last, seed)
         variant = self._train(last, method, split, weights, seed)
         figures = self._figures(variant, split)
         for name in self.setting.extras:
@@ -88,7 +95,7 @@ class Trainer:
                 extra.Trained(self, variant, method, split, seed)
             )
         return {
-            "data": fingerprint(split),
+            "data": fingerprint([self.split(task, seed) for task in range(last + 1)]),
             "seconds": round(time.perf_counter() - start, 1),
             "figures": {k: float(f"{v:.6g}") for k, v in figures.items()},
         }
@@ -107,7 +114,7 @@ class Trainer:
         if key not in self._before:
             weights: Weights = {}
             for task, method in enumerate(methods):
-                split = self.setting.tasks[task].data(seed)
+                split = self.split(task, seed)
                 variant = self._train(task, method, split, weights, seed)
                 weights |= values(variant.model)
             self._before[key] = weights
@@ -130,7 +137,7 @@ class Trainer:
             measured = task.measure(predicted, part.y)
             found |= {f"{name} {key}": value for key, value in measured.items()}
         for epoch, loss in enumerate(variant.losses, 1):
-            found[f"validation loss after epoch {epoch}"] = loss
+            found[f"test loss after epoch {epoch}"] = loss
         return found
 
 
@@ -156,10 +163,10 @@ def assign(model: keras.Model, weights: Weights) -> None:
         variable.assign(weights[variable.path])
 
 
-def fingerprint(split: Split) -> str:
+def fingerprint(splits: list[Split]) -> str:
     """Of the data: installed files and libraries may give others elsewhere."""
     digest = hashlib.sha256()
-    for part in split:
+    for part in itertools.chain(*splits):
         for array in part:
             digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()[:12]

@@ -8,10 +8,11 @@ from evidence.setting import Setting
 from evidence.store import Store
 
 SEEDS = (1000, 1001)
-RATES = (0.3, 1.0, 3.0)  # times the task's
-NUMBERS = (1, 5, 10, 50)  # k
-STRENGTHS = (1, 5, 10, 50)  # Δ
-WEIGHTS = (0.0003, 0.001, 0.003, 0.01, 0.03)
+RATES = (0.3, 1.0, 3.0, 10.0)  # times the task's
+NUMBERS = (1, 5, 10, 50, 100)  # k, as in MEmeL
+STRENGTHS = (1, 5, 10, 50, 100)  # Δ, as in MEmeL
+WEIGHTS = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03)
+QUICKLY_TRIED = slice(-2, -1)  # of each
 
 Path = tuple[str, ...]
 
@@ -21,7 +22,8 @@ class Choices:
 
     def __init__(self, setting: Setting, store: Store, quick: bool = False) -> None:
         self.setting, self.store = setting, store
-        self._few = slice(-1 if quick else None, None)  # of everything that is tried
+        self._few = QUICKLY_TRIED if quick else slice(None)
+        self._seeds = SEEDS[:1] if quick else SEEDS
 
     def search(self, train: Callable[[Iterable[tuple[Path, int]]], None]) -> None:
         """Run what is missing: the learning rate of plain training, then the rest."""
@@ -31,7 +33,7 @@ class Choices:
             "weight": self._weights,
         }.items():
             if what in self.setting.tuned:
-                train([(path, seed) for path in tried() for seed in SEEDS[self._few]])
+                train([(path, seed) for path in tried() for seed in self._seeds])
 
     def resolved(self, path: Path) -> Path:
         """The path with the settings that were chosen written out."""
@@ -70,6 +72,12 @@ class Choices:
     def _weights(self) -> list[Path]:
         texts = [self._with_rate(f"l2e:weight={w:g}") for w in WEIGHTS[self._few]]
         return [(*self.setting.plain[:-1], text) for text in texts]
+
+    def at_an_edge(self, key: str, value: float) -> bool:
+        """Whether a better rate or weight may lie outside of what was tried."""
+        rate = self.setting.tasks[-1].learning_rate
+        tried = {"rate": [rate * r for r in RATES], "weight": WEIGHTS}.get(key, [])
+        return any(np.isclose(value, edge) for edge in (*tried[:1], *tried[-1:]))
 
     def by_weight(self) -> dict[float, float]:
         """The mean on validation data with each of the penalty's weights."""

@@ -59,7 +59,7 @@ def settings(scale: str) -> list[Setting]:
         tasks=transformer.tasks[:1],
         methods=("plain", "naive-a", "naive-b", "memel", "l2e", "encourage"),
         more=(),
-        tuned=("weight",),
+        tuned=("rate", "weight"),
         extras=("tail",),
     )
     return [transformer] if quick else [transformer, convolutions, patches]

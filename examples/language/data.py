@@ -1,4 +1,4 @@
-"""Phrases of twelve languages, and source code of five, as bytes."""
+"""Phrases of twelve languages, and source code of five kinds, as bytes."""
 
 import importlib.util
 from functools import cache
@@ -17,7 +17,7 @@ CODE = {
     "python": [".py"],
     "cython": [".pyx", ".pxd"],
     "c": [".h"],
-    "fortran": [".f", ".f90"],
+    "stub": [".pyi"],
     "rst": [".rst"],
 }
 PACKAGES = ("numpy", "scipy", "sklearn")
@@ -93,9 +93,9 @@ def code(seed: int, length: int = 64, train: int | None = None) -> Split:
     the order, and a subset of `train` windows.
     """
     pieces, _ = _code()
-    third = np.arange(len(pieces)) % 6
+    sixth = np.arange(len(pieces)) % 6
     parts = []
-    for rows in (third > 1, third == 0, third == 1):
+    for rows in (sixth > 1, sixth == 0, sixth == 1):
         windows = _windows(pieces[rows], length)
         if len(parts) == 0:
             order = np.random.default_rng(seed).permutation(len(windows))
@@ -118,6 +118,13 @@ def labelled_code(length: int = 64, each: int = 120) -> tuple[np.ndarray, np.nda
     held_out = np.arange(len(pieces)) % 6 < 2
     windows = _windows(pieces[held_out], length)[:, :-1]
     names = np.repeat(labels[held_out], len(windows) // held_out.sum())
+    labels_of, counts = np.unique(names, return_counts=True)
+    if counts.min() < each:
+        raise ValueError(
+            f"Expected {each} held-out windows of each language. Received: "
+            f"{dict(zip(np.array(sorted(CODE))[labels_of], counts, strict=True))}. "
+            "Install the packages that docs/results.md names, or ask for fewer."
+        )
     rng = np.random.default_rng(0)
     rows = [
         rng.permutation(np.flatnonzero(names == label))[:each]

@@ -83,7 +83,7 @@ def encoder(scale: str, size: str, width: int) -> Setting:
         middle=2,
         methods=ENCODER if medium else ("plain", "memel", "l2e-default"),
         more=(("memel", "plain"), ("memel", "memel")) if medium else (),
-        tuned=("rate", "grid", "weight") if medium else (),
+        tuned=("rate", "grid", "weight") if medium else ("rate",),
         extras=("tail",),
     )
 
@@ -115,7 +115,7 @@ def causal(scale: str, size: str, width: int) -> Setting:
         select=km.selectors.TopK(1, per="position"),
         axis=-1,
         methods=CAUSAL if medium else ("plain", "memel", "l2e"),
-        tuned=("rate", "weight") if medium else ("weight",),
+        tuned=("rate", "weight"),
         extras=("by_feature",),
         labelled=partial(data.labelled_code, length, each=20 if quick else 120),
     )

@@ -8,9 +8,9 @@ from physics.data import AHEAD, SEEN
 
 
 def nowcaster(size: int, filters: int, inhibition=None) -> keras.Model:
-    """Five frames to twenty. `inhibition` acts on both GRUs' candidate states.
+    """Five frames to twenty, by two GRUs, `block_0` and `block_1`.
 
-    A layer after another level would be `block_I`: here they are the GRUs' outputs.
+    `inhibition` acts on the candidate states of both.
     """
 
     def recurrent(name, **options):

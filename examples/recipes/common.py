@@ -94,6 +94,33 @@ def without_decay_of_small_weights(optimizer):
     return optimizer
 
 
+def best_setting(runs, keys, score):
+    """The setting with the largest mean score over seeds; of equals the first.
+
+    `keys` names what a setting is made of. Chosen on the data that it reports, so that
+    the best of many is flattered more than the best of few.
+    """
+    scores = {}
+    for one in runs:
+        scores.setdefault(tuple(one[key] for key in keys), []).append(score(one))
+    best = max(scores, key=lambda setting: np.mean(scores[setting]))
+    return {
+        **dict(zip(keys, best, strict=True)),
+        "mean_score": float(np.mean(scores[best])),
+        "scores": scores[best],
+        "tried": len(scores),
+    }
+
+
+def check_save_weights(path, runs):
+    """One file holds the weights of one run."""
+    if path and runs > 1:
+        raise Problem(
+            f"--save-weights {path}: expected one run, received {runs}. Name one seed "
+            "and one setting."
+        )
+
+
 def check_out(path):
     """Before hours of training, not after."""
     folder = Path(path).resolve().parent

@@ -17,7 +17,9 @@ import numpy as np
 from common import (
     Problem,
     add_common_arguments,
+    best_setting,
     check_out,
+    check_save_weights,
     placed,
     run,
     settings_of,
@@ -185,16 +187,13 @@ def stage(given, side, splits, setting, steps, seed, start_from=None):
     }
 
 
-def valid_b_mse(found):
-    return found["finetuning"]["metrics"]["valid"]["b_mse"]
-
-
 def main():
     given = arguments()
     settings = settings_of(given.method, given.k, given.strength)
     check_out(given.out)
     if min(given.steps, given.finetune_steps, given.history) < 1:
         raise Problem("--steps, --finetune-steps and --history must be 1 or more.")
+    check_save_weights(given.save_weights, len(given.seeds) * len(settings))
     splits, side, published = read_layout(given.data, given.allow_other_sizes)
     runs = []
     for seed in given.seeds:
@@ -218,7 +217,11 @@ def main():
                     for split, (frames, starts) in splits.items()
                 },
                 runs=runs,
-                best=min(runs, key=valid_b_mse),
+                best=best_setting(
+                    [run["finetuning"] for run in runs],
+                    ("k", "strength"),
+                    lambda found: -found["metrics"]["valid"]["b_mse"],
+                ),
             )
 
 

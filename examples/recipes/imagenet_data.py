@@ -83,14 +83,18 @@ class Images(keras.utils.PyDataset):
         super().__init__(workers=workers)
         self.items = [(p, i) for i, x in enumerate(synsets.values()) for p in x]
         self.classes, self.size, self.batch_size = len(synsets), size, batch_size
-        self.train, self.seed, self.epoch = train, seed, -1
-        self.on_epoch_begin()
+        self.train, self.seed, self.epoch = train, seed, 0
+        self._shuffle()
 
     def __len__(self):
         return -(-len(self.items) // self.batch_size)
 
-    def on_epoch_begin(self):
+    def on_epoch_end(self):
+        """Not at the begin: Keras' workers read ahead before that."""
         self.epoch += 1
+        self._shuffle()
+
+    def _shuffle(self):
         self.order = np.arange(len(self.items))
         if self.train:
             np.random.default_rng((self.seed, self.epoch)).shuffle(self.order)

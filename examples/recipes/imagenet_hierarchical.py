@@ -19,7 +19,9 @@ import keras_hub
 from common import (
     Problem,
     add_common_arguments,
+    best_setting,
     check_out,
+    check_save_weights,
     check_weights,
     expected,
     inhibition,
@@ -187,6 +189,7 @@ def main():
     sizes = {s: sum(len(p) for p in x.values()) for s, x in synsets.items()}
     runs = []
     grid = list(itertools.product(given.seeds, settings))
+    check_save_weights(given.save_weights, len(grid))
     for seed, setting in grid:
         runs.append(trained(given, synsets, seed, setting))
         print(f"seed {seed}, (k, Δ) {setting}: {runs[-1]['metrics']}")
@@ -197,7 +200,7 @@ def main():
             published_sizes=published,
             data={"synsets": len(synsets["train"]), **sizes},
             runs=runs,
-            best=max(runs, key=lambda r: r["metrics"]["top1"]),
+            best=best_setting(runs, ("k", "strength"), lambda r: r["metrics"]["top1"]),
         )
 
 

@@ -1,16 +1,18 @@
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import keras
 import numpy as np
 
-from keras_mono._layers import find_layers
+from keras_mono._layers import find_layers, named_layers
 from keras_mono._snapshot import Snapshot
 from keras_mono._table import Table
 from keras_mono.analysis.activations import activations
 from keras_mono.analysis.recording import batches
 from keras_mono.layers.monosemantic_inhibition import MonosemanticInhibition
+from keras_mono.layers.selecting_layer import SelectingLayer
 
 _COLUMNS = [
     "method",
@@ -34,7 +36,8 @@ def decrease_ratio(
     """What one training step does to the activations that a layer inhibits.
 
     From the same weights and on the same batch one step is taken plainly and one with
-    each strength; everything is put back after each. Of the activations z that the
+    each strength; everything is put back after each. Other layers of this library that
+    would inhibit or penalize are off in all of them. Of the activations z that the
     layer selects on the batch, and z' of the same neuron and input after the step:
 
     - *Decrease Ratio* `(1 - φ(z')/φ(z)) · 100 %`, φ by the statistics before the step;
@@ -93,31 +96,53 @@ def decrease_ratio(
     conditions: list[float | None] = [None, *strengths]
     ratios: list[list[tuple[float, float]]] = [[] for _ in conditions]
     number = 0
-    before = _State(model, watched)
-    for index, batch in enumerate(batches(x, batch_size)):
-        target = y[index * batch_size : (index + 1) * batch_size]
-        if len(target) < batch_size:
-            break
-        z = activations(model, batch, [layer], batch_size)[layer]
-        selected = keras.ops.convert_to_numpy(watched.selected(z))
-        number += int(selected.sum())
-        mean = keras.ops.convert_to_numpy(watched.mean).astype(np.float64)
-        mean = np.broadcast_to(mean, z.shape)[selected]
-        old = z[selected].astype(np.float64)
-        for condition, found in zip(conditions, ratios, strict=True):
-            watched.enabled = condition is not None
-            watched.strength = watched.strength if condition is None else condition
-            try:
-                model.train_on_batch(batch, target)
-                new = activations(model, batch, [layer], batch_size)[layer]
-            finally:
-                before.put_back()
-            found.append(_ratios(old, new[selected].astype(np.float64), mean))
+    with _switched_off(_others(model, watched)):
+        before = _State(model, watched)
+        for index, batch in enumerate(batches(x, batch_size)):
+            target = y[index * batch_size : (index + 1) * batch_size]
+            if len(target) < batch_size:
+                break
+            z = activations(model, batch, [layer], batch_size)[layer]
+            selected = keras.ops.convert_to_numpy(watched.selected(z))
+            number += int(selected.sum())
+            mean = keras.ops.convert_to_numpy(watched.mean).astype(np.float64)
+            mean = np.broadcast_to(mean, z.shape)[selected]
+            old = z[selected].astype(np.float64)
+            for condition, found in zip(conditions, ratios, strict=True):
+                watched.enabled = condition is not None
+                if condition is not None:
+                    watched.strength = condition
+                try:
+                    model.train_on_batch(batch, target)
+                    new = activations(model, batch, [layer], batch_size)[layer]
+                finally:
+                    before.put_back()
+                found.append(_ratios(old, new[selected].astype(np.float64), mean))
     rows = [
         _row(condition, np.array(found), np.array(ratios[0]), number)
         for condition, found in zip(conditions, ratios, strict=True)
     ]
     return Table(_COLUMNS, rows, f"one step's effect on what '{layer}' selects, %")
+
+
+def _others(
+    model: keras.Model, watched: MonosemanticInhibition
+) -> list[SelectingLayer]:
+    """Layers besides the watched one that would change what a step does."""
+    every = named_layers(model).values()
+    return [x for x in every if isinstance(x, SelectingLayer) and x is not watched]
+
+
+@contextmanager
+def _switched_off(layers: list[SelectingLayer]) -> Iterator[None]:
+    were = [layer.enabled for layer in layers]
+    try:
+        for layer in layers:
+            layer.enabled = False
+        yield
+    finally:
+        for layer, was in zip(layers, were, strict=True):
+            layer.enabled = was
 
 
 class _State:

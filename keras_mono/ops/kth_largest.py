@@ -20,8 +20,8 @@ def kth_largest(x: Tensor, k: int) -> Tensor:
 
     Exact and fast: a k below 1/128 of the row is looked for in those groups of values
     that have the largest maxima (on PyTorch if there are a million and more on a CPU),
-    and a larger one, on JAX, where a top-k sorts whole rows, by bisection, in 32 passes of
-    comparing and counting. Elsewhere the backend's own top-k is used.
+    and a larger one, on JAX, where a top-k sorts whole rows, by bisection, in 32 passes
+    of comparing and counting. Elsewhere the backend's own top-k is used.
     `benchmarks/kth_largest.py` compares them.
 
     Args:

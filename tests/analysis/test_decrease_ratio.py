@@ -96,6 +96,27 @@ def test_the_model_is_as_before():
     assert layer.strength == 2.0
 
 
+def test_other_layers_take_no_part():
+    """Plain is plain: what another layer of ours would do is in none of the steps."""
+    model, x, y = trained()
+    other = km.layers.MonosemanticInhibition(20, start_step=1, name="other")
+    inputs, (hidden, watched, out) = keras.Input((64,)), model.layers
+    both = keras.Model(inputs, out(watched(other(hidden(inputs)))))
+    both.compile(keras.optimizers.SGD(RATE), model.loss)
+    km.calibrate(both, x, 64)
+    assert other.enabled
+    ratios = [
+        (row["decrease_ratio"], row["update_ratio"])
+        for row in km.analysis.decrease_ratio(both, "inhibition", x, y)
+    ]
+    assert other.enabled
+    other.enabled = False
+    alone = km.analysis.decrease_ratio(both, "inhibition", x, y)
+    for row, found in zip(alone, ratios, strict=True):
+        assert (row["decrease_ratio"], row["update_ratio"]) == pytest.approx(found)
+    assert not other.enabled
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

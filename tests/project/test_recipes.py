@@ -221,7 +221,8 @@ def test_glue_recipe(tmp_path):
         assert set(one["metrics"]) == {"dev_matched", "dev_mismatched"}
         assert all(0 <= x["accuracy"] <= 1 for x in one["metrics"].values())
     best = max(r["metrics"]["dev_matched"]["accuracy"] for r in runs)
-    assert found["best"][0]["metrics"]["dev_matched"]["accuracy"] == best
+    assert found["best"]["mean_score"] == best
+    assert found["best"]["tried"] == 2
 
 
 # ImageNet
@@ -324,7 +325,44 @@ def test_imagenet_recipe(tmp_path):
     assert [x["steps"] for x in one["layers"]] == [3] * 4
     assert [x["neurons"] for x in one["layers"]] == [2 * 2 * 16] * 4  # every position
     assert 0 <= one["metrics"]["top1"] <= one["metrics"]["top5"] <= 1
-    assert found["best"] == one
+    assert found["best"] == {
+        "k": 1,
+        "strength": -1.0,
+        "mean_score": one["metrics"]["top1"],
+        "scores": [one["metrics"]["top1"]],
+        "tried": 1,
+    }
+
+
+def test_the_best_setting_is_the_best_over_seeds_and_not_the_luckiest_run():
+    from common import best_setting
+
+    rows = [(0, 1, 0.9), (1, 1, 0.1), (0, 5, 0.6), (1, 5, 0.7)]
+    runs = [{"seed": s, "k": k, "score": x} for s, k, x in rows]
+    found = best_setting(runs, ("k",), lambda run: run["score"])
+    assert found["k"] == 5
+    assert found["scores"] == [0.6, 0.7]
+    assert found["mean_score"] == pytest.approx(0.65)
+
+
+def test_the_order_of_images_changes_when_an_epoch_ends(tmp_path):
+    stand_ins.imagenet(tmp_path)
+    synsets, _ = imagenet_data.read_layout(tmp_path, allow_other_sizes=True)
+    data = imagenet_data.Images(synsets["train"], 16, batch_size=4, train=True)
+    first = data.order.copy()
+    data.on_epoch_begin()
+    np.testing.assert_array_equal(data.order, first)
+    data.on_epoch_end()
+    assert (data.order != first).any()
+
+
+def test_weights_of_several_runs_do_not_go_into_one_file():
+    from common import check_save_weights
+
+    check_save_weights(None, 3)
+    check_save_weights("a.weights.h5", 1)
+    with pytest.raises(Problem, match="expected one run, received 3"):
+        check_save_weights("a.weights.h5", 3)
 
 
 def test_blocks_of_the_third_stage():
