@@ -21,6 +21,7 @@ CODE = {
     "css": (".css",),
     "javascript": (".js",),
 }
+_FILES = 40  # at most, of a language
 
 
 class LabelledTexts(NamedTuple):
@@ -83,7 +84,8 @@ def natural_languages(
 
     Raises:
         ImportError: if Babel is missing, naming the extra.
-        ValueError: for a locale that Babel does not know.
+        ValueError: for a locale that Babel does not know, and one of which nothing is
+            left.
 
     Example:
 
@@ -136,7 +138,8 @@ def code_languages(
         do the texts.
 
     Raises:
-        ValueError: if a language has no file, naming those that have.
+        ValueError: if a language has no file, naming those that have, and if no piece
+            of it is left.
 
     Example:
 
@@ -177,9 +180,9 @@ def _interpreter_paths() -> list[str]:
 
 
 def _pieces(paths: list[Path], length: int) -> set[str]:
-    step = max(len(paths) // 40, 1)
+    few = np.linspace(0, len(paths) - 1, min(len(paths), _FILES)).round().astype(int)
     pieces = set()
-    for path in paths[::step][:40]:
+    for path in (paths[i] for i in few):
         try:
             text = path.read_text("utf-8")[: 16 * length]
         except (OSError, UnicodeDecodeError):
@@ -200,6 +203,12 @@ def _of_one_only(texts: Mapping[str, set[str]]) -> dict[str, list[str]]:
 
 
 def _drawn(texts: Mapping[str, list[str]], most: int | None, seed: int) -> Any:
+    empty = [name for name, own in texts.items() if not own]
+    if empty:
+        raise ValueError(
+            f"Nothing is left of {empty}: every text of theirs is too short, or stands "
+            "in another language too. Ask for shorter pieces or other languages."
+        )
     rng = np.random.default_rng(seed)
     pairs = []
     for name, own in texts.items():

@@ -79,8 +79,12 @@ def test_the_selection_of_code(tmp_path):
         {"python": [".py"], "c": [".h"]}, length=8, most=None, roots=[tmp_path]
     )
     mine = {n: np.array(found.texts)[found.labels == n] for n in ("python", "c")}
-    # Every second file; what is in both is in neither; blanks and rests are left out.
-    assert sorted(mine["python"]) == [f"{n:04}" * 2 for n in range(2, 80, 2)]
+    # 40 files from the first to the last, two or three apart; what is in both is in
+    # neither; blanks and rests are left out.
+    chosen = [int(text[:4]) for text in sorted(mine["python"])]
+    assert len(chosen) == 39
+    assert set(np.diff([0, *chosen])) == {2, 3}
+    assert chosen[-1] == 99
     assert mine["c"].tolist() == ["x" * 8]
 
 
@@ -90,3 +94,8 @@ def test_errors(tmp_path):
     (tmp_path / "a.py").write_text("x" * 200)
     with pytest.raises(ValueError, match=r"No file of \['c'\].*files of \['python'\]"):
         A.code_languages({"python": [".py"], "c": [".h"]}, roots=[tmp_path])
+    (tmp_path / "a.h").write_text("y" * 50)
+    with pytest.raises(ValueError, match=r"Nothing is left of \['c'\]"):
+        A.code_languages({"python": [".py"], "c": [".h"]}, 100, roots=[tmp_path])
+    with pytest.raises(ValueError, match=r"Nothing is left of \['en', 'en_US'\]"):
+        A.natural_languages(["en", "en_US"])
