@@ -2,6 +2,8 @@
 
 import argparse
 import sys
+import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -51,13 +53,13 @@ def _parser() -> argparse.ArgumentParser:
 
 def _report(arguments: argparse.Namespace) -> Path:
     data, labels = _loaded(arguments.data)
-    names = [path.stem for path in arguments.models]
+    paths = arguments.models
+    if len({path.resolve() for path in paths}) < len(paths):
+        raise ValueError(f"Name each model once. Received: {[str(p) for p in paths]}.")
+    names = [path.stem for path in paths]
     if len(set(names)) < len(names):
-        names = [str(path) for path in arguments.models]
-    models = {
-        name: keras.models.load_model(path)
-        for name, path in zip(names, arguments.models, strict=True)
-    }
+        names = [str(path) for path in paths]
+    models = {name: _model(path) for name, path in zip(names, paths, strict=True)}
     return analysis.report(
         models,
         data,
@@ -69,9 +71,29 @@ def _report(arguments: argparse.Namespace) -> Path:
     )
 
 
+def _model(path: Path) -> keras.Model:
+    try:
+        return keras.models.load_model(path)
+    except Exception as error:  # Keras raises what it comes across
+        raise ValueError(
+            f"'{path}' is not a model that can be loaded here: {error}\nA model with "
+            "layers of your own is reported on from Python, with "
+            "`keras_mono.analysis.report`."
+        ) from error
+
+
 def _loaded(path: Path) -> tuple[Any, np.ndarray]:
-    with np.load(path) as file:
-        arrays = dict(file)
+    try:
+        with path.open("rb") as file:
+            loaded = np.load(file)
+            arrays = dict(loaded) if isinstance(loaded, Mapping) else {}
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(
+            f"'{path}' is not a file of numpy.savez, or holds Python objects: {error}. "
+            "Save labels as strings or numbers: `labels.astype(str)`."
+        ) from error
     if "labels" not in arrays or len(arrays) < 2:
         raise ValueError(
             f"'{path}' must hold the array `labels` and the inputs, as `x` or by their "

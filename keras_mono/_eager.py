@@ -151,3 +151,22 @@ def scalars(values: Any, like: Tensor) -> list[Any]:
 def arithmetic(like: Tensor) -> Any:
     """The module with `where`, `maximum`, ... for those scalars."""
     return np if is_eager_on_cpu(like) else ops
+
+
+class RandomState:
+    """PyTorch's own random numbers from here on, which Keras' dropout takes there.
+
+    Elsewhere, and with a seed of its own, a layer's random state is a variable.
+    """
+
+    def __init__(self) -> None:
+        self._devices = []
+        if _torch is not None:
+            self._devices = [_torch]
+            if _torch.cuda.is_available() and _torch.cuda.is_initialized():
+                self._devices.append(_torch.cuda)
+        self._states = [device.get_rng_state() for device in self._devices]
+
+    def put_back(self) -> None:
+        for device, state in zip(self._devices, self._states, strict=True):
+            device.set_rng_state(state)

@@ -8,7 +8,16 @@ import numpy as np
 from keras_mono._layers import find_layers
 from keras_mono._typing import Tensor
 from keras_mono.analysis._extras import need
-from keras_mono.analysis.recording import Recorded, batches, record, replaced
+from keras_mono.analysis.labelled import as_labels
+from keras_mono.analysis.recording import (
+    Recorded,
+    batches,
+    counted,
+    mask_of,
+    number_of_samples,
+    record,
+    replaced,
+)
 
 
 @dataclass(frozen=True)
@@ -60,8 +69,9 @@ def ablation(
     """The increase of the loss, feature by feature, with one neuron at its mean.
 
     A neuron is an index into the last axis of the layer's output; its mean is taken
-    over all inputs and positions of `x`. Fixing it takes away what it tells, and leaves
-    the layers after it the values that they are used to.
+    over all inputs and positions of `x` that are not masked. Fixing it takes away what
+    it tells, and leaves the layers after it the values that they are used to. A loss by
+    position is averaged over those of a sample that are not masked, as Keras does.
 
     Reference: MEmeL (arXiv:2312.11560), Fig. 2.
 
@@ -96,13 +106,14 @@ def ablation(
     """
     ((_, watched),) = find_layers(model, [layer]).items()
     per_sample = _loss_of(model, loss)
+    next(batches(x, batch_size))  # or an error that says what `x` must be
     x = keras.tree.map_structure(np.asarray, x)
-    y, labels = np.asarray(y), np.asarray(labels)
-    length = len(keras.tree.flatten(x)[0])
-    if labels.shape != (length,) or len(y) != length:
+    y, labels = np.asarray(y), as_labels(labels)
+    length = number_of_samples(x)
+    if labels.shape != (length,) or y.shape[:1] != (length,):
         raise ValueError(
             f"`y` and `labels` must have one entry a sample of `x`, that is {length}. "
-            f"Received: {len(y)} targets and labels of shape {labels.shape}."
+            f"Received: targets of shape {y.shape} and labels of shape {labels.shape}."
         )
     mean = _mean_activation(model, x, watched, batch_size)
     chosen = np.asarray(neurons)
@@ -146,7 +157,37 @@ def _loss_of(model: keras.Model, loss: Any) -> Callable[[Any, Any], Any]:
     if not isinstance(given, str | keras.losses.Loss) and not callable(given):
         raise ValueError(f"`loss` must be one Keras loss. Received: {given!r}.")
     found = keras.losses.get(given)
-    return found.call if isinstance(found, keras.losses.Loss) else found
+    function = found.call if isinstance(found, keras.losses.Loss) else found
+
+    def per_sample(target: np.ndarray, predicted: Tensor) -> np.ndarray:
+        if target.ndim == predicted.ndim - 1 and predicted.shape[-1] == 1:
+            target = target[..., None]  # else they would broadcast against each other
+        target = keras.ops.cast(target, keras.config.floatx())  # as Keras does
+        losses = keras.ops.convert_to_numpy(function(target, predicted))
+        if losses.ndim == 0 or len(losses) != len(target):
+            raise ValueError(
+                "`loss` must give one number a sample or position. Received: a loss of "
+                f"shape {losses.shape} for {len(target)} samples."
+            )
+        mask = mask_of(predicted)
+        there = np.ones(losses.shape, bool)
+        if mask is not None and tuple(mask.shape) == losses.shape:
+            there = keras.ops.convert_to_numpy(mask).astype(bool)
+        weighted = np.where(there, losses, 0.0).astype(np.float64)
+        number = there.reshape(len(target), -1).sum(axis=1)
+        return weighted.reshape(len(target), -1).sum(axis=1) / np.maximum(number, 1)
+
+    return per_sample
+
+
+def _single_output(model: keras.Model, outputs: Any) -> Tensor:
+    tensors = keras.tree.flatten(outputs)
+    if len(tensors) != 1:
+        raise ValueError(
+            f"Model '{model.name}' has {len(tensors)} outputs. Ablation needs a model "
+            "with one, for example `keras.Model(model.inputs, model.outputs[0])`."
+        )
+    return tensors[0]
 
 
 def _losses(
@@ -155,9 +196,7 @@ def _losses(
     parts = []
     for start, batch in enumerate(batches(x, batch_size)):
         target = y[start * batch_size : (start + 1) * batch_size]
-        losses = per_sample(keras.ops.convert_to_tensor(target), model(batch))
-        losses = keras.ops.convert_to_numpy(losses).astype(np.float64)
-        parts.append(losses.reshape(len(target), -1).mean(axis=1))
+        parts.append(per_sample(target, _single_output(model, model(batch))))
     return np.concatenate(parts)
 
 
@@ -171,9 +210,10 @@ def _mean_activation(
     def add(_: str, recorded: Recorded) -> None:
         nonlocal samples, broken
         z = keras.ops.convert_to_numpy(keras.ops.cast(recorded.value, "float32"))
+        there = counted(recorded).reshape(-1)
         samples += len(z)
         broken += int((~np.isfinite(z)).reshape(len(z), -1).any(axis=1).sum())
-        z = z.reshape(-1, z.shape[-1]).astype(np.float64)
+        z = z.reshape(-1, z.shape[-1])[there].astype(np.float64)
         total[0], total[1] = total[0] + z.sum(axis=0), total[1] + len(z)
 
     record(model, x, {layer.name: layer}, batch_size, add)

@@ -5,11 +5,15 @@ import keras
 import numpy as np
 
 from keras_mono._layers import find_layers
-from keras_mono.analysis.recording import Recorded, record
+from keras_mono.analysis.recording import Recorded, counted, record
 
 
 def activations(
-    model: keras.Model, data: Any, layers: Sequence[str], batch_size: int = 128
+    model: keras.Model,
+    data: Any,
+    layers: Sequence[str],
+    batch_size: int = 128,
+    masked: float | None = None,
 ) -> dict[str, np.ndarray]:
     """Activations of named layers on given inputs, at inference.
 
@@ -19,6 +23,8 @@ def activations(
         layers: Names of layers. A name that stands more than once in nested models is
             given with its path, such as `"encoder/dense"`.
         batch_size: Samples a forward pass.
+        masked: What to put where the layer's input is masked, such as `np.nan`, which
+            the other functions leave out. None: what the layer computed there.
 
     Returns:
         Layer name to an array of the layer's output, shape `(samples, ...)`; of a layer
@@ -38,7 +44,10 @@ def activations(
     parts: dict[str, list[np.ndarray]] = {name: [] for name in watched}
 
     def consume(name: str, recorded: Recorded) -> None:
-        parts[name].append(keras.ops.convert_to_numpy(recorded.value))
+        z = keras.ops.convert_to_numpy(recorded.value)
+        if masked is not None:
+            z = np.where(counted(recorded)[..., None], z, masked)
+        parts[name].append(z)
 
     record(model, data, watched, batch_size, consume)
     return {name: np.concatenate(arrays) for name, arrays in parts.items()}

@@ -3,6 +3,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_mono import _validation
 from keras_mono._table import Table
 from keras_mono.analysis._extras import need
 from keras_mono.analysis.profile import Profile
@@ -66,10 +67,18 @@ def compare(
     >>> [row["neurons"] for row in km.analysis.compare(found)]
     [4, 16]
     """
-    if len(profiles) < 2:
+    _validation.positive_integer("resamples", resamples, "of bootstrap samples")
+    if not isinstance(profiles, Mapping) or len(profiles) < 2:
         raise ValueError(
-            f"A comparison needs at least two models. Received: {list(profiles)}."
+            "A comparison needs at least two models, as name to what `profile` gave. "
+            f"Received: {list(profiles)}."
         )
+    for name, layers in profiles.items():
+        if not isinstance(layers, Mapping):
+            raise ValueError(
+                f"`profiles['{name}']` must be what `profile` gave, layer to Profile. "
+                f"Received: {type(layers).__name__}."
+            )
     numbers = {name: len(layers) for name, layers in profiles.items()}
     if len(set(numbers.values())) > 1:
         raise ValueError(

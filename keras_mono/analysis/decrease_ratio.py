@@ -6,6 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_mono._eager import RandomState
 from keras_mono._layers import find_layers, named_layers
 from keras_mono._snapshot import Snapshot
 from keras_mono._table import Table
@@ -44,8 +45,9 @@ def decrease_ratio(
     - *Total Update Ratio* `|z'/z - 1| · 100 %`.
 
     An extreme activation falls back whatever is done, so what counts is the difference
-    from plain training, paired by batch. Batches of one network share its weights: the
-    standard error tells nothing of other networks.
+    from plain training, paired by batch; dropout draws the same in all steps of one.
+    Batches without a finite ratio are left out. Batches of one network share its
+    weights: the standard error tells nothing of other networks.
 
     Reference: MEmeL (arXiv:2312.11560), Table 4.
 
@@ -151,11 +153,14 @@ class _State:
     def __init__(self, model: keras.Model, layer: MonosemanticInhibition) -> None:
         if not model.optimizer.built:
             model.optimizer.build(model.trainable_variables)
-        self.tensors = Snapshot([*model.variables, *model.optimizer.variables])
+        variables = [*model.variables, *model.optimizer.variables]
+        self.tensors = Snapshot([*variables, *model.metrics_variables])
+        self.random = RandomState()
         self.layer, self.enabled, self.strength = layer, layer.enabled, layer.strength
 
     def put_back(self) -> None:
         self.tensors.put_back()
+        self.random.put_back()
         self.layer.enabled, self.layer.strength = self.enabled, self.strength
 
 
@@ -201,6 +206,6 @@ def _row(
         "update_ratio": float(np.nanmean(found[:, 1])),
         "more_than_plain": None if strength is None else float(np.nanmean(more)),
         "standard_error": None if strength is None else float(error),
-        "batches": len(found),
+        "batches": int(np.isfinite(found[:, 0]).sum()),
         "activations": number,
     }

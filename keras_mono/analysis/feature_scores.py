@@ -4,7 +4,8 @@ from typing import Any
 import numpy as np
 
 from keras_mono.analysis._extras import need
-from keras_mono.analysis.labelled import labelled
+from keras_mono.analysis.labelled import as_labels, labelled
+from keras_mono.analysis.summary import varies
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ class FeatureStatistics:
 
     def add(self, z: np.ndarray, labels: Any) -> None:
         """Count activations `(inputs, neurons)` with a label each; NaN is left out."""
-        z, labels = np.asarray(z, np.float64), np.asarray(labels)
+        z, labels = np.asarray(z, np.float64), as_labels(labels)
         for feature in np.unique(labels):
             part = z[labels == feature]
             counted = np.isfinite(part)
@@ -94,7 +95,7 @@ class FeatureStatistics:
             whole = _union(whole, part)
         total, center, squares = whole
         variance = squares / np.maximum(total - 1, 1)
-        changes = variance > 0
+        changes = varies(center, variance)
         count, mean, within = parts.transpose(1, 0, 2)
         # Of φ over a feature's inputs: deviations within it, and of its mean.
         sums = within + count * (mean - center) ** 2

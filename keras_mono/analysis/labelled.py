@@ -14,10 +14,10 @@ def labelled(z: np.ndarray, labels: Any) -> tuple[np.ndarray, np.ndarray, np.nda
 
     Raises:
         ValueError: if the lengths do not agree, for fewer than two features or inputs,
-            and for labels that are NaN.
+            and for labels that are missing or of several kinds.
     """
     z = np.asarray(z, np.float64)
-    labels = np.asarray(labels)
+    labels = as_labels(labels)
     if z.ndim < 2 or z.shape[-1] == 0:
         raise ValueError(
             "`z` must hold activations of shape (inputs, neurons) or (samples, ..., "
@@ -30,11 +30,6 @@ def labelled(z: np.ndarray, labels: Any) -> tuple[np.ndarray, np.ndarray, np.nda
             f"{inputs[:1]} or {inputs}. Received: shape {labels.shape} for activations "
             f"of shape {z.shape}."
         )
-    if labels.dtype.kind == "f" and np.isnan(labels).any():
-        raise ValueError(
-            "`labels` must name the feature of every input. Received: "
-            f"{int(np.isnan(labels).sum())} NaN. Leave those inputs out."
-        )
     flat = label_of_inputs(labels, inputs)
     features, numbers = np.unique(flat, return_inverse=True)
     if len(features) < 2:
@@ -44,6 +39,46 @@ def labelled(z: np.ndarray, labels: Any) -> tuple[np.ndarray, np.ndarray, np.nda
         )
     z = z.reshape(-1, z.shape[-1])
     return np.where(np.isfinite(z), z, np.nan), numbers.reshape(-1), features
+
+
+def as_labels(labels: Any) -> np.ndarray:
+    """Labels as an array of numbers, truth values or strings.
+
+    Strings of any kind (pandas' too) become NumPy's, dates their ISO form.
+
+    Raises:
+        ValueError: for missing labels (NaN, None) and for labels of several kinds.
+    """
+    found = np.asarray(labels)
+    if found.dtype.kind in "Mm":
+        missing, found = np.isnat(found), found.astype(str)
+    elif found.dtype.kind == "f":
+        missing = np.isnan(found)
+    elif found.dtype.kind == "O":
+        each = found.reshape(-1).tolist()
+        missing = np.array([x is None or x != x for x in each], bool)
+        if not missing.any():
+            found = _of_one_kind(each).reshape(found.shape)
+    else:
+        missing = np.zeros((), bool)
+    if missing.any():
+        raise ValueError(
+            "`labels` must name the feature of every input. Received: "
+            f"{int(missing.sum())} missing ones (NaN or None). Leave those inputs out."
+        )
+    return found
+
+
+def _of_one_kind(labels: list[Any]) -> np.ndarray:
+    kinds = {type(label) for label in labels}
+    found = np.array(labels) if len(kinds) < 2 else np.empty(0, object)
+    if found.dtype.kind not in "biufUS":
+        names = sorted(kind.__name__ for kind in kinds)
+        raise ValueError(
+            "`labels` must be of one kind: numbers, truth values or strings. Received: "
+            f"{names}. Convert them, for example with `str`."
+        )
+    return found
 
 
 def label_of_inputs(labels: np.ndarray, inputs: tuple[int, ...]) -> np.ndarray:

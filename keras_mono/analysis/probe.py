@@ -73,7 +73,7 @@ def probe(z: np.ndarray, labels: Any, held_out: float = 0.3, seed: int = 0) -> P
     Raises:
         ImportError: if scikit-learn is missing, naming the extra.
         ValueError: if the lengths do not agree, for fewer than two features, and for a
-            feature with a single input.
+            feature of which one part would have no input.
 
     Example:
 
@@ -87,19 +87,26 @@ def probe(z: np.ndarray, labels: Any, held_out: float = 0.3, seed: int = 0) -> P
     """
     z, numbers, features = labelled(z, labels)
     split = need("sklearn.model_selection").train_test_split
+    parts: Any = None
     try:
-        train, test = split(
+        parts = split(
             np.arange(len(z)),
             test_size=held_out,
             random_state=seed,
             stratify=numbers,
         )
     except ValueError as error:
+        cause: Exception | None = error
+    else:
+        cause = None
+    if parts is None or any(len(set(numbers[p])) < len(features) for p in parts):
         raise ValueError(
             "`z` cannot be divided into two parts that both hold every feature. "
             f"Received: {np.bincount(numbers).tolist()} inputs of the features "
-            f"{features.tolist()} and held_out={held_out}. Add inputs of the rare ones."
-        ) from error
+            f"{features.tolist()} and held_out={held_out}. Add inputs of the rare "
+            "ones, or hold out more."
+        ) from cause
+    train, test = parts
     shape = (len(features), z.shape[1])
     f1, threshold, sign = np.zeros(shape), np.zeros(shape), np.ones(shape)
     is_feature = np.eye(len(features), dtype=bool)[numbers]  # (inputs, features)

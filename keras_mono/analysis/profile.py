@@ -9,8 +9,14 @@ from keras_mono._layers import find_layers
 from keras_mono.analysis.false_killing_rate import FalseKillingRate, rate_for
 from keras_mono.analysis.feature_scores import FeatureScores, FeatureStatistics
 from keras_mono.analysis.ks_statistic import ks_for
-from keras_mono.analysis.labelled import label_of_inputs
-from keras_mono.analysis.recording import Recorded, batches, record
+from keras_mono.analysis.labelled import as_labels, label_of_inputs
+from keras_mono.analysis.recording import (
+    Recorded,
+    batches,
+    counted,
+    number_of_samples,
+    record,
+)
 from keras_mono.analysis.summary import summary
 
 FRACTIONS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
@@ -23,7 +29,7 @@ class Profile:
 
     Attributes:
         layer: Its name.
-        inputs: How many inputs (positions of samples) were seen.
+        inputs: How many inputs (positions of samples) were seen; masked ones are not.
         sampled: How many of them the figures below `scores` are from: all of them if
             they fit, else a random sample.
         scores: From all inputs, exactly.
@@ -32,7 +38,7 @@ class Profile:
             Dvoretzky, Kiefer, Wolfowitz and Massart for the rarest feature; 0 if all
             inputs are there.
         fkr: `false_killing_rate` by fraction.
-        tail: `summary` of the activations.
+        tail: `summary` of the activations, every position a sample.
     """
 
     layer: str
@@ -87,8 +93,14 @@ class _Collected:
 
     def add(self, recorded: Recorded) -> None:
         z = keras.ops.convert_to_numpy(keras.ops.cast(recorded.value, "float32"))
-        labels = self._labels_of(z)
-        z = z.reshape(-1, z.shape[-1])
+        if z.ndim < 2:
+            raise ValueError(
+                "A layer needs an axis of inputs and one of neurons to be profiled. "
+                f"Received: outputs of shape {z.shape}."
+            )
+        there = counted(recorded).reshape(-1)
+        labels = self._labels_of(z)[there]
+        z = z.reshape(-1, z.shape[-1])[there]
         if self.statistics is None:
             self.statistics = FeatureStatistics(z.shape[1])
             self.sample = _Sample(max(self.entries // z.shape[1], 1), self.seed)
@@ -113,9 +125,21 @@ class _Collected:
     def profile(self, layer: str, fractions: Sequence[float]) -> Profile:
         assert self.statistics is not None
         assert self.sample is not None
+        if self._samples != len(self.labels):
+            raise ValueError(
+                f"Layer '{layer}' saw {self._samples} of {len(self.labels)} samples, "
+                "so that it is not known whose labels they have. Profile a layer that "
+                "sees every sample once."
+            )
         scores = self.statistics.scores()
         z, labels = self.sample.taken()
         complete = len(z) == self.inputs
+        if not complete and len(z) < 10 * len(scores.features):
+            raise ValueError(
+                "`sampled_entries` must hold ten inputs a feature, that is at least "
+                f"{10 * len(scores.features) * z.shape[1]} for layer '{layer}'. "
+                f"Received: {self.entries}."
+            )
         rarest = min((labels == f).sum() for f in scores.features)
         band = np.sqrt(np.log(40) / 2)
         error = band / np.sqrt(max(rarest, 1)) + band / np.sqrt(len(z))
@@ -136,7 +160,7 @@ def profile(
     data: Any,
     labels: Any,
     layers: Sequence[str],
-    fractions: Sequence[float] = FRACTIONS,
+    fractions: float | Sequence[float] = FRACTIONS,
     batch_size: int = 128,
     sampled_entries: int = SAMPLED_ENTRIES,
     seed: int = 0,
@@ -144,7 +168,8 @@ def profile(
 ) -> dict[str, Profile]:
     """What the neurons of some layers answer to, on labelled inputs of any number.
 
-    Activations stream through in batches: scores by feature come from sums over all of
+    Activations stream through in batches, without those at which the layer's input is
+    masked: scores by feature come from sums over all of
     them, and what needs a distribution (K-S, FKR, the tail) from a random sample of at
     most `sampled_entries` activations a layer, which is all of them if they are fewer.
 
@@ -153,9 +178,10 @@ def profile(
         data: The model's inputs: an array, or a list, tuple or dict of arrays.
         labels: The feature of each sample, or of each position.
         layers: Names of the layers. A neuron is an index into the last axis.
-        fractions: For the curve of the false killing rate.
+        fractions: Of the false killing rate's curve, one or several.
         batch_size: Samples a forward pass.
-        sampled_entries: Bound of the sample, in activations a layer.
+        sampled_entries: Bound of the sample, in activations a layer; enough for ten
+            inputs a feature.
         seed: Of the sample.
         verbose: 1 shows a progress bar, 0 nothing.
 
@@ -176,11 +202,11 @@ def profile(
     (64, 64, (3,))
     """
     watched = find_layers(model, layers)
-    labels = np.asarray(labels)
-    flat = keras.tree.flatten(keras.tree.map_structure(np.asarray, data))
-    if labels.ndim == 0 or len(labels) != len(flat[0]):
+    steps = sum(1 for _ in batches(data, batch_size))
+    labels, samples = as_labels(labels), number_of_samples(data)
+    if labels.ndim == 0 or len(labels) != samples:
         raise ValueError(
-            f"`labels` must have one entry a sample, that is {len(flat[0])}. Received: "
+            f"`labels` must have one entry a sample, that is {samples}. Received: "
             f"shape {labels.shape}."
         )
     if len(np.unique(labels)) < 2:
@@ -189,7 +215,6 @@ def profile(
             f"{np.unique(labels).tolist()}."
         )
     collected = {name: _Collected(labels, sampled_entries, seed) for name in watched}
-    steps = sum(1 for _ in batches(data, batch_size))
     bar = keras.utils.Progbar(steps * len(watched), verbose=verbose, unit_name="batch")
 
     def add(name: str, recorded: Recorded) -> None:
@@ -197,4 +222,5 @@ def profile(
         bar.add(1)
 
     record(model, data, watched, batch_size, add)
-    return {name: c.profile(name, fractions) for name, c in collected.items()}
+    curve = np.atleast_1d(fractions).tolist()
+    return {name: c.profile(name, curve) for name, c in collected.items()}

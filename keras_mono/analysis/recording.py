@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
+from keras_mono import _validation
 from keras_mono._typing import Tensor
 from keras_mono.layers.running_statistics import RunningStatistics
 
@@ -28,18 +29,29 @@ def record(
     """Run `model` on `data` at inference and hand every watched activation over.
 
     Of a layer of this library it is the input (its output differs where it inhibits);
-    of any other layer the output. Runs eagerly, so that layers of nested and subclassed
-    models are reached too. Calls `consume(name, recorded)` for each call and batch.
+    of any other layer the output, with the Keras mask of its input. Runs eagerly, so
+    that layers of nested and subclassed models are reached too. Calls `consume(name,
+    recorded)` for each call and batch.
     """
-    reached = set()
+    if not model.built:
+        raise ValueError(
+            f"Model '{model.name}' is not built. Call it once on a batch of inputs, or "
+            "`model.build(input_shape)`."
+        )
+    reached, errors = set(), []
 
     def keep(name: str, recorded: Recorded) -> None:
         reached.add(name)
-        consume(name, recorded)
+        try:
+            consume(name, recorded._replace(value=_single(name, recorded.value)))
+        except ValueError as error:  # not here, where Keras would wrap it
+            errors.append(error)
 
     with _listening(layers, keep):
         for batch in batches(data, batch_size):
             model(batch, training=False)
+            if errors:
+                raise errors[0]
     missed = [name for name in layers if name not in reached]
     if missed:
         raise ValueError(
@@ -65,8 +77,14 @@ def replaced(
         vars(layer).pop("call", None)
 
 
+def number_of_samples(data: Any) -> int:
+    """Of an array or a structure of arrays."""
+    return len(np.asarray(keras.tree.flatten(data)[0]))
+
+
 def batches(data: Any, batch_size: int) -> Iterator[Any]:
     """Slices of `data`, an array or a structure of arrays with a common first axis."""
+    _validation.positive_integer("batch_size", batch_size, "of samples")
     data = keras.tree.map_structure(np.asarray, data)
     lengths = {len(x) if x.ndim else None for x in keras.tree.flatten(data)}
     if len(lengths) != 1 or lengths & {None, 0}:
@@ -75,8 +93,7 @@ def batches(data: Any, batch_size: int) -> Iterator[Any]:
             f"number of samples, at least one. Received lengths: {lengths}. Pass the "
             "model's inputs only, without labels."
         )
-    length = len(keras.tree.flatten(data)[0])
-    for start in range(0, length, batch_size):
+    for start in range(0, number_of_samples(data), batch_size):
         stop = start + batch_size
         yield keras.tree.map_structure(lambda x, a=start, b=stop: x[a:b], data)
 
@@ -92,7 +109,8 @@ def _listening(
 
         def call(*args: Any, **kwargs: Any) -> Any:
             outputs = original(*args, **kwargs)
-            keep(name, Recorded(_single(name, outputs), None))
+            mask = mask_of(args[0]) if args else None
+            keep(name, Recorded(outputs, mask))
             return outputs
 
         layer.call = call
@@ -116,6 +134,39 @@ def _listening(
                 layer.observing = False
             for wrapped in ("call", "observe"):
                 vars(layer).pop(wrapped, None)
+
+
+def mask_of(x: Any) -> Tensor | None:
+    """The mask that Keras would give to a layer called on `x`."""
+    if not keras.ops.is_tensor(x):
+        return None
+    taker = _MaskTaker(autocast=False)
+    taker(x)
+    return taker.found
+
+
+class _MaskTaker(keras.layers.Layer):
+    supports_masking = True
+    found: Tensor | None = None
+
+    def call(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        self.found = mask
+        return x
+
+
+def counted(recorded: Recorded) -> np.ndarray:
+    """True at the inputs (positions of samples) that no mask leaves out."""
+    shape = tuple(recorded.value.shape)[:-1]
+    if recorded.mask is None:
+        return np.ones(shape, bool)
+    mask = keras.ops.convert_to_numpy(recorded.mask).astype(bool)
+    mask = mask.reshape(mask.shape + (1,) * (len(shape) + 1 - mask.ndim))
+    if mask.shape[-1] != 1:  # one an activation: none of this library's uses
+        mask = mask.any(axis=-1, keepdims=True)
+    try:
+        return np.broadcast_to(mask[..., 0], shape)
+    except ValueError:  # the mask of another axis, before a reduction
+        return np.ones(shape, bool)
 
 
 def _single(name: str, outputs: Any) -> Tensor:

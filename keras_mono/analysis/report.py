@@ -9,11 +9,17 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_mono._layers import named_layers
 from keras_mono._table import Table
 from keras_mono.analysis import plots
 from keras_mono.analysis.activations import activations
 from keras_mono.analysis.compare import compare
+from keras_mono.analysis.labelled import as_labels
 from keras_mono.analysis.profile import Profile, profile
+from keras_mono.layers.running_statistics import RunningStatistics
+
+_SHOWN_NEURONS = 3  # of a layer
+_SHOWN_INPUTS = 5000
 
 _STYLE = """
 :root { color-scheme: light; }
@@ -63,7 +69,8 @@ def report(
 
     Raises:
         ImportError: if matplotlib or scipy is missing, naming the extra.
-        ValueError: as `profile` and `compare`.
+        ValueError: as `profile` and `compare`, and for a path that cannot be written
+            to; before any work.
 
     Example:
 
@@ -77,7 +84,20 @@ def report(
     ...     "</html>" in path.read_text("utf-8")
     True
     """
-    named = models if isinstance(models, Mapping) else {models.name: models}
+    if isinstance(models, keras.Model):
+        models = {models.name: models}
+    if not isinstance(models, Mapping) or not models:
+        raise ValueError(
+            "`models` must be a Keras model, or a dict of name to model with at least "
+            f"one. Received: {models!r}."
+        )
+    path = Path(path)
+    if path.is_dir() or not path.resolve().parent.is_dir():
+        raise ValueError(
+            f"`path` must be a file in a folder that exists. Received: '{path}'. Pass "
+            "for example 'report.html'."
+        )
+    named, labels = dict(models), as_labels(labels)
     of_each = layers if isinstance(layers, Mapping) else dict.fromkeys(named, layers)
     if set(of_each) != set(named):
         raise ValueError(
@@ -94,7 +114,7 @@ def report(
         parts.append(_comparison(profiles))
     parts.append(_layers(profiles))
     sizes = {name: _weights_of(model) for name, model in named.items()}
-    if len(set(sizes.values())) > 1:
+    if len(set(sizes.values())) > 1 and min(sizes.values()) > 0:
         parts.append(_sizes(profiles, sizes))
     for name, model in named.items():
         parts.append(_neurons(name, model, profiles[name], data, labels, batch_size))
@@ -104,13 +124,12 @@ def report(
         f"<title>{html.escape(title)}</title><style>{_STYLE}</style></head><body>"
         f"<h1>{html.escape(title)}</h1>{''.join(parts)}</body></html>\n"
     )
-    path = Path(path)
     path.write_text(page, "utf-8")
     return path
 
 
-def _overview(profiles: Mapping[str, Mapping[str, Profile]], labels: Any) -> str:
-    features, counts = np.unique(np.asarray(labels), return_counts=True)
+def _overview(profiles: Mapping[str, Mapping[str, Profile]], labels: np.ndarray) -> str:
+    features, counts = np.unique(labels, return_counts=True)
     rows = [
         {"feature": str(f), "labels": int(n)}
         for f, n in zip(features, counts, strict=True)
@@ -193,7 +212,11 @@ def _layers(profiles: Mapping[str, Mapping[str, Profile]]) -> str:
 
 
 def _weights_of(model: keras.Model) -> int:
-    return sum(math.prod(v.shape) for v in model.trainable_variables)
+    """What the model itself consists of, frozen or not."""
+    layers = named_layers(model).values()
+    ours = [x for x in layers if isinstance(x, RunningStatistics)]
+    not_its_own = {id(v) for layer in ours for v in layer.variables}
+    return sum(math.prod(v.shape) for v in model.weights if id(v) not in not_its_own)
 
 
 def _sizes(
@@ -223,16 +246,14 @@ def _neurons(
     model: keras.Model,
     layers: Mapping[str, Profile],
     data: Any,
-    labels: Any,
+    labels: np.ndarray,
     batch_size: int,
 ) -> str:
+    few = _some_of_each_feature(labels)
+    part = keras.tree.map_structure(lambda x: np.asarray(x)[few], data)
     parts = []
     for layer, found in layers.items():
-        neuron = int(found.scores.ranking()[0])
-        # Enough inputs for a picture.
-        few = np.random.default_rng(0).permutation(len(np.asarray(labels)))[:5000]
-        part = keras.tree.map_structure(lambda x, f=few: np.asarray(x)[f], data)
-        z = activations(model, part, [layer], batch_size)[layer]
+        z = activations(model, part, [layer], batch_size, masked=np.nan)[layer]
         parts += [
             f"<h3>{html.escape(layer)}</h3>",
             _figure(
@@ -240,13 +261,29 @@ def _neurons(
                 "The most monosemantic neurons from the top; dark is a large φ, the "
                 "dot marks the neuron's own feature.",
             ),
-            _figure(
-                plots.neuron_response(z, np.asarray(labels)[few], neuron),
-                f"What neuron {neuron}, the first of them, gives on each feature: "
-                "quartiles, 1st and 99th percentile, mean as a dot.",
-            ),
         ]
+        for neuron in found.scores.ranking()[:_SHOWN_NEURONS]:
+            parts.append(
+                _figure(
+                    plots.neuron_response(z, labels[few], int(neuron)),
+                    f"What neuron {neuron}, one of the first, gives on each feature: "
+                    "quartiles, 1st and 99th percentile, mean as a dot. Boxes that lie "
+                    "on one line: it answers to a few inputs only.",
+                )
+            )
     return _section(f"The neurons of {name}", *parts)
+
+
+def _some_of_each_feature(labels: np.ndarray) -> np.ndarray:
+    """Samples that are enough for a picture, of rare features too."""
+    by_sample = labels.reshape(len(labels), -1)
+    features, rng = np.unique(labels), np.random.default_rng(0)
+    each = -(-_SHOWN_INPUTS // len(features))
+    chosen = [
+        rng.permutation(np.flatnonzero((by_sample == f).any(axis=1)))[:each]
+        for f in features
+    ]
+    return np.unique(np.concatenate(chosen))
 
 
 def _section(heading: str, *parts: str) -> str:

@@ -38,6 +38,11 @@ def summary(z: np.ndarray, variance_compensation: float = 0.01) -> dict[str, flo
     return tail_figures(own_phi(z, variance_compensation))
 
 
+def varies(mean: np.ndarray, variance: np.ndarray) -> np.ndarray:
+    """Whether float64 can tell a variance from rounding: that of 0.1, 0.1, ... is."""
+    return variance > (1e-12 * mean) ** 2
+
+
 def own_phi(z: np.ndarray, variance_compensation: float = 0.01) -> np.ndarray:
     """φ of every entry of `z` against its own column's statistics; NaN if left out."""
     z = np.asarray(z, np.float64)
@@ -51,10 +56,12 @@ def own_phi(z: np.ndarray, variance_compensation: float = 0.01) -> np.ndarray:
     mean = np.where(counted, z, 0.0).sum(axis=0) / np.maximum(count, 1)
     deviation = np.where(counted, z - mean, 0.0)
     variance = (deviation**2).sum(axis=0) / np.maximum(count - 1, 1)
+    variance = np.where(varies(mean, variance), variance, 0.0)
     known = count >= 2
     average = variance[known].mean() if known.any() else 0.0
     denominator = variance + variance_compensation * average
     scored = known & (denominator > 0)
+    deviation = np.where(variance > 0, deviation, 0.0)
     phi = np.where(scored, deviation**2 / np.where(scored, denominator, 1.0), 0.0)
     return np.where(counted, phi, np.nan)
 

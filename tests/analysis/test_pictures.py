@@ -93,6 +93,11 @@ def test_false_killing_rate(profiles):
     for line, found in zip(solid, curves.values(), strict=True):
         np.testing.assert_allclose(line.get_xdata(), 100 * found.fkr.fraction)
         np.testing.assert_allclose(line.get_ydata(), 100 * found.fkr.rate)
+    dotted = [line for line in axes.lines if line.get_linestyle() == ":"]
+    for line, found in zip(dotted, curves.values(), strict=True):
+        np.testing.assert_allclose(line.get_ydata(), 100 * found.fkr.chance)
+    names = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert names == [*curves, "chance"]
 
 
 @pytest.mark.parametrize("which", ["phi", "ks"])
@@ -106,6 +111,41 @@ def test_layers(profiles, which):
         ]
         expected = [np.nanmean(v) for v in values]
         np.testing.assert_allclose(bars.lines[0].get_ydata(), expected)
+        (quartiles,) = bars.lines[2]
+        for segment, v, mean in zip(
+            quartiles.get_segments(), values, expected, strict=True
+        ):
+            low, high = np.nanquantile(v, [0.25, 0.75])
+            np.testing.assert_allclose(
+                segment[:, 1], [min(low, mean), max(high, mean)], rtol=1e-6
+            )
+
+
+def test_names_that_matplotlib_would_read_or_hide(data, profiles):
+    z, labels = data
+    odd = np.array(["$\\frac$", "_hidden", "a" * 50, "d"])[
+        np.unique(labels, return_inverse=True)[1]
+    ]
+    figure = plots.neuron_response(z, odd, 0, name="$x$ of _y")
+    assert ticks(figure.axes[0]) == [r"\$\frac\$", " _hidden", "a" * 23 + "…", "d"]
+    assert figure.axes[0].get_title() == r"\$x\$ of _y"
+    figure.canvas.draw()
+    renamed = {"_first": profiles["4 units"], "$2": profiles["9 units"]}
+    for draw in (plots.phi_by_layer, plots.ks_by_layer):
+        texts = draw(renamed).axes[0].get_legend().get_texts()
+        assert [t.get_text() for t in texts] == [" _first", r"\$2"]
+    with pytest.raises(ValueError, match="at least one model"):
+        plots.phi_by_layer({})
+
+
+def test_layers_of_other_names_and_many_features(profiles):
+    other = dict(zip(["a", "b"], profiles["9 units"].values(), strict=True))
+    figure = plots.phi_by_layer({"one": profiles["4 units"], "two": other})
+    assert ticks(figure.axes[0]) == ["neurons / a", "more / b"]
+    z = np.random.default_rng(0).normal(size=(600, 2))
+    figure = plots.neuron_response(z, np.arange(600) % 60, 0)
+    assert figure.get_size_inches()[0] <= 13
+    assert len(ticks(figure.axes[0])) == 60
 
 
 @pytest.mark.parametrize("which", ["phi", "ks"])
@@ -114,8 +154,8 @@ def test_sizes(profiles, which):
     figure = draw(profiles, {"4 units": 1e4, "9 units": 3e4})
     (axes,) = figure.axes
     assert axes.get_xscale() == "log"
-    every, mean = axes.lines[:-1], axes.lines[-1]
-    assert len(every) == 2  # layers
+    every, mean, marks = axes.lines[:2], axes.lines[2], axes.lines[3:]
+    assert len(marks) == 2  # models
     values = np.array(
         [
             [
@@ -129,10 +169,27 @@ def test_sizes(profiles, which):
         np.testing.assert_array_equal(line.get_xdata(), [1e4, 3e4])
         np.testing.assert_allclose(line.get_ydata(), expected)
     np.testing.assert_allclose(mean.get_ydata(), values.mean(axis=1))
+    for mark, x, y in zip(marks, [1e4, 3e4], values.mean(axis=1), strict=True):
+        np.testing.assert_allclose((*mark.get_xdata(), *mark.get_ydata()), (x, y))
+    same = draw(profiles, {"4 units": 1e4, "9 units": 1e4}).axes[0].lines
+    np.testing.assert_allclose(same[2].get_ydata(), [values.mean()])
+    assert same[3].get_xdata()[0] < 1e4 < same[4].get_xdata()[0]  # side by side
     with pytest.raises(ValueError, match=r"of every model.*no size of \['9 units'\]"):
         draw(profiles, {"4 units": 1e4})
     with pytest.raises(ValueError, match="above 0"):
         draw(profiles, {"4 units": 0, "9 units": 1})
+
+
+def test_whiskers_and_boxes():
+    """Percentiles as the text says."""
+    z = np.random.default_rng(0).normal(size=(2000, 1)) ** 3
+    labels = np.arange(2000) % 2
+    (axes,) = plots.neuron_response(z, labels, 0).axes
+    part = z[labels == 0, 0]
+    whiskers = [line.get_ydata() for line in axes.lines if len(line.get_ydata()) == 2]
+    ends = {float(y) for ys in whiskers for y in ys}
+    within = part[(part >= np.quantile(part, 0.01)) & (part <= np.quantile(part, 0.99))]
+    assert {float(within.min()), float(within.max())} <= ends
 
 
 class Page(html.parser.HTMLParser):
@@ -164,7 +221,7 @@ def test_a_report_of_one_model(data, tmp_path):
     )
     text = path.read_text("utf-8")
     page = Page(text)
-    assert page.count["img"] == 5
+    assert page.count["img"] == 3 + 1 + 3
     assert all(source.startswith("data:image/png;base64,") for source in page.sources)
     assert "http" not in text
     assert "&lt;mine&gt;" in text
@@ -179,7 +236,7 @@ def test_a_report_that_compares(data, tmp_path):
     path = A.report(models, *data, layers, tmp_path / "two.html", verbose=0)
     text = path.read_text("utf-8")
     page = Page(text)
-    assert page.count["img"] == 3 + 2 + 2 * 4
+    assert page.count["img"] == 3 + 2 + 4 * (1 + 3)
     assert "small: 32 weights; large: 72 weights." in text
     assert "large, neurons: no clear difference (δ = +0.00)." in text
     assert re.search(r"<td>large</td><td>more</td><td>9</td>", text)

@@ -9,7 +9,7 @@ from keras_mono.analysis._extras import need
 from keras_mono.analysis.ablation import Ablation
 from keras_mono.analysis.feature_scores import FeatureScores
 from keras_mono.analysis.labelled import labelled
-from keras_mono.analysis.plots.style import COLOURS, look
+from keras_mono.analysis.plots.style import COLOURS, look, plain
 from keras_mono.analysis.profile import Profile
 
 
@@ -44,7 +44,7 @@ def neuron_response(
         raise ValueError(
             f"`neuron` must lie between 0 and {z.shape[1] - 1}. Received: {neuron}."
         )
-    figure, axes = panel(max(4.5, 0.6 * len(features) + 1.5))
+    figure, axes = panel(_width(features, 0.6, 1.5))
     parts = [z[numbers == i, neuron] for i in range(len(features))]
     parts = [part[~np.isnan(part)] for part in parts]
     axes.boxplot(
@@ -65,7 +65,8 @@ def neuron_response(
     )
     _name(axes.set_xticks, features, first=1)
     axes.set_ylabel("activation")
-    axes.set_title(name or f"Neuron {neuron} by feature", fontsize=10)
+    title = f"Neuron {neuron} by feature" if name is None else plain(name, most=60)
+    axes.set_title(title, fontsize=10)
     return figure
 
 
@@ -81,7 +82,7 @@ def ablation_by_feature(found: Ablation) -> Any:
     Raises:
         ImportError: if matplotlib is missing, naming the extra.
     """
-    figure, axes = panel(max(4.5, 0.9 * len(found.features) + 2))
+    figure, axes = panel(_width(found.features, 0.9, 2))
     width = 0.8 / len(found.neurons)
     hatches = ("", "//", "..", "xx", "\\\\", "oo", "--")
     for index, neuron in enumerate(found.neurons):
@@ -119,7 +120,7 @@ def feature_heat_map(scores: FeatureScores, neurons: int = 20) -> Any:
     order = order[~np.isnan(scores.best_phi[order])]
     shown = scores.phi[:, order].T
     height = max(2.5, 0.22 * len(order) + 1.5)
-    figure, axes = panel(max(4.5, 0.6 * len(scores.features) + 2.5), height)
+    figure, axes = panel(_width(scores.features, 0.6, 2.5), height)
     axes.grid(visible=False)
     axes.set_title("φ by feature of the most monosemantic neurons", fontsize=10)
     if not len(order):
@@ -128,7 +129,7 @@ def feature_heat_map(scores: FeatureScores, neurons: int = 20) -> Any:
         return figure
     image = axes.imshow(shown, cmap="Greys", aspect="auto", vmin=0)
     best = np.searchsorted(scores.features, scores.best_feature[order])
-    axes.scatter(best, np.arange(len(order)), s=14, color=COLOURS[1], label="ℓ*")
+    axes.scatter(best, np.arange(len(order)), s=14, color=COLOURS[1])
     _name(axes.set_xticks, scores.features)
     axes.set_yticks(range(len(order)), [str(n) for n in order], fontsize=7)
     axes.set_ylabel("neuron")
@@ -152,7 +153,9 @@ def fkr_by_fraction(profiles: Mapping[str, Profile]) -> Any:
     for index, (name, found) in enumerate(profiles.items()):
         fraction = 100 * np.asarray(found.fkr.fraction)
         rate = 100 * np.asarray(found.fkr.rate)
-        axes.plot(fraction, rate, label=name, markersize=4, **look(index))
+        axes.plot(fraction, rate, label=plain(name, 40), markersize=4, **look(index))
+    for index, found in enumerate(profiles.values()):
+        fraction = 100 * np.asarray(found.fkr.fraction)
         chance = 100 * np.asarray(found.fkr.chance)
         label = "chance" if index == 0 else None
         axes.plot(fraction, chance, color="0.6", linestyle=":", label=label)
@@ -209,8 +212,10 @@ def ks_by_layer(models: Mapping[str, Mapping[str, Profile]]) -> Any:
 def _by_layer(
     models: Mapping[str, Mapping[str, Profile]], values: Any, label: str, title: str
 ) -> Any:
-    longest = max(models.values(), key=len)
-    figure, axes = panel(max(4.5, 0.9 * len(longest) + 2))
+    if not models:
+        raise ValueError("Expected at least one model with its profiles. Received: {}.")
+    names = _names_by_place(models)
+    figure, axes = panel(_width(names, 0.9, 2))
     for index, (name, layers) in enumerate(models.items()):
         at = np.arange(len(layers)) + 0.12 * (index - (len(models) - 1) / 2)
         mean, low, high = np.array([_middle(values(p)) for p in layers.values()]).T
@@ -219,17 +224,34 @@ def _by_layer(
             mean,
             # Quartiles; the mean of a skewed layer may lie beyond one.
             yerr=np.clip([mean - low, high - mean], 0, None),
-            label=name,
+            label=plain(name, 40),
             capsize=3,
             markersize=5,
             **look(index),
         )
-    _name(axes.set_xticks, list(longest))
+    _name(axes.set_xticks, names)
+    axes.set_xlim(-0.5, len(names) - 0.5)
+    axes.margins(y=0.1)
     axes.set_ylim(bottom=0)
     axes.set_ylabel(label)
     axes.set_title(title, fontsize=10)
     axes.legend(frameon=False, fontsize=8)
     return figure
+
+
+def _names_by_place(models: Mapping[str, Mapping[str, Profile]]) -> list[str]:
+    """Of the layers in the same place of each model; all of them where they differ."""
+    longest = max(map(len, models.values()))
+    places = [
+        [list(layers)[place] for layers in models.values() if place < len(layers)]
+        for place in range(longest)
+    ]
+    return [" / ".join(dict.fromkeys(names)) for names in places]
+
+
+def _width(names: Sequence[Any] | np.ndarray, each: float, more: float) -> float:
+    """Inches for so many names; more than that would be shrunk on a page."""
+    return min(max(4.5, each * len(names) + more), 13.0)
 
 
 def _middle(values: np.ndarray) -> tuple[float, float, float]:
@@ -251,6 +273,10 @@ def panel(width: float, height: float = 3.4) -> tuple[Any, Any]:
 
 
 def _name(set_ticks: Any, names: Sequence[Any] | np.ndarray, first: int = 0) -> None:
-    texts = [str(name) for name in names]
+    texts = [plain(name) for name in names]
+    crowded = len(texts) > 24
     tilted = {"rotation": 30, "ha": "right"} if max(map(len, texts)) > 6 else {}
-    set_ticks(range(first, first + len(texts)), texts, fontsize=8, **tilted)
+    if crowded:
+        tilted = {"rotation": 90, "ha": "center"}
+    size = 6 if crowded else 8
+    set_ticks(range(first, first + len(texts)), texts, fontsize=size, **tilted)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from keras_mono.analysis.plots.by_feature import panel
-from keras_mono.analysis.plots.style import COLOURS
+from keras_mono.analysis.plots.style import COLOURS, look, plain
 from keras_mono.analysis.profile import Profile
 
 Profiles = Mapping[str, Mapping[str, Profile]]
@@ -20,8 +20,8 @@ def phi_by_size(models: Profiles, sizes: Mapping[str, float]) -> Any:
         sizes: Name of a model to its size, such as `model.count_params()`.
 
     Returns:
-        A matplotlib `Figure`: a thin line a layer, in the layers' order, and a thick
-        one for their mean.
+        A matplotlib `Figure`: a mark a model, a thick line for the mean of each size,
+        and a thin one for each layer, in the layers' order.
 
     Raises:
         ImportError: if matplotlib is missing, naming the extra.
@@ -72,24 +72,32 @@ def _by_size(
             "Layers are compared in their order, so that every model needs the same "
             f"number of them. Received: {numbers}."
         )
-    names = sorted(models, key=lambda name: sizes[name])
-    at = [sizes[name] for name in names]
-    means = np.array(
-        [[np.nanmean(values(p)) for p in models[name].values()] for name in names]
-    )
+    at = sorted({sizes[name] for name in models})
+    of_size = {size: [n for n in models if sizes[n] == size] for size in at}
+    means = {
+        name: np.array([np.nanmean(values(p)) for p in layers.values()])
+        for name, layers in models.items()
+    }
+    by_size = np.array([np.mean([means[n] for n in of_size[s]], axis=0) for s in at])
     figure, axes = panel(5.0)
-    for index, layer in enumerate(means.T):
+    for index, layer in enumerate(by_size.T):
         axes.plot(at, layer, color="0.65", linewidth=0.8, marker=".")
         axes.annotate(
             f" layer {index + 1}", (at[-1], layer[-1]), fontsize=7, color="0.35"
         )
-    axes.plot(
-        at, means.mean(axis=1), color=COLOURS[0], linewidth=2, marker="o", label="mean"
-    )
+    axes.plot(at, by_size.mean(axis=1), color=COLOURS[0], linewidth=2, label="mean")
+    index = 0
+    for size in at:
+        for place, name in enumerate(of_size[size]):
+            # Models of one size stand side by side.
+            x = size * 1.05 ** (place - (len(of_size[size]) - 1) / 2)
+            marks = {**look(index), "linestyle": "none", "markersize": 6}
+            axes.plot([x], [means[name].mean()], label=plain(name, 40), **marks)
+            index += 1
     axes.set_xscale("log")
-    axes.set_xticks(at, names, fontsize=8)
+    axes.set_xticks(at, [f"{size:,.0f}" for size in at], fontsize=8)
     axes.minorticks_off()
-    axes.set_xlabel("model, by size")
+    axes.set_xlabel("weights")
     axes.set_ylabel(label)
     axes.set_title(title, fontsize=10)
     axes.legend(frameon=False, fontsize=8)

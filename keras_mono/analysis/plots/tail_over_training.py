@@ -4,7 +4,7 @@ from typing import Any
 import numpy as np
 
 from keras_mono.analysis._extras import need
-from keras_mono.analysis.plots.style import look
+from keras_mono.analysis.plots.style import look, plain
 
 _PANELS = (
     ("top1", "Largest φ of a sample", "mean over samples", 1.0),
@@ -61,7 +61,7 @@ def tail_over_training(rows: Sequence[Mapping[str, Any]], unit: str = "epoch") -
                 axes.plot(
                     [r[unit] + 1 for r in points],
                     [scale * r[figure_name] for r in points],
-                    label=layer,
+                    label=plain(layer, 40),
                     markersize=4,
                     **look(index),
                 )
