@@ -24,7 +24,7 @@ _SHOWN_INPUTS = 5000
 _STYLE = """
 :root { color-scheme: light; }
 body { font: 16px/1.5 system-ui, sans-serif; color: #222; background: #fff;
-  max-width: 60rem; margin: 0 auto; padding: 1rem; }
+  max-width: 68rem; margin: 0 auto; padding: 1rem; }
 h1 { font-size: 1.6rem; } h2 { font-size: 1.25rem; margin-top: 2.2rem; }
 figure { margin: 1rem 0; } figure img { max-width: 100%; height: auto; }
 figcaption, p { max-width: 44rem; } figcaption { color: #555; font-size: .92rem; }
