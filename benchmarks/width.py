@@ -25,12 +25,12 @@ os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import keras
-import processes
-import report
+import keras  # noqa: E402
+import processes  # noqa: E402
+import report  # noqa: E402
 
-import keras_mono as km
-import steps
+import keras_mono as km  # noqa: E402
+import steps  # noqa: E402
 
 
 class Scaled(keras.layers.Layer):
