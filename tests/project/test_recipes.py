@@ -265,7 +265,7 @@ def test_imagenet_training_batches_are_shuffled_and_mixed(tmp_path):
     assert ((y > 0).sum(-1) > 1).any()
     again = data[0]
     np.testing.assert_array_equal(x, again[0])
-    data.on_epoch_begin()
+    data.on_epoch_end()
     assert (data.order != order).any()
 
 
