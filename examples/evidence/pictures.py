@@ -13,7 +13,7 @@ LOOKS = {
     "supported": ("#0072B2", "o"),
     "contradicted": ("#D55E00", "X"),
     "no effect shown": ("#777777", "s"),
-    "not shown": ("#777777", "s"),
+    "not shown": ("#777777", "D"),
 }
 
 
