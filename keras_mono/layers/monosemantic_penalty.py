@@ -11,7 +11,7 @@ from keras_mono.layers.running_statistics import combine_masks
 from keras_mono.layers.selecting_layer import SelectingLayer
 from keras_mono.ops.monosemantic_penalty import penalty_of_marked
 
-# The largest that harmed nothing in examples/study.py: see docs/choosing.md.
+# By the validation data of examples/study.py: see docs/choosing.md.
 DEFAULT_WEIGHT = 0.001
 
 
@@ -35,8 +35,9 @@ class MonosemanticPenalty(SelectingLayer):
     (arXiv:2312.11560), Def. 3.1, Algs. 1 and 2.
 
     Args:
-        weight: Factor of the penalty in the loss. L2E gives none; the default is
-            careful: choose yours by validation, between 0.0003 and 0.03
+        weight: Factor of the penalty in the loss. L2E gives none; the default is low,
+            and still too much for some networks, most of all for those without
+            normalization: choose yours by validation, from 0.0003 up
             (docs/choosing.md). A negative one encourages what the paper inhibits, as
             DecPO (arXiv:2406.17969) would have it.
         select: Which activations: a fraction in (0, 1) for all above a moving threshold
