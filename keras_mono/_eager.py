@@ -24,8 +24,8 @@ def is_eager_on_cpu(x: Tensor) -> bool:
     A call on a small tensor takes 5 to 25 µs there, a NumPy scalar or a Python operator
     a tenth of it.
     """
-    if _torch is None or x.device.type != "cpu":
-        return False
+    if _torch is None or not isinstance(x, _torch.Tensor) or x.device.type != "cpu":
+        return False  # a KerasTensor, of a functional model, is on no device
     return not is_torch_compiling()
 
 
@@ -49,6 +49,13 @@ def reaches(x: Tensor, level: Tensor) -> Tensor:
     if is_eager_on_cpu(x) and x.dtype == _torch.float32:
         return _torch.from_numpy(in_numpy(x) >= in_numpy(level))
     return x >= level
+
+
+def highest(x: Tensor, axis: Any, least: float) -> Tensor:
+    """The largest along axes that are kept, and `least` at least."""
+    if is_torch_compiling():  # it finds no way through Keras' `ops.max`
+        return ops.maximum(ops.amax(x, axis=axis, keepdims=True), least)
+    return ops.max(x, axis=axis, keepdims=True, initial=least)
 
 
 def marked_places(marks: Tensor) -> Tensor:

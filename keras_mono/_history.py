@@ -12,7 +12,7 @@ from keras import ops
 
 from keras_mono import _replicas
 from keras_mono._arrays import in_common, indicator, on_arrays, spread, total
-from keras_mono._eager import in_numpy, is_eager_on_cpu
+from keras_mono._eager import highest, in_numpy, is_eager_on_cpu
 from keras_mono._typing import Axes, Tensor
 from keras_mono.ops.merge_moments import union_of_moments
 from keras_mono.ops.monosemantic_scale import inverse_denominator
@@ -20,6 +20,7 @@ from keras_mono.ops.monosemantic_scale import inverse_denominator
 # Larger deviations are left out like infinity: the sum of a few million of their
 # squares would overflow float32.
 LARGEST_DEVIATION = 2.0**55  # 3.6e16
+_SAMPLES_LOOKED_AT = 8  # on a GPU with PyTorch, for a neuron's first finite value
 
 
 class History(NamedTuple):
@@ -143,23 +144,41 @@ def _anchor(z: Tensor, mask: Tensor | None, history: History, axes: Axes) -> Ten
     """
     if is_eager_on_cpu(z) and in_numpy(history.count).min() > 0.0:
         return history.mean  # as below, in a fraction of the calls
-    if mask is None:
-        first = tuple(slice(0, 1) if i in axes else slice(None) for i in range(z.ndim))
-        value = ops.sum(z[first], axis=axes, keepdims=True)  # 0 for an empty batch
-        value = ops.nan_to_num(value, nan=0.0, posinf=0.0, neginf=0.0)
-        value = value * indicator(ops.abs(value) < LARGEST_DEVIATION)
-    else:
-        # No position is sure to count: take the value that is largest in magnitude.
-        counted = ops.where(_counts(z, mask), z, 0.0)
-        high = ops.max(counted, axis=axes, keepdims=True, initial=0.0)
-        low = ops.min(counted, axis=axes, keepdims=True, initial=0.0)
-        value = ops.where(high > -low, high, low)
+    value = _own_value(z, mask, axes, history.count == 0.0)
     if _replicas.number() > 1:  # the average of those that have one
         have = indicator(value != 0.0)
         both = _replicas.total(ops.stack([value, have]))
         value, have = both[0], both[1]
         value = value / (have + indicator(have == 0.0))
     return history.mean + value * indicator(history.count == 0.0)
+
+
+def _own_value(z: Tensor, mask: Tensor | None, axes: Axes, new: Tensor) -> Tensor:
+    """A value of each `new` neuron that counts, 0 if it has none."""
+    if mask is not None:  # no position is sure to count
+        return _loudest_that_counts(z, mask, axes)
+    first = tuple(slice(0, 1) if i in axes else slice(None) for i in range(z.ndim))
+    value = ops.sum(z[first], axis=axes, keepdims=True)  # 0 for an empty batch
+    sound = _counts(value, None)
+    value = ops.where(sound, value, 0.0)
+    missing = ops.any(ops.logical_and(new, ops.logical_not(sound)))
+
+    def others() -> Tensor:
+        return ops.where(sound, value, _loudest_that_counts(z, None, axes))
+
+    if is_eager_on_cpu(z):
+        return others() if missing else value
+    if keras.backend.backend() == "torch":  # a GPU, where reading `missing` would wait
+        z = z[:_SAMPLES_LOOKED_AT]
+        return others()
+    return ops.cond(missing, others, lambda: value)
+
+
+def _loudest_that_counts(z: Tensor, mask: Tensor | None, axes: Axes) -> Tensor:
+    """The value of a neuron that is largest in magnitude; 0 if it has none."""
+    counted = ops.where(_counts(z, mask), z, 0.0)
+    high, low = highest(counted, axes, 0.0), -highest(-counted, axes, 0.0)
+    return ops.where(high > -low, high, low)
 
 
 def _of_all_replicas(part: "_Part", left_out: Tensor | None) -> tuple["_Part", Tensor]:

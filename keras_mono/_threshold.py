@@ -33,6 +33,8 @@ FIRST_GAIN = 0.3  # of the first batch after it was set; the n-th has 1/n of it
 MEMORY = 1 / 16  # weight of the latest batch in the running error
 CHANGED = 0.5  # running error from which the stream counts as changed ...
 CHANGED_NOISE = 0.8  # ... and how much more per standard deviation of a batch's share
+CHANGED_HITS = 4.0  # ... or per hit, where less than one a batch is expected
+FLOOD = 0.5  # share of what should not be selected from which it is a change at once
 LOOK_EVERY = 32  # batches between searches for equal values
 TIED = 0.1  # a value is a tie if this share of the selected ones equals it
 SETTLED = 0.1  # running error below which a tie is kept
@@ -50,6 +52,9 @@ class Threshold(NamedTuple):
     share: Tensor  # of the latest batch's entries, how many τ selected
 
 
+_WITHOUT_SHARE = [0.0 if name == "share" else 1.0 for name in Threshold._fields]
+
+
 class _Shares(NamedTuple):
     above: Tensor
     reaching: Tensor
@@ -61,21 +66,31 @@ def follow(
     """What τ selects of this batch, boolean, and the state after it.
 
     `counted` is how many entries of `phi` are activations; the rest is masked and 0.
-    With 0 of them nothing changes. `state` holds the fields of `Threshold`.
+    With 0 of them only the share changes, to 0. `state` holds the fields of
+    `Threshold`.
     """
     if 0 in phi.shape and _replicas.number() == 1:
-        return select(phi, state[0]), state
+        return select(phi, state[0]), state * ops.convert_to_tensor(_WITHOUT_SHARE)
     fields = [state[i] for i in range(len(Threshold._fields))]
     counted, *fields = scalars([counted, *fields], like=phi)
     before, np_or_ops = Threshold(*fields), arithmetic(like=phi)
     there_is_something = counted > 0.0
     counted = np_or_ops.maximum(counted, 1.0)
 
-    noise = (fraction * counted) ** -0.5  # standard deviation of the relative error
-    changed = abs(before.error) > CHANGED + CHANGED_NOISE * noise
+    expected = fraction * counted
+    noise = expected**-0.5  # standard deviation of the relative error
+    hit = MEMORY / expected  # what a selected one adds to the running error
+    bound = CHANGED + np_or_ops.maximum(CHANGED_NOISE * noise, CHANGED_HITS * hit)
+    changed = abs(before.error) > bound
+    flood = FLOOD * (1.0 - fraction) * (1.0 + 1.0 / expected)
+    flooded = (before.share - fraction > flood) & (before.tied == 0.0)
+    changed = changed | flooded
     unsettled = (before.tied == 0.0) | (abs(before.error) >= SETTLED)
     turn = (before.age % LOOK_EVERY == 0.0) & unsettled
-    look = there_is_something & (changed | turn)
+    # From 0, as at first and while all activations were constant, small moves lead
+    # nowhere, and whatever comes next would be selected whole.
+    unset = before.threshold == 0.0
+    look = there_is_something & (changed | turn | unset)
     found = _quantile(phi, counted, fraction, look, before.threshold)
     level = np_or_ops.where(look, found, before.threshold)
     ties = look | (before.tied > 0.0)  # elsewhere τ equals at most a stray value
@@ -84,8 +99,8 @@ def follow(
     shares = _shares(phi, level, here, counted, ties)
     tied = _is_tied(shares, counted, fraction)
     # A stream with many equal values has no other threshold than one of them, and small
-    # moves never land on it. From 0, as at first, they lead nowhere.
-    use = changed | tied | (before.threshold == 0.0)
+    # moves never land on it.
+    use = changed | tied | unset
     threshold = np_or_ops.where(look & ~use, before.threshold, level)
     age = np_or_ops.where(changed, 0.0, before.age)
     running = np_or_ops.where(threshold != before.threshold, 0.0, before.error)
@@ -98,6 +113,7 @@ def follow(
     error = np_or_ops.minimum(error, 1.0 + 4.0 * noise * noise)
     stays = tied & (abs(running) < SETTLED)
     gain = np_or_ops.maximum(FIRST_GAIN / (age + 1.0), GAIN)
+    gain = np_or_ops.minimum(gain, expected)  # a hit then moves log τ by 1 at most
     move = np_or_ops.minimum(gain * np_or_ops.where(stays, 0.0, error), 1.0)
     moved = threshold * np_or_ops.exp(move)
     after = Threshold(
@@ -107,8 +123,9 @@ def follow(
         tied=np_or_ops.where(tied, 1.0, 0.0),
         share=_replicas.total(here) / counted,
     )
+    unchanged = before._replace(share=before.share * 0.0)
     learned = np_or_ops.where(
-        there_is_something, np_or_ops.stack(after), np_or_ops.stack(before)
+        there_is_something, np_or_ops.stack(after), np_or_ops.stack(unchanged)
     )
     return selected, ops.cast(learned, "float32")
 

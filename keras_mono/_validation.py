@@ -1,11 +1,14 @@
 """Checks of arguments that several layers share."""
 
-import math
 import numbers
 import operator
 from collections.abc import Sequence
 
-from keras_mono._typing import Axes
+from keras import ops
+
+from keras_mono._typing import Axes, Tensor
+
+LARGEST_FLOAT32 = 3.4e38
 
 
 def positive_integer(name: str, value: int, of_what: str, advice: str = "") -> int:
@@ -28,15 +31,15 @@ def positive_steps(name: str, value: int) -> int:
     return positive_integer(name, value, "of training steps", advice)
 
 
-def finite_number(name: str, value: float) -> float:
-    """`value` as a finite float, or a `ValueError` that names the argument."""
+def finite_number(name: str, value: float, advice: str = "") -> float:
+    """`value` as a float that float32 can hold, or an error that names the argument."""
     is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    number = float(value) if is_number else math.nan
-    if not math.isfinite(number):
+    if not is_number or not abs(value) <= LARGEST_FLOAT32:  # nor NaN
         raise ValueError(
-            f"`{name}` must be a finite number. Received: {name}={value!r}."
+            f"`{name}` must be a finite number, of at most {LARGEST_FLOAT32:.1e}. "
+            f"Received: {name}={value!r}.{advice}"
         )
-    return number
+    return float(value)
 
 
 def non_negative_number(name: str, value: float, advice: str = "") -> float:
@@ -53,6 +56,22 @@ def variance_compensation(value: float) -> float:
     """`value` as a finite float ≥ 0."""
     advice = " Pass 0.01 for the papers' setting or 0 for none."
     return non_negative_number("variance_compensation", value, advice)
+
+
+def marks(selected: Tensor, z: Tensor) -> Tensor:
+    """`selected` as a boolean tensor in the shape of `z`, or a `ValueError`."""
+    selected = ops.convert_to_tensor(selected, "bool")
+    given, expected = tuple(selected.shape), tuple(ops.shape(z))
+    fits = all(
+        a == b or not (isinstance(a, int) and isinstance(b, int))
+        for a, b in zip(given, expected, strict=False)
+    )
+    if len(given) != len(expected) or not fits:
+        raise ValueError(
+            f"`selected` must have the shape of `z`, {tuple(z.shape)}. Received: "
+            f"{given}. Broadcast it with `keras.ops.broadcast_to`."
+        )
+    return selected
 
 
 def axis_argument(axis: int | Sequence[int] | None) -> int | list[int] | None:

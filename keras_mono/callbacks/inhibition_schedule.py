@@ -1,10 +1,10 @@
-import math
-import numbers
 from collections.abc import Callable, Sequence
 
 import keras
 
+from keras_mono import _validation
 from keras_mono._layers import find_layers, named_layers
+from keras_mono.callbacks._steps import steps_done
 from keras_mono.layers.monosemantic_inhibition import MonosemanticInhibition
 from keras_mono.layers.monosemantic_penalty import MonosemanticPenalty
 from keras_mono.layers.selecting_layer import SelectingLayer
@@ -22,7 +22,8 @@ class InhibitionSchedule(keras.callbacks.Callback):
     Args:
         fn: `fn(epoch)`, or `fn(step)` with `unit="step"`, both counted from 0; returns
             a number, or None for off. Steps are counted over all epochs of a `fit`;
-            with `steps_per_execution` above 1 only the first of each execution.
+            with `steps_per_execution` above 1 only the first of each execution (and if
+            Keras does not know an epoch's length, the last execution as a whole one).
         layers: Names of the layers to set. None: all of this library that inhibit or
             penalize.
         unit: `"epoch"` or `"step"`.
@@ -99,17 +100,13 @@ class InhibitionSchedule(keras.callbacks.Callback):
         batch: int,
         logs: dict[str, float] | None = None,  # noqa: ARG002
     ) -> None:
-        self._seen = self._before + batch + 1
+        self._seen = self._before + steps_done(batch, self.params)
 
     def _value(self, count: int) -> float | None:
         value = self.fn(count)
-        is_number = isinstance(value, numbers.Real) and math.isfinite(value)
-        if value is None or is_number:
-            return None if value is None else float(value)
-        raise ValueError(
-            f"`fn({count})` must return a finite number, or None for off. Received: "
-            f"{value!r}."
-        )
+        if value is None:
+            return None
+        return _validation.finite_number(f"fn({count})", value, " Return None for off.")
 
     def _set(self, value: float | None) -> None:
         for layer in self._scheduled():

@@ -7,11 +7,13 @@ import keras
 import numpy as np
 
 from keras_mono import _validation
+from keras_mono._history import LARGEST_DEVIATION
 from keras_mono._layers import find_layers, named_layers
 from keras_mono.analysis._extras import need
 from keras_mono.analysis.plots.tail_over_training import tail_over_training
 from keras_mono.analysis.recording import Recorded, batches, record
 from keras_mono.analysis.summary import own_phi, tail_figures
+from keras_mono.callbacks._steps import steps_done
 from keras_mono.layers.monosemantic_penalty import MonosemanticPenalty
 from keras_mono.layers.running_statistics import RunningStatistics
 from keras_mono.layers.selecting_layer import SelectingLayer
@@ -33,14 +35,14 @@ class MonosemanticityMonitor(keras.callbacks.Callback):
     - `NAME_ms_tail`: the share of activations with φ ≥ 9 (3 standard deviations);
     - `NAME_ms_kurtosis`: the mean of φ²;
     - `NAME_inhibited`, of a `MonosemanticPenalty` `NAME_penalized`: the share of
-      activations that the layer would select if it trained on `data` now (0 before its
-      `start_step`).
+      `data`'s activations that the layer's present statistics (and τ) select: 0 before
+      its `start_step` and while it is switched off.
 
     and these from the layers' state, which need no `data`:
 
     - `NAME_tau`: τ of a `MovingThreshold` (NaN before `start_step`);
     - `NAME_penalty`: what a `MonosemanticPenalty` added to the loss of the latest
-      training batch;
+      training batch (in its latest call, where a model calls it several times);
     - `NAME_non_finite`: how many entries a layer of this library has left out so far,
       because they were NaN, infinite or beyond 3.6e16;
     - without `data`, `NAME_inhibited` or `NAME_penalized` is the share that a
@@ -62,7 +64,7 @@ class MonosemanticityMonitor(keras.callbacks.Callback):
             the layers' state, which cost no forward pass.
         layers: Names of the layers to watch. None: all layers of this library (without
             `data`, those that have a figure).
-        every: Measure at the first epoch (batch) and every so many after it. In
+        every: Measure at every so many epochs (batches), counted from 0, the first. In
             between, the epoch's figures are NaN and nothing is computed.
         unit: `"epoch"` or `"batch"`: what `every` counts. By batch, the figures stand
             in the batch's logs, and the latest ones in the epoch's.
@@ -147,7 +149,7 @@ class MonosemanticityMonitor(keras.callbacks.Callback):
         if self.unit != "batch":
             return
         due = -(-self._batches // self.every) * self.every  # next multiple of `every`
-        self._batches = self._batches_before + batch + 1
+        self._batches = self._batches_before + steps_done(batch, self.params)
         if due < self._batches:
             self._latest = self._measure(batch)
             if logs is not None:
@@ -285,7 +287,7 @@ class _Scores:
             self.parts.append(z)
             return
         phi = keras.ops.convert_to_numpy(self.layer.score(*recorded))
-        counted = np.isfinite(z) & _known(self.layer, z)
+        counted = _counts(self.layer, z)
         if recorded.mask is not None:
             mask = keras.ops.convert_to_numpy(recorded.mask).astype(bool)
             counted &= mask.reshape(mask.shape + (1,) * (z.ndim - mask.ndim))
@@ -304,7 +306,8 @@ class _Scores:
         return figures
 
 
-def _known(layer: RunningStatistics, z: np.ndarray) -> np.ndarray:
-    """Which entries belong to neurons that have a history to be scored against."""
-    count = keras.ops.convert_to_numpy(layer.count)
-    return np.broadcast_to(count >= 2, z.shape)
+def _counts(layer: RunningStatistics, z: np.ndarray) -> np.ndarray:
+    """Which entries the layer scores: of neurons with a history, and not too large."""
+    known = keras.ops.convert_to_numpy(layer.count) >= 2
+    mean = keras.ops.convert_to_numpy(layer.mean)
+    return known & (np.abs(z - mean) < LARGEST_DEVIATION)  # not NaN either

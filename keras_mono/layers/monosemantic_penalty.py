@@ -187,7 +187,8 @@ class MonosemanticPenalty(SelectingLayer):
         """
         learned = self._learn(inputs, mask)
         penalty = penalty_of_marked(inputs, learned.selected, learned.reference.mean)
-        penalty = penalty * self._weight.value
+        # A copy: it may be set before PyTorch computes the gradient.
+        penalty = penalty * ops.copy(self._weight.value)
         if _replicas.number() > 1:
             penalty = penalty * _weight_of_this_replica(learned.selected)
         self._penalty.assign(_replicas.average(ops.stop_gradient(penalty)))

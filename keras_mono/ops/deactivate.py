@@ -3,6 +3,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_mono import _validation
 from keras_mono._eager import at_places, is_eager_on_cpu, marked_places
 from keras_mono._typing import Tensor
 
@@ -31,6 +32,9 @@ def deactivate(
         A tensor with the shape and dtype of `z`. Elements that are not selected pass
         unchanged, NaN and infinity included, with gradient 1.
 
+    Raises:
+        ValueError: if `selected` has another shape than `z`.
+
     Example:
 
     >>> z = np.array([1.0, 9.0], "float32")
@@ -38,7 +42,7 @@ def deactivate(
     >>> keras.ops.convert_to_numpy(out).tolist()
     [1.0, 2.0]
     """
-    return deactivate_marked(z, ops.convert_to_tensor(selected, "bool"), mean, strength)
+    return deactivate_marked(z, _validation.marks(selected, z), mean, strength)
 
 
 def deactivate_marked(

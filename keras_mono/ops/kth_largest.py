@@ -2,8 +2,9 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_mono import _validation
 from keras_mono._bisection import kth_by_bisection
-from keras_mono._eager import is_eager_on_cpu
+from keras_mono._eager import highest, is_eager_on_cpu
 from keras_mono._typing import Tensor
 
 _GROUP = 16  # values a group; 8 to 128 were tried
@@ -33,7 +34,8 @@ def kth_largest(x: Tensor, k: int) -> Tensor:
         until run time and then smaller than `k`: -inf.
 
     Raises:
-        ValueError: if `k` is not positive or exceeds a statically known `n`.
+        ValueError: if `x` is not a matrix of floats, or `k` not a positive integer or
+            larger than a statically known `n`.
 
     Notes:
         The bisection takes values below 1.2e-38 in magnitude (subnormal in float32) for
@@ -46,22 +48,32 @@ def kth_largest(x: Tensor, k: int) -> Tensor:
     [3.0, 3.0, 2.0, 1.0]
     """
     x = ops.stop_gradient(ops.convert_to_tensor(x))
-    n = x.shape[-1]
-    if k < 1 or (n is not None and k > n):
+    dtype = keras.backend.standardize_dtype(x.dtype)
+    if len(x.shape) != 2 or not keras.backend.is_float_dtype(dtype):
+        raise ValueError(
+            "`x` must be floats of shape (rows, n). Received: shape="
+            f"{tuple(x.shape)}, dtype={dtype}. Reshape or cast it."
+        )
+    n = x.shape[1]
+    k = _validation.positive_integer("k", k, f"from 1 to the row length {n}")
+    if n is not None and k > n:
         raise ValueError(
             f"`k` must be an integer from 1 to the row length {n}. Received: k={k}. "
             "Choose a smaller `k` or pass longer rows."
         )
+    if x.shape[0] == 0:
+        return x[:, :1]
     if k == 1:
-        return ops.max(x, axis=-1, keepdims=True)
+        return highest(x, -1, -np.inf)
     backend = keras.backend.backend()
-    dtype = keras.backend.standardize_dtype(x.dtype)
     pays = backend != "torch" or (is_eager_on_cpu(x) and x.numel() >= _MANY_ON_TORCH)
     if n is not None and n >= _FEW * k and pays:
         return _last_of_top_k(_groups_with_the_largest_maxima(x, k), k)
     # TensorFlow's top-k is fast without XLA, which is Keras' default on a CPU.
-    if n is None or (backend == "jax" and dtype != "float64"):
+    if dtype != "float64" and (n is None or backend == "jax"):
         return ops.cast(kth_by_bisection(ops.cast(x, "float32"), k), dtype)
+    if n is None:
+        x = ops.pad(x, ((0, 0), (0, k)), constant_values=-np.inf)
     return _last_of_top_k(x, k)
 
 

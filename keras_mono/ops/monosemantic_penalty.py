@@ -3,6 +3,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_mono import _validation
 from keras_mono._eager import at_places, is_eager_on_cpu, marked_places
 from keras_mono._typing import Tensor
 
@@ -19,14 +20,20 @@ def monosemantic_penalty(z: Tensor, selected: Tensor, mean: Tensor) -> Tensor:
     Reference: L2E (arXiv:2503.23298), L_MS.
 
     Args:
-        z: Activations, float, any shape.
+        z: Activations, float, any shape; nearer than 1.8e19 to their means, as the
+            layers see to.
         selected: Boolean, the shape of `z`.
         mean: The neurons' means, in the units of `z`; broadcasts against `z`. It gets
             no gradient.
 
     Returns:
         Scalar, float32; 0 with zero gradient if nothing is selected. An activation
-        nearer to its mean than 1e-18 counts as 1e-18 away and has no gradient.
+        nearer to its mean than 1e-18 counts as 1e-18 away and has no gradient. In
+        float16 the gradient of one nearer than about 1e-5 overflows. On JAX it can be
+        differentiated again.
+
+    Raises:
+        ValueError: if `selected` has another shape than `z`.
 
     Example:
 
@@ -35,7 +42,7 @@ def monosemantic_penalty(z: Tensor, selected: Tensor, mean: Tensor) -> Tensor:
     >>> round(float(penalty), 4)  # (log 9 + log 1) / 2
     1.0986
     """
-    return penalty_of_marked(z, ops.convert_to_tensor(selected, "bool"), mean)
+    return penalty_of_marked(z, _validation.marks(selected, z), mean)
 
 
 def penalty_of_marked(z: Tensor, selected: Tensor, mean: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ import keras
 from keras import ops
 
 from keras_mono import _validation
-from keras_mono._eager import computed_once, is_torch_compiling, reaches
+from keras_mono._eager import computed_once, highest, reaches
 from keras_mono._typing import Tensor
 from keras_mono.ops.kth_largest import kth_largest
 from keras_mono.ops.monosemantic_scale import SMALLEST_PHI
@@ -97,10 +97,7 @@ class TopK(Selector):
         per_sample = self.per == "sample"
         axes = tuple(range(1, phi.ndim)) if per_sample else (channel_axis,)
         if self.k == 1:
-            if is_torch_compiling():  # it finds no way through Keras' `ops.max`
-                highest = ops.amax(phi, axis=axes, keepdims=True)
-                return ops.maximum(highest, SMALLEST_PHI)
-            return ops.max(phi, axis=axes, keepdims=True, initial=SMALLEST_PHI)
+            return highest(phi, axes, SMALLEST_PHI)
         if not per_sample:
             phi = ops.moveaxis(phi, channel_axis, -1)
         shape = list(ops.shape(phi))

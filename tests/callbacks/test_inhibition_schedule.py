@@ -138,7 +138,7 @@ def test_copies_are_independent():
 
 @pytest.mark.parametrize("value", ["1", float("nan"), float("inf"), [1.0]])
 def test_a_value_that_is_no_number(value):
-    with pytest.raises(ValueError, match=r"`fn\(0\)` must return.*Received: "):
+    with pytest.raises(ValueError, match=r"`fn\(0\)` must be a finite.*Received: "):
         fit(network(), km.callbacks.InhibitionSchedule(lambda _: value))
 
 
@@ -155,3 +155,25 @@ def test_bad_arguments():
     plain.compile("sgd", "mse")
     with pytest.raises(ValueError, match=r"no layer to schedule.*\['only'\]"):
         fit(plain, km.callbacks.InhibitionSchedule(abs))
+
+
+@pytest.mark.skipif(
+    keras.backend.backend() == "torch", reason="Keras has no executions of steps there"
+)
+def test_executions_that_do_not_divide_the_epoch():
+    asked = []
+    schedule = km.callbacks.InhibitionSchedule(
+        lambda step: asked.append(step) or 0.1, unit="step"
+    )
+    model = network()
+    model.compile("sgd", "mse", steps_per_execution=2)
+    fit(model, schedule, epochs=3)  # 3 steps an epoch
+    assert asked == [0, 2, 3, 5, 6, 8]
+
+
+@pytest.mark.parametrize("value", [1e39, -1e300, 10**400])
+def test_a_value_beyond_float32(value):
+    with pytest.raises(ValueError, match=r"finite number.*at most 3.4e\+38"):
+        fit(network(), km.callbacks.InhibitionSchedule(lambda _: value))
+    with pytest.raises(ValueError, match=r"`weight` must be a finite number"):
+        km.layers.MonosemanticPenalty(value)

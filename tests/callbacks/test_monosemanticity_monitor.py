@@ -421,3 +421,30 @@ def test_entries_left_out_are_counted(data):
         a for a in monitor.plot().axes if a.get_title() == "Entries left out so far"
     )
     assert panel.lines
+
+
+@pytest.mark.parametrize("data", [None, inputs(8)])
+def test_a_layer_that_is_off_selects_nothing(data):
+    monitor = km.callbacks.MonosemanticityMonitor(data)
+    model = threshold_model()
+    off = km.callbacks.InhibitionSchedule(lambda epoch: None if epoch else 1e-3)
+    history = fit(model, monitor, epochs=2, callbacks=[off]).history
+    for figure in ("inhibition_inhibited", "penalty_penalized", "penalty_penalty"):
+        assert history[figure][0] != 0
+        assert history[figure][1] == 0
+
+
+@pytest.mark.parametrize("bad", [np.nan, 1e20])
+def test_entries_left_out_are_in_no_figure(bad):
+    model = keras.Sequential([keras.Input((6,)), km.layers.MonosemanticScale(name="a")])
+    model.add(keras.layers.Dense(1, kernel_initializer="zeros"))
+    model.compile(keras.optimizers.SGD(0.0), "mse")
+    half, spoiled = inputs(32), inputs(32)
+    spoiled[:] = bad
+    rows = []
+    for data in (half, np.concatenate([half, spoiled])):
+        monitor = km.callbacks.MonosemanticityMonitor(data)
+        model.fit(half, half[:, :1], verbose=0, shuffle=False, callbacks=[monitor])
+        rows.append(monitor.rows[-1])
+    for figure in ("top1", "tail", "kurtosis", "threshold"):
+        assert rows[1][figure] == pytest.approx(rows[0][figure], rel=0.05)

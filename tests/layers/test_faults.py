@@ -142,3 +142,22 @@ def test_several_samples_select_the_same_neuron():
     out, gradient = value_and_gradient(layer, z, np.ones((4, 5)))
     np.testing.assert_array_equal(out[:, 3], np.full(4, mean[0, 3]))
     np.testing.assert_array_equal(gradient[:, 3], np.full(4, -1.0))
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, 1e30])
+@pytest.mark.parametrize("samples", [1, 7])
+@pytest.mark.parametrize("axis", [None, -1])
+def test_bad_first_samples_cost_no_digits(bad, samples, axis):
+    """Moments are measured from a value of the neuron: from 0, nothing is left."""
+    z = (1000 + 0.01 * normal(64, 4, 3)).astype("float32")
+    expected = z[samples:].std(0) if axis is None else z[samples:].std((0, 1))
+    z[:samples] = bad
+    layer = layer_after(z, forget_steps=None, axis=axis)
+    deviation = np.sqrt(numbers(layer.variance))[0]
+    np.testing.assert_allclose(deviation.squeeze(), expected, rtol=0.05)
+
+
+def test_an_empty_batch_of_many_neurons():
+    layer = layer_after(normal(8, 300), select=2, axis=-1)
+    value_and_gradient(layer, normal(0, 300), normal(0, 300))
+    assert is_finite(layer)

@@ -97,3 +97,52 @@ def test_a_row_with_fewer_values_than_the_rank():
 def test_k_out_of_range(k):
     with pytest.raises(ValueError, match=f"1 to the row length 3. Received: k={k}"):
         km.ops.kth_largest(np.ones((2, 3), "float32"), k)
+
+
+@pytest.mark.parametrize("n", [5, 300])
+@pytest.mark.parametrize("k", [1, 2])
+def test_no_rows(n, k):
+    assert found(np.zeros((0, n), "float32"), k).shape == (0, 1)
+
+
+@pytest.mark.parametrize("k", [2.5, True, None, "2"])
+def test_k_must_be_an_integer(k):
+    with pytest.raises(ValueError, match=r"`k` must be a positive integer"):
+        km.ops.kth_largest(np.ones((2, 3), "float32"), k)
+
+
+@pytest.mark.parametrize("x", [np.ones((2, 3, 4), "float32"), np.ones((2, 3), "int32")])
+def test_x_must_be_a_matrix_of_floats(x):
+    with pytest.raises(ValueError, match=r"floats of shape \(rows, n\)"):
+        km.ops.kth_largest(x, 2)
+
+
+@pytest.mark.parametrize("k", [1, 2])
+def test_in_a_functional_model(k):
+    assert km.ops.kth_largest(keras.Input((300,)), k).shape == (None, 1)
+
+
+@pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="lengths are known elsewhere"
+)
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16"])
+def test_rows_of_unknown_length(dtype):
+    import tensorflow as tf
+
+    rows = tf.TensorSpec((None, None), dtype)
+    kth = tf.function(lambda x: km.ops.kth_largest(x, 3), input_signature=[rows])
+    x = np.random.default_rng(0).normal(size=(4, 30)).astype(dtype)
+    np.testing.assert_array_equal(kth(x).numpy(), sorted_kth(x, 3))
+    assert np.isneginf(kth(x[:, :2]).numpy()).all()
+
+
+@pytest.mark.skipif(keras.backend.backend() != "torch", reason="torch.compile")
+@pytest.mark.parametrize("k", [1, 2])
+def test_in_one_compiled_graph(k):
+    import torch
+
+    kth = torch.compile(
+        lambda x: km.ops.kth_largest(x, k), fullgraph=True, backend="eager"
+    )
+    x = np.random.default_rng(0).normal(size=(4, 30)).astype("float32")
+    np.testing.assert_array_equal(kth(torch.from_numpy(x)), sorted_kth(x, k))

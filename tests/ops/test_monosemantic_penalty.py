@@ -91,3 +91,11 @@ def test_half_precision_inputs_give_a_float32_penalty():
     value = km.ops.monosemantic_penalty(z, np.array([[False, True]]), 1.0)
     assert keras.backend.standardize_dtype(value.dtype) == "float32"
     np.testing.assert_allclose(numbers(value), np.log(4), rtol=1e-6)
+
+
+@pytest.mark.parametrize("selected", [True, np.ones((3, 2), bool), np.ones(3, bool)])
+def test_selected_must_have_the_shape_of_z(selected):
+    z = np.ones((2, 3), "float32")
+    for op in (km.ops.monosemantic_penalty, km.ops.deactivate):
+        with pytest.raises(ValueError, match=r"`selected` must have the shape of `z`"):
+            op(z, selected, 0.0)

@@ -73,13 +73,31 @@ def test_a_batch_without_outliers_loses_less():
     assert 1 < after / before < np.exp(0.3 / 62 * (1 + 4 / 40)) + 0.01  # bounded
 
 
-@pytest.mark.parametrize(("size", "fraction"), [(10, 0.02), (32, 0.005), (64, 0.2)])
-def test_layers_of_a_few_activations(size, fraction):
+FEW = [(10, 0.02, 3), (32, 0.005, 3), (64, 0.2, 3), (2, 0.02, 6), (8, 0.001, 20)]
+
+
+@pytest.mark.parametrize(("size", "fraction", "thousands"), FEW)
+def test_layers_of_a_few_activations(size, fraction, thousands):
     """Less than one activation a batch is selected on average."""
     follow = follower(fraction)
-    stream = streams.drawn("normal", 8, 3000, size)
+    stream = streams.drawn("normal", 8, 1000 * thousands, size)
     share = np.mean([follow(phi).mean() for phi in stream])
-    assert 0.9 * fraction < share < 1.1 * fraction
+    assert 0.85 * fraction < share < 1.15 * fraction
+
+
+@pytest.mark.parametrize("dead", [[0.0] * 40, [1e-12] * 40])
+def test_activations_that_were_constant_come_back(dead):
+    """Not the whole of the next batches is selected; at most of one."""
+    follow, oracle = follower(0.02), ThresholdOracle(0.02)
+    batches = streams.drawn("normal", 9, 100, 500)
+    shares = []
+    for phi in (*batches[:20], *(d * batches[0] for d in dead), *batches[20:]):
+        shares.append(follow(phi).mean())
+        assert shares[-1] == oracle.follow(phi).mean()
+    back = shares[20 + len(dead) :]
+    assert max(back[1:]) <= 0.08
+    if dead[0] == 0.0:  # τ had reached 0
+        assert back[0] == 0.02
 
 
 def test_masked_entries_are_no_activations():
@@ -103,7 +121,7 @@ def test_nothing_is_learned_from_nothing():
     before = follow.state()
     assert before.age == 5
     assert not follow(nothing, counted=0).any()
-    assert follow.state() == before
+    assert follow.state() == before._replace(share=0.0)
 
 
 def test_an_empty_batch():
@@ -112,7 +130,7 @@ def test_an_empty_batch():
     empty = keras.ops.zeros((0, 4))
     selected, after = selector.learn(empty, 0.0, state)
     assert tuple(selected.shape) == (0, 4)
-    np.testing.assert_array_equal(numbers(after), numbers(state))
+    np.testing.assert_array_equal(numbers(after), [*numbers(state)[:4], 0.0])
 
 
 @pytest.mark.parametrize("extreme", [0.0, 1e-30, 1e30, np.inf])

@@ -8,16 +8,19 @@ import numpy as np
 class ThresholdOracle:
     def __init__(self, fraction):
         self.fraction = fraction
-        self.threshold = self.error = 0.0
+        self.threshold = self.error = self.share = 0.0
         self.age, self.tied = 0, False
 
     def follow(self, phi):
         """What is selected of a batch without masked entries; moves the state."""
         f, n = self.fraction, phi.size
         noise = 1 / math.sqrt(f * n)
-        changed = abs(self.error) > 0.5 + 0.8 * noise
+        changed = abs(self.error) > 0.5 + max(0.8 * noise, 0.25 * noise**2)
+        much = f + (1 - f) / 2 * (1 + noise**2)
+        changed = changed or (self.share > much and not self.tied)
         settled = self.tied and abs(self.error) < 0.1
-        level, look = self.threshold, changed or (self.age % 32 == 0 and not settled)
+        turn = self.threshold == 0 or (self.age % 32 == 0 and not settled)
+        level, look = self.threshold, changed or turn
         if look:
             level = np.sort(phi.ravel())[::-1][max(round(f * n), 1) - 1]
         above, reaching = self.shares(phi, level)
@@ -35,10 +38,11 @@ class ThresholdOracle:
         wrong = max(above / f - 1, 0) + min(reaching / f - 1, 0)
         wrong = min(wrong, 1 + 4 * noise**2)
         if not (self.tied and abs(error) < 0.1):
-            gain = max(0.012, 0.3 / (self.age + 1))
+            gain = min(max(0.012, 0.3 / (self.age + 1)), f * n)
             self.threshold = t * math.exp(min(gain * wrong, 1))
         self.error = error + (wrong - error) / 16
         self.age += 1
+        self.share = selected.mean()
         return selected
 
     def shares(self, phi, t):
