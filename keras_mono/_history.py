@@ -161,17 +161,16 @@ def _own_value(z: Tensor, mask: Tensor | None, axes: Axes, new: Tensor) -> Tenso
     value = ops.sum(z[first], axis=axes, keepdims=True)  # 0 for an empty batch
     sound = _counts(value, None)
     value = ops.where(sound, value, 0.0)
-    missing = ops.any(ops.logical_and(new, ops.logical_not(sound)))
 
-    def others() -> Tensor:
+    def completed(z: Tensor) -> Tensor:
         return ops.where(sound, value, _loudest_that_counts(z, None, axes))
 
+    if keras.backend.backend() == "torch" and not is_eager_on_cpu(z):
+        return completed(z[:_SAMPLES_LOOKED_AT])  # reading `missing` would wait
+    missing = ops.any(ops.logical_and(new, ops.logical_not(sound)))
     if is_eager_on_cpu(z):
-        return others() if missing else value
-    if keras.backend.backend() == "torch":  # a GPU, where reading `missing` would wait
-        z = z[:_SAMPLES_LOOKED_AT]
-        return others()
-    return ops.cond(missing, others, lambda: value)
+        return completed(z) if missing else value
+    return ops.cond(missing, lambda: completed(z), lambda: value)
 
 
 def _loudest_that_counts(z: Tensor, mask: Tensor | None, axes: Axes) -> Tensor:

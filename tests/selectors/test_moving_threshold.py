@@ -82,7 +82,7 @@ def test_layers_of_a_few_activations(size, fraction, thousands):
     follow = follower(fraction)
     stream = streams.drawn("normal", 8, 1000 * thousands, size)
     share = np.mean([follow(phi).mean() for phi in stream])
-    assert 0.85 * fraction < share < 1.15 * fraction
+    assert 0.9 * fraction < share < 1.1 * fraction
 
 
 @pytest.mark.parametrize("dead", [[0.0] * 40, [1e-12] * 40])
