@@ -77,15 +77,17 @@ class InhibitionSchedule(keras.callbacks.Callback):
         self.layers = [layers] if isinstance(layers, str) else layers
         self.unit = unit
         self._before = self._seen = 0
+        self._begins = True
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002
         self._before = self._seen = 0
+        self._begins = True
         self._scheduled()
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002
         self._before = self._seen
         if self.unit == "epoch":
-            self._set(self._value(epoch))
+            self._set_for(epoch)
 
     def on_train_batch_begin(
         self,
@@ -93,7 +95,7 @@ class InhibitionSchedule(keras.callbacks.Callback):
         logs: dict[str, float] | None = None,  # noqa: ARG002
     ) -> None:
         if self.unit == "step":
-            self._set(self._value(self._before + batch))
+            self._set_for(self._before + batch)
 
     def on_train_batch_end(
         self,
@@ -101,6 +103,17 @@ class InhibitionSchedule(keras.callbacks.Callback):
         logs: dict[str, float] | None = None,  # noqa: ARG002
     ) -> None:
         self._seen = self._before + steps_done(batch, self.params)
+
+    def _set_for(self, count: int) -> None:
+        value = self._value(count)
+        if self._begins and value is None:
+            # A resumed run: off, but with the number that was set last before.
+            earlier = (self._value(i) for i in range(count - 1, -1, -1))
+            number = next((x for x in earlier if x is not None), None)
+            if number is not None:
+                self._set(number)
+        self._begins = False
+        self._set(value)
 
     def _value(self, count: int) -> float | None:
         value = self.fn(count)

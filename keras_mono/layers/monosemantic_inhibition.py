@@ -1,10 +1,11 @@
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import keras
-from keras import ops
 
 from keras_mono import _history, _validation, selectors
+from keras_mono._setting import Setting
 from keras_mono._typing import Tensor
 from keras_mono.layers.running_statistics import combine_masks
 from keras_mono.layers.selecting_layer import SelectingLayer
@@ -47,6 +48,7 @@ class MonosemanticInhibition(SelectingLayer):
             paper's definition). True lets it join first, as the authors' code does.
         active: `"training"`, or `"always"` to inhibit at inference too. State moves in
             training only.
+        enabled: False switches the layer off: it observes and inhibits nothing.
         **kwargs: As in any `keras.layers.Layer`.
 
     Call arguments:
@@ -91,6 +93,11 @@ class MonosemanticInhibition(SelectingLayer):
         A neuron is not selected before its history holds two values.
     """
 
+    strength = Setting(
+        partial(_validation.finite_number, "strength"),
+        "Δ in force. Setting it takes effect at the next step, without recompiling.",
+    )
+
     def __init__(
         self,
         select: int | float | selectors.Selector = 1,
@@ -101,6 +108,7 @@ class MonosemanticInhibition(SelectingLayer):
         variance_compensation: float = 0.01,
         include_current_batch: bool = False,
         active: str = "training",
+        enabled: bool = True,
         **kwargs: Any,
     ) -> None:
         super().__init__(
@@ -110,9 +118,10 @@ class MonosemanticInhibition(SelectingLayer):
             start_step,
             variance_compensation,
             include_current_batch,
+            enabled,
             **kwargs,
         )
-        self._initial_strength = _validation.finite_number("strength", strength)
+        self.strength = strength
         if active not in ("training", "always"):
             raise ValueError(
                 "`active` must be 'training' (the identity at inference) or 'always' "
@@ -123,31 +132,13 @@ class MonosemanticInhibition(SelectingLayer):
     def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
-            "strength": self._initial_strength,
+            "strength": self.strength,
             "active": self.active,
         }
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         super().build(input_shape)
-        self._strength = self._setting("strength", self._initial_strength)
-
-    @property
-    def strength(self) -> float:
-        """Δ in force. Setting it takes effect at the next step, without recompiling."""
-        if self.built:
-            return float(ops.convert_to_numpy(self._strength))
-        return self._initial_strength
-
-    @strength.setter
-    def strength(self, value: float) -> None:
-        value = _validation.finite_number("strength", value)
-        if self.built:
-            self._strength.assign(value)
-        else:
-            self._initial_strength = value
-
-    def saved_variables(self) -> list[keras.Variable]:
-        return [*super().saved_variables(), *([self._strength] if self.built else [])]
+        self._strength = self._setting("strength", self.strength)
 
     def call(
         self,

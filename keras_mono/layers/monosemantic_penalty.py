@@ -1,4 +1,5 @@
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import keras
@@ -6,6 +7,7 @@ from keras import ops
 
 from keras_mono import _replicas, _validation, selectors
 from keras_mono._eager import count_marks
+from keras_mono._setting import Setting
 from keras_mono._typing import Tensor
 from keras_mono.layers.running_statistics import combine_masks
 from keras_mono.layers.selecting_layer import SelectingLayer
@@ -53,6 +55,7 @@ class MonosemanticPenalty(SelectingLayer):
             each neuron's own.
         include_current_batch: False scores a batch against the history before it. True
             lets it join first.
+        enabled: False switches the layer off: it observes and adds nothing.
         **kwargs: As in any `keras.layers.Layer`.
 
     Call arguments:
@@ -102,6 +105,11 @@ class MonosemanticPenalty(SelectingLayer):
         than 3.6e16 entries are neither counted nor selected.
     """
 
+    weight = Setting(
+        partial(_validation.finite_number, "weight"),
+        "Factor in force. Setting it takes effect at the next step.",
+    )
+
     def __init__(
         self,
         weight: float = DEFAULT_WEIGHT,
@@ -111,6 +119,7 @@ class MonosemanticPenalty(SelectingLayer):
         start_step: int = 10,
         variance_compensation: float = 0.01,
         include_current_batch: bool = False,
+        enabled: bool = True,
         **kwargs: Any,
     ) -> None:
         super().__init__(
@@ -120,42 +129,26 @@ class MonosemanticPenalty(SelectingLayer):
             start_step,
             variance_compensation,
             include_current_batch,
+            enabled,
             **kwargs,
         )
-        self._initial_weight = _validation.finite_number("weight", weight)
+        self.weight = weight
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "weight": self._initial_weight}
+        return {**super().get_config(), "weight": self.weight}
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         super().build(input_shape)
-        self._weight = self._setting("weight", self._initial_weight)
+        self._weight = self._setting("weight", self.weight)
         self._penalty = self._statistic("penalty", ())
 
     @property
-    def weight(self) -> float:
-        """Factor in force. Setting it takes effect at the next step."""
-        if self.built:
-            return float(ops.convert_to_numpy(self._weight))
-        return self._initial_weight
-
-    @weight.setter
-    def weight(self, value: float) -> None:
-        value = _validation.finite_number("weight", value)
-        if self.built:
-            self._weight.assign(value)
-        else:
-            self._initial_weight = value
-
-    @property
     def penalty(self) -> float:
+        self.check_present("tell `penalty`")
         return float(ops.convert_to_numpy(self._penalty)) if self.built else 0.0
 
     def _statistics(self) -> list[keras.Variable]:
         return [*super()._statistics(), *([self._penalty] if self.built else [])]
-
-    def saved_variables(self) -> list[keras.Variable]:
-        return [*super().saved_variables(), *([self._weight] if self.built else [])]
 
     def call(
         self,
@@ -188,7 +181,7 @@ class MonosemanticPenalty(SelectingLayer):
         learned = self._learn(inputs, mask)
         penalty = penalty_of_marked(inputs, learned.selected, learned.reference.mean)
         # A copy: it may be set before PyTorch computes the gradient.
-        penalty = penalty * ops.copy(self._weight.value)
+        penalty = penalty * ops.copy(ops.convert_to_tensor(self._weight))
         if _replicas.number() > 1:
             penalty = penalty * _weight_of_this_replica(learned.selected)
         self._penalty.assign(_replicas.average(ops.stop_gradient(penalty)))

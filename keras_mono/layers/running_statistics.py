@@ -4,11 +4,12 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_mono import _history, _recurrence, _validation
+from keras_mono import _history, _presence, _recurrence, _validation
 from keras_mono._eager import is_in_backward, is_torch_compiling
+from keras_mono._setting import settings_of
 from keras_mono._typing import Tensor
 
-_NEW_SINCE_0_1 = frozenset({"enabled"})
+_NEW_SINCE_0_1: frozenset[str] = frozenset()
 
 
 class RunningStatistics(keras.layers.Layer):
@@ -86,6 +87,7 @@ class RunningStatistics(keras.layers.Layer):
             float32 without gradient, the shape of `z`; 0 at masked and non-finite
             entries, and for neurons with fewer than two values in their history.
         """
+        self.check_present("score")
         history = self._current_history()
         squared = self._squared(ops.convert_to_tensor(z), mask, history)
         return squared * self._precision(history)
@@ -97,12 +99,14 @@ class RunningStatistics(keras.layers.Layer):
             z: Activations, the shape of the layer's input.
             mask: Optional Keras mask, boolean, shape `(batch,)` to the shape of `z`.
         """
+        self.check_present("observe")
         history = self._current_history()
         _, batch = self._observe(ops.convert_to_tensor(z), mask, history)
         self._store(_history.merge(history, batch, self.forget_steps), batch)
 
     def reset(self) -> None:
         """Forget everything: statistics, step and the count of non-finite entries."""
+        self.check_present("forget")
         for variable in self._statistics():
             variable.assign(ops.zeros(variable.shape, variable.dtype))
 
@@ -110,13 +114,36 @@ class RunningStatistics(keras.layers.Layer):
         """Not again in the backward pass: a batch counts once (`keras.RematScope`)."""
         return layer_call
 
+    @property
+    def weights(self) -> list[keras.Variable]:
+        """What is learned, without the settings: for `get_weights` and `set_weights`.
+
+        Settings are variables only so that a compiled step sees them change.
+        """
+        return self._without_settings(super().weights)
+
+    @property
+    def variables(self) -> list[keras.Variable]:
+        """All state that a step needs as arguments."""
+        if keras.backend.backend() == "torch":
+            # These become a module's parameters, for `load_state_dict` to overwrite.
+            return self._without_settings(super().variables)
+        found: list[keras.Variable] = super().variables
+        return found
+
+    def check_present(self, attempt: str) -> None:
+        """Raise a `RuntimeError` while a `fit` on JAX holds the layer's state."""
+        _presence.check_present(self, self._statistics(), attempt)
+
     def save_own_variables(self, store: Any) -> None:
+        self.check_present("be saved")
         for variable in self.saved_variables():
             store[variable.name] = keras.ops.convert_to_numpy(variable)
 
     def load_own_variables(self, store: Any) -> None:
         expected = {v.name: v for v in self.saved_variables()}
-        found = set(store.keys())
+        # Settings are the config's: version 0.1 saved them among the weights too.
+        found = set(store.keys()) - set(settings_of(self))
         added = _NEW_SINCE_0_1.intersection(expected) - found
         for name in added:  # saved by a version without it: its first value holds
             del expected[name]
@@ -133,6 +160,7 @@ class RunningStatistics(keras.layers.Layer):
                     f"{tuple(variable.shape)}. Received: {tuple(store[name].shape)}. "
                     "Load weights of a layer with the same input shape and `axis`."
                 )
+        self.check_present("be loaded")
         for name, variable in expected.items():
             variable.assign(store[name])
 
@@ -148,6 +176,21 @@ class RunningStatistics(keras.layers.Layer):
             autocast=False,
         )
 
+    def _setting(self, name: str, value: float) -> keras.Variable:
+        """A number that may be set while training, without recompiling."""
+        return self.add_weight(
+            name=name,
+            shape=(),
+            dtype="float32",
+            initializer=keras.initializers.Constant(float(value)),
+            trainable=False,
+            autocast=False,
+        )
+
+    def _without_settings(self, variables: list[keras.Variable]) -> Any:
+        settings = {id(v) for v in settings_of(self).values()}
+        return [v for v in variables if id(v) not in settings]
+
     def _statistics(self) -> list[keras.Variable]:
         if not self.built:
             return []
@@ -162,7 +205,10 @@ class RunningStatistics(keras.layers.Layer):
         ]
 
     def saved_variables(self) -> list[keras.Variable]:
-        """Everything that is saved, by name, so that the order may change."""
+        """Everything that is saved, by name, so that the order may change.
+
+        Settings, such as a strength, are not: they are part of the config.
+        """
         return self._statistics()
 
     def _current_history(self) -> _history.History:

@@ -69,6 +69,7 @@ def _row(name: str, layer: RunningStatistics) -> dict[str, Any]:
     row: dict[str, Any] = dict.fromkeys(_COLUMNS)
     row |= {"layer": name, "kind": type(layer).__name__, "steps": 0, "non_finite": 0}
     if layer.built:
+        layer.check_present("be looked at")
         row["steps"] = int(_number(layer.step))
         row["neurons"] = math.prod(layer.mean.shape)
         row["non_finite"] = int(_number(layer.non_finite))
