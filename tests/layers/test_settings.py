@@ -18,16 +18,16 @@ def network(strength=1.0, weight=0.1, enabled=True):
             keras.Input((4,)),
             keras.layers.Dense(6),
             km.layers.MonosemanticInhibition(
-                strength=strength, start_step=1, enabled=enabled, name="inhibition"
+                strength=strength, start_step=1, name="inhibition"
             ),
-            km.layers.MonosemanticPenalty(
-                weight, start_step=1, enabled=enabled, name="penalty"
-            ),
+            km.layers.MonosemanticPenalty(weight, start_step=1, name="penalty"),
             keras.layers.Dense(2),
         ],
         name="network",
     )
     model.compile(keras.optimizers.SGD(0.01), "mse")
+    for name in ("inhibition", "penalty"):
+        model.get_layer(name).enabled = enabled
     return model
 
 
@@ -106,12 +106,20 @@ def test_settings_are_no_weights():
     assert names.count("enabled") == (0 if BACKEND == "torch" else 2)
 
 
+def test_enabled_is_an_argument():
+    for kind in (km.layers.MonosemanticInhibition, km.layers.MonosemanticPenalty):
+        assert kind().enabled
+        assert not kind(enabled=False).enabled
+
+
 def test_a_file_that_still_holds_settings():
     layer = km.layers.MonosemanticInhibition(strength=2.0)
     layer.build((None, 3))
     stored = {}
     layer.save_own_variables(stored)
-    layer.load_own_variables({**stored, "strength": np.float32(9), "enabled": 0.0})
+    layer.load_own_variables(
+        {**stored, "strength": np.float32(9), "enabled": np.float32(0)}
+    )
     assert (layer.strength, layer.enabled) == (2.0, True)
 
 
