@@ -15,6 +15,12 @@ _torch: Any = (
     importlib.import_module("torch") if keras.backend.backend() == "torch" else None
 )
 
+_tf: Any = (
+    importlib.import_module("tensorflow")
+    if keras.backend.backend() == "tensorflow"
+    else None
+)
+
 ARRAYS = (np.ndarray, np.generic)  # `X | Y` ends the graph of torch.compile
 
 
@@ -158,6 +164,18 @@ def scalars(values: Any, like: Tensor) -> list[Any]:
 def arithmetic(like: Tensor) -> Any:
     """The module with `where`, `maximum`, ... for those scalars."""
     return np if is_eager_on_cpu(like) else ops
+
+
+def after(data: Tensor, value: Tensor) -> Tensor:
+    """`value`, computed only if there are data to compute `data` from.
+
+    In a graph TensorFlow finds out on the way that a data set of unknown length has
+    ended. What does not depend on the batch is done by then.
+    """
+    if _tf is None:
+        return value
+    with _tf.control_dependencies([data]):
+        return _tf.identity(value)
 
 
 class RandomState:

@@ -1,13 +1,17 @@
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
-from keras_mono import _history, _presence, _recurrence, _validation
-from keras_mono._eager import is_in_backward, is_torch_compiling
+from keras_mono import _counting, _history, _presence, _recurrence, _validation
+from keras_mono._eager import after, is_in_backward, is_torch_compiling
 from keras_mono._setting import settings_of
 from keras_mono._typing import Tensor
+
+# The others are counts and variances.
+_OF_ANY_SIGN = frozenset({"mean", "mean_remainder", "selector_state", "penalty"})
 
 _NEW_SINCE_0_1: frozenset[str] = frozenset()
 
@@ -26,8 +30,8 @@ class RunningStatistics(keras.layers.Layer):
         largest_batch: Most values the neuron had in one batch, same shape.
         mean_remainder: What float32 could not add to `mean`, same shape.
         step: Integer, training batches seen.
-        non_finite: How many entries were left out because they were NaN, infinite or
-            beyond 3.6e16.
+        non_finite: Integer, how many entries were left out because they were NaN,
+            infinite or beyond 3.6e16. It and `step` stay at 2³¹ - 1 once there.
     """
 
     def __init__(
@@ -73,7 +77,7 @@ class RunningStatistics(keras.layers.Layer):
         self.count = self._statistic("count", shape)
         self.largest_batch = self._statistic("largest_batch", shape)
         self.mean_remainder = self._statistic("mean_remainder", shape)
-        self.non_finite = self._statistic("non_finite", ())
+        self.non_finite = self._statistic("non_finite", (), "int32")
         self.step = self._statistic("step", (), "int32")
 
     def score(self, z: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -131,6 +135,11 @@ class RunningStatistics(keras.layers.Layer):
         found: list[keras.Variable] = super().variables
         return found
 
+    def is_finite(self) -> bool:
+        """False if a statistic is NaN or infinite, with which nothing is selected."""
+        values = [ops.convert_to_numpy(v) for v in self._statistics()]
+        return all(np.isfinite(value).all() for value in values)
+
     def check_present(self, attempt: str) -> None:
         """Raise a `RuntimeError` while a `fit` on JAX holds the layer's state."""
         _presence.check_present(self, self._statistics(), attempt)
@@ -153,16 +162,30 @@ class RunningStatistics(keras.layers.Layer):
                 f"Received: {sorted(found)}. Load weights that were saved from a "
                 f"{type(self).__name__}, or build the layer before loading."
             )
-        for name, variable in expected.items():
-            if tuple(store[name].shape) != tuple(variable.shape):
-                raise ValueError(
-                    f"Layer '{self.name}' expected `{name}` of shape "
-                    f"{tuple(variable.shape)}. Received: {tuple(store[name].shape)}. "
-                    "Load weights of a layer with the same input shape and `axis`."
-                )
+        values = {name: np.asarray(store[name]) for name in expected}
+        self.check_saved(values)
         self.check_present("be loaded")
         for name, variable in expected.items():
-            variable.assign(store[name])
+            variable.assign(values[name].astype(variable.dtype))
+
+    def check_saved(self, values: Mapping[str, Any]) -> None:
+        """Raise a `ValueError` for values that these statistics cannot have.
+
+        Args:
+            values: Arrays by the names of `saved_variables`.
+        """
+        variables = {v.name: v for v in self.saved_variables()}
+        for name, value in values.items():
+            shape = tuple(variables[name].shape)
+            if tuple(value.shape) != shape:
+                raise ValueError(
+                    f"Layer '{self.name}' expected `{name}` of shape {shape}. "
+                    f"Received: {tuple(value.shape)}. Load weights of a layer with the "
+                    "same input shape and `axis`."
+                )
+            low = None if name in _OF_ANY_SIGN else 0
+            high = _counting.LARGEST if variables[name].dtype == "int32" else None
+            _validation.saved_numbers(self.name, name, value, low, high)
 
     def _statistic(
         self, name: str, shape: tuple[int | None, ...], dtype: str = "float32"
@@ -251,8 +274,10 @@ class RunningStatistics(keras.layers.Layer):
         self.count.assign(updated.count)
         self.largest_batch.assign(updated.largest_batch)
         if batch.non_finite is not None:
-            self.non_finite.assign(self.non_finite.value + batch.non_finite)
-        self.step.assign(self.step.value + 1)
+            seen = _counting.increased(self.non_finite.value, batch.non_finite)
+            self.non_finite.assign(seen)
+        steps = _counting.increased(self.step.value, 1)
+        self.step.assign(after(updated.variance, steps))
 
     def learns(self, training: bool | None) -> bool:
         """Whether a call in this mode moves the statistics."""
