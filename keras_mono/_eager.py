@@ -163,7 +163,8 @@ def scalars(values: Any, like: Tensor) -> list[Any]:
 
 def arithmetic(like: Tensor) -> Any:
     """The module with `where`, `maximum`, ... for those scalars."""
-    return np if is_eager_on_cpu(like) else ops
+    is_scalar = _torch is not None and isinstance(like, np.generic)
+    return np if is_scalar or is_eager_on_cpu(like) else ops
 
 
 def after(data: Tensor, value: Tensor) -> Tensor:
