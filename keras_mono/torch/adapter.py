@@ -8,7 +8,7 @@ from keras_mono._eager import is_torch_compiling, is_transformed, torch_module
 from keras_mono.layers.monosemantic_inhibition import MonosemanticInhibition
 from keras_mono.layers.monosemantic_penalty import MonosemanticPenalty
 from keras_mono.layers.running_statistics import RunningStatistics
-from keras_mono.torch.state import problem_with
+from keras_mono.torch.state import check_may_change, problem_with
 
 torch = torch_module("keras_mono.torch")
 
@@ -98,12 +98,15 @@ class Adapter(torch.nn.Module):  # type: ignore[name-defined]
         if _uses_state(layer, self.training):
             self._bind()
             self._check_state()
+            if is_transformed() and layer.learns(self.training):
+                check_may_change(self._buffers["step"], x)
         with _on_device_of(x):
             if not isinstance(layer, MonosemanticPenalty):
                 # Not `__call__`: what Keras keeps about a call does not survive a
                 # compiler.
                 return layer.call(x, None, self.training, padding_mask)
             if layer.learns(self.training) and not layer.observing:
+                layer._check_call(x)
                 # Keras' `add_loss` keeps a list, for which PyTorch compiles anew.
                 self.loss = layer.penalize(x, padding_mask)
                 return x
@@ -237,16 +240,18 @@ def _build(layer: RunningStatistics, input_shape: Any) -> None:
 def _check_is_tensor(x: Any) -> None:
     if isinstance(x, torch.Tensor):
         return
-    hint = "Pass a tensor."
-    if isinstance(x, Sequence | Mapping) or hasattr(x, "to_tuple"):
+    received, hint = f"a {type(x).__name__}", "Pass the tensor that a module returns."
+    if isinstance(x, Mapping):
+        received += f" with {', '.join(map(repr, x))}"
+        hint = "Pass one of them, by its name."
+    elif isinstance(x, Sequence):
+        received += f" of {len(x)}"
         hint = (
-            "Pass one tensor; where a block returns several, mostly the first: "
-            "`adapter(output[0])`, and give the rest on as it is: "
+            "Pass one of them, of a block's outputs mostly the first: "
             "`(adapter(output[0]), *output[1:])`."
         )
     raise TypeError(
-        f"An adapter takes one tensor of activations. Received: {type(x).__name__}. "
-        f"{hint}"
+        f"An adapter takes one tensor of activations. Received: {received}. {hint}"
     )
 
 
