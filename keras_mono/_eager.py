@@ -126,6 +126,13 @@ def torch_module(what: str) -> Any:
     return _torch
 
 
+def is_torch_module(x: Any) -> bool:
+    """True for a PyTorch module that is not Keras' own."""
+    if _torch is None or isinstance(x, keras.layers.Layer):
+        return False
+    return isinstance(x, _torch.nn.Module)
+
+
 def compiled_cond(
     condition: Tensor,
     if_true: Callable[..., Any],

@@ -6,6 +6,7 @@ import io
 import keras
 import numpy as np
 import pytest
+from torch_layers import MAKERS
 
 import keras_mono as km
 
@@ -14,13 +15,6 @@ if keras.config.backend() != "torch":
     pytest.skip("for PyTorch", allow_module_level=True)
 
 from keras_mono.torch import Adapter  # noqa: E402
-
-MAKERS = {
-    "top-k": lambda: km.layers.MonosemanticInhibition(axis=-1, start_step=2),
-    "threshold": lambda: km.layers.MonosemanticInhibition(0.05, axis=-1, start_step=2),
-    "scale": lambda: km.layers.MonosemanticScale(axis=-1),
-    "penalty": lambda: km.layers.MonosemanticPenalty(start_step=2),
-}
 
 
 def module(kind="top-k"):

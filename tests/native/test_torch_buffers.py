@@ -6,8 +6,7 @@ import io
 import keras
 import numpy as np
 import pytest
-
-import keras_mono as km
+from torch_layers import MAKERS
 
 torch = pytest.importorskip("torch")
 if keras.config.backend() != "torch":
@@ -15,12 +14,6 @@ if keras.config.backend() != "torch":
 
 from keras_mono.torch import Adapter  # noqa: E402
 
-MAKERS = {
-    "top-k": lambda: km.layers.MonosemanticInhibition(axis=-1, start_step=2),
-    "threshold": lambda: km.layers.MonosemanticInhibition(0.05, axis=-1, start_step=2),
-    "scale": lambda: km.layers.MonosemanticScale(axis=-1),
-    "penalty": lambda: km.layers.MonosemanticPenalty(start_step=2),
-}
 SETTINGS = {"strength", "weight", "enabled"}
 
 

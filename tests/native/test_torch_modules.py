@@ -2,6 +2,7 @@
 
 import keras
 import pytest
+from torch_layers import ALSO_ALWAYS, LATER
 
 import keras_mono as km
 
@@ -11,14 +12,6 @@ if keras.config.backend() != "torch":
 
 from keras_mono.torch import Adapter  # noqa: E402
 
-LATER = {"axis": -1, "start_step": 2}
-MAKERS = {
-    "top-1": lambda: km.layers.MonosemanticInhibition(**LATER),
-    "threshold": lambda: km.layers.MonosemanticInhibition(0.05, **LATER),
-    "always": lambda: km.layers.MonosemanticInhibition(active="always", **LATER),
-    "scale": lambda: km.layers.MonosemanticScale(axis=-1),
-    "penalty": lambda: km.layers.MonosemanticPenalty(**LATER),
-}
 IN_PLACE = {
     "relu": lambda: torch.nn.ReLU(inplace=True),
     "dropout": lambda: torch.nn.Dropout(0.5, inplace=True),
@@ -32,7 +25,7 @@ def batch(seed, shape=(12, 8)):
 
 def network(kind, *after):
     torch.manual_seed(0)
-    adapter = Adapter(MAKERS[kind](), (None, 16))
+    adapter = Adapter(ALSO_ALWAYS[kind](), (None, 16))
     return torch.nn.Sequential(torch.nn.Linear(8, 16), adapter, *after)
 
 
@@ -43,7 +36,7 @@ def gradient(model, x):
     return model[0].weight.grad.clone()
 
 
-@pytest.mark.parametrize("kind", MAKERS)
+@pytest.mark.parametrize("kind", ALSO_ALWAYS)
 @pytest.mark.parametrize("after", IN_PLACE)
 def test_a_module_that_works_in_place_may_follow(kind, after):
     in_place = network(kind, IN_PLACE[after]())
@@ -89,7 +82,7 @@ def test_in_place_after_a_layer_that_is_called_itself():
     assert int(layer.step) == 3
 
 
-@pytest.mark.parametrize("kind", MAKERS)
+@pytest.mark.parametrize("kind", ALSO_ALWAYS)
 @pytest.mark.parametrize("mode", ["train", "eval"])
 def test_symbolic_trace_keeps_the_adapter_as_a_module(kind, mode):
     model, reference = (network(kind, torch.nn.ReLU()) for _ in "ab")
@@ -123,7 +116,7 @@ def test_symbolic_trace_with_a_padding_mask():
     assert graph.scale.count.flatten().tolist() == [3.0] * 4
 
 
-@pytest.mark.parametrize("kind", MAKERS)
+@pytest.mark.parametrize("kind", ALSO_ALWAYS)
 def test_export_for_inference(kind):
     model = network(kind, torch.nn.ReLU())
     for seed in range(3):
@@ -135,10 +128,10 @@ def test_export_for_inference(kind):
     assert int(model[1].step) == int(model[1].layer.step) == 4
 
 
-@pytest.mark.parametrize("kind", MAKERS)
+@pytest.mark.parametrize("kind", ALSO_ALWAYS)
 @pytest.mark.parametrize("mode", ["train", "eval"])
 def test_a_blocks_tuple_is_an_error_that_says_what_to_pass(kind, mode):
-    adapter = getattr(Adapter(MAKERS[kind](), (None, 8)), mode)()
+    adapter = getattr(Adapter(ALSO_ALWAYS[kind](), (None, 8)), mode)()
     block = torch.nn.LSTM(8, 8, batch_first=True)
     with pytest.raises(TypeError, match=r"tuple of 2.*output\[0\]"):
         adapter(block(batch(0)))
@@ -151,9 +144,9 @@ def test_a_blocks_tuple_is_an_error_that_says_what_to_pass(kind, mode):
     assert int(adapter.step) == 0
 
 
-@pytest.mark.parametrize("kind", MAKERS)
+@pytest.mark.parametrize("kind", ALSO_ALWAYS)
 def test_an_input_of_another_width_is_an_error(kind):
-    adapter = Adapter(MAKERS[kind](), (None, 8))
+    adapter = Adapter(ALSO_ALWAYS[kind](), (None, 8))
     with pytest.raises(ValueError, match="was built for inputs of shape"):
         adapter(batch(0, (12, 1)))
     assert int(adapter.step) == 0

@@ -2,6 +2,7 @@
 
 import keras
 import pytest
+from torch_layers import ALL_WAYS
 
 import keras_mono as km
 
@@ -13,20 +14,6 @@ from torch.func import functional_call, grad, jvp, stack_module_state, vmap  # n
 
 from keras_mono.torch import Adapter  # noqa: E402
 
-LATER = {"axis": -1, "start_step": 2}
-MAKERS = {
-    "top-1": lambda: km.layers.MonosemanticInhibition(**LATER),
-    "top-2": lambda: km.layers.MonosemanticInhibition(2, **LATER),
-    "position": lambda: km.layers.MonosemanticInhibition(
-        km.selectors.TopK(2, per="position"), **LATER
-    ),
-    "threshold": lambda: km.layers.MonosemanticInhibition(0.05, **LATER),
-    "scale": lambda: km.layers.MonosemanticScale(axis=-1),
-    "penalty": lambda: km.layers.MonosemanticPenalty(**LATER),
-    "current": lambda: km.layers.MonosemanticInhibition(
-        include_current_batch=True, **LATER
-    ),
-}
 MODELS, BATCH = 3, 24
 
 
@@ -41,7 +28,7 @@ def batches(seed):
 def made(kind):
     torch.manual_seed(0)
     return torch.nn.Sequential(
-        torch.nn.Linear(6, 8), Adapter(MAKERS[kind](), (None, 8))
+        torch.nn.Linear(6, 8), Adapter(ALL_WAYS[kind](), (None, 8))
     )
 
 
@@ -49,7 +36,7 @@ def loss_of(model, x):
     return (model(x) ** 2).sum() + model[1].loss
 
 
-@pytest.mark.parametrize("kind", MAKERS)
+@pytest.mark.parametrize("kind", ALL_WAYS)
 def test_an_ensemble_trains_as_its_models_do(kind):
     """Values, gradients and statistics; over the first batches and the first τ."""
     alone, template = [made(kind) for _ in range(MODELS)], made(kind)
@@ -76,7 +63,7 @@ def test_an_ensemble_trains_as_its_models_do(kind):
 
 
 def test_gradients_of_each_sample_at_inference():
-    model = made("top-1")
+    model = made("top-k")
     for seed in range(3):
         model(batch(seed))
     model.eval()
@@ -110,10 +97,10 @@ def test_inhibition_that_is_always_active():
     assert int(adapter.step) == 3
 
 
-@pytest.mark.parametrize("kind", MAKERS)
+@pytest.mark.parametrize("kind", ALL_WAYS)
 @pytest.mark.parametrize("transform", ["vmap", "grad", "jvp"])
 def test_statistics_that_cannot_be_kept_are_an_error(kind, transform):
-    adapter = Adapter(MAKERS[kind](), (None, 6))
+    adapter = Adapter(ALL_WAYS[kind](), (None, 6))
     for seed in range(3):
         adapter(batch(seed))
     before = {k: v.clone() for k, v in adapter.state_dict().items()}
