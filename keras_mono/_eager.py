@@ -32,12 +32,23 @@ def is_eager_on_cpu(x: Tensor) -> bool:
     """
     if _torch is None or not isinstance(x, _torch.Tensor) or x.device.type != "cpu":
         return False  # a KerasTensor, of a functional model, is on no device
-    return not is_torch_compiling()
+    return not (is_torch_compiling() or is_transformed())
 
 
 def is_torch_compiling() -> bool:
     """True while `torch.compile` or `torch.export` traces."""
     return _torch is not None and _torch.compiler.is_compiling()
+
+
+def is_transformed() -> bool:
+    """True inside `torch.func.vmap`, `grad` and the like.
+
+    A tensor has no values there, and an `autograd.Function` such as Keras makes of
+    `custom_gradient` is refused.
+    """
+    if _torch is None or is_torch_compiling():
+        return False
+    return _torch._C._functorch.peek_interpreter_stack() is not None
 
 
 def is_in_backward() -> bool:
@@ -119,6 +130,13 @@ def torch_module(what: str) -> Any:
             "environment variable KERAS_BACKEND=torch before Python starts."
         )
     return _torch
+
+
+def is_torch_module(x: Any) -> bool:
+    """True for a PyTorch module that is not Keras' own."""
+    if _torch is None or isinstance(x, keras.layers.Layer):
+        return False
+    return isinstance(x, _torch.nn.Module)
 
 
 def compiled_cond(

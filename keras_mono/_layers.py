@@ -13,6 +13,8 @@ def named_layers(model: keras.Model) -> dict[str, keras.layers.Layer]:
     The name is the layer's own; where several layers share one, it is the path of names
     from the model to the layer, such as `encoder/dense`.
     """
+    if hasattr(model, "adapted_layers"):  # a PyTorch module, see `as_model`
+        return dict(model.adapted_layers())
     found = layer_paths(model)
     times = Counter(path[-1] for path, _ in found)
     return {

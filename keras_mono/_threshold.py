@@ -20,6 +20,7 @@ from keras_mono._eager import (
     count_marks,
     is_eager_on_cpu,
     is_torch_compiling,
+    is_transformed,
     kth_of_row,
     reaches,
     scalars,
@@ -208,6 +209,8 @@ def _quantile(
     rank = ops.cast(rank, "int32")
     if is_torch_compiling():
         return compiled_cond(look, _find, _find_nothing, row, rank)
+    if is_transformed():  # `look` has no value
+        return ops.where(look, _find(row, rank), 0.0)
     return kth_by_bisection(row, rank, ops.where(look, PASSES, 0))[0, 0]
 
 

@@ -4,6 +4,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_mono._as_model import as_model
 from keras_mono._layers import find_layers
 from keras_mono.analysis.recording import Recorded, counted, record
 
@@ -18,7 +19,8 @@ def activations(
     """Activations of named layers on given inputs, at inference.
 
     Args:
-        model: Any built Keras model; nested and subclassed ones too.
+        model: Any built Keras model, nested and subclassed ones too, or a PyTorch
+            module with adapters, which are its layers here.
         data: The model's inputs: an array, or a list, tuple or dict of arrays.
         layers: Names of layers. A name that stands more than once in nested models is
             given with its path, such as `"encoder/dense"`.
@@ -40,6 +42,7 @@ def activations(
     >>> km.analysis.activations(model, np.ones((5, 4)), ["a"])["a"].shape
     (5, 3)
     """
+    model = as_model(model)
     watched = find_layers(model, layers)
     parts: dict[str, list[np.ndarray]] = {name: [] for name in watched}
 

@@ -5,6 +5,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_mono._as_model import as_model
 from keras_mono._layers import find_layers
 from keras_mono.analysis.false_killing_rate import FalseKillingRate, rate_for
 from keras_mono.analysis.feature_scores import FeatureScores, FeatureStatistics
@@ -174,7 +175,8 @@ def profile(
     most `sampled_entries` activations a layer, which is all of them if they are fewer.
 
     Args:
-        model: A built Keras model, with or without layers of this library.
+        model: A built Keras model, with or without layers of this library, or a PyTorch
+            module with adapters, which are its layers here.
         data: The model's inputs: an array, or a list, tuple or dict of arrays.
         labels: The feature of each sample, or of each position.
         layers: Names of the layers. A neuron is an index into the last axis.
@@ -201,6 +203,7 @@ def profile(
     >>> found.inputs, found.sampled, found.ks.shape
     (64, 64, (3,))
     """
+    model = as_model(model)
     watched = find_layers(model, layers)
     steps = sum(1 for _ in batches(data, batch_size))
     labels, samples = as_labels(labels), number_of_samples(data)

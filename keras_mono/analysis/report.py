@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_mono._as_model import as_model
 from keras_mono._layers import named_layers
 from keras_mono._table import Table
 from keras_mono.analysis import plots
@@ -54,7 +55,8 @@ def report(
     for several models, how they differ and by how much, also by size.
 
     Args:
-        models: A built Keras model, or name to model; the first is the reference.
+        models: A built Keras model or a PyTorch module with adapters, or name to model;
+            the first is the reference.
         data: The models' inputs: an array, or a list, tuple or dict of arrays.
         labels: The feature of each sample, or of each position.
         layers: Names of the layers, or a model's name to its layers' names. Layers of
@@ -84,7 +86,8 @@ def report(
     ...     "</html>" in path.read_text("utf-8")
     True
     """
-    if isinstance(models, keras.Model):
+    models = as_model(models)
+    if isinstance(models, keras.Model) or hasattr(models, "adapted_layers"):
         models = {models.name: models}
     if not isinstance(models, Mapping) or not models:
         raise ValueError(
@@ -97,7 +100,8 @@ def report(
             f"`path` must be a file in a folder that exists. Received: '{path}'. Pass "
             "for example 'report.html'."
         )
-    named, labels = dict(models), as_labels(labels)
+    named = {name: as_model(model) for name, model in models.items()}
+    labels = as_labels(labels)
     of_each = layers if isinstance(layers, Mapping) else dict.fromkeys(named, layers)
     if set(of_each) != set(named):
         raise ValueError(

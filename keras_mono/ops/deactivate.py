@@ -4,7 +4,12 @@ import keras
 from keras import ops
 
 from keras_mono import _validation
-from keras_mono._eager import at_places, is_eager_on_cpu, marked_places
+from keras_mono._eager import (
+    at_places,
+    is_eager_on_cpu,
+    is_transformed,
+    marked_places,
+)
 from keras_mono._typing import Tensor
 
 
@@ -52,7 +57,8 @@ def deactivate_marked(
     z = ops.convert_to_tensor(z)
     mean = ops.stop_gradient(ops.cast(mean, z.dtype))
     factor = -ops.stop_gradient(ops.cast(strength, z.dtype))
-    if keras.backend.backend() == "jax":  # XLA fuses this, and can differentiate it on
+    # XLA fuses this, and it can be differentiated further.
+    if keras.backend.backend() == "jax" or is_transformed():
         return ops.where(selected, mean + factor * (z - ops.stop_gradient(z)), z)
     if is_eager_on_cpu(z):
         return _at_few_places(z, marked_places(selected), mean, factor)
@@ -84,8 +90,9 @@ def _at_few_places(z: Tensor, places: Tensor, mean: Tensor, factor: Tensor) -> T
             dy[places] *= factor
             return dy.view(z.shape)
 
-        outputs = z.reshape(-1).clone()
-        outputs[places] = values
-        return outputs.view(z.shape), gradient
+        # Not a view: PyTorch forbids to change one in place that a function returns.
+        outputs = z.contiguous().clone()
+        outputs.view(-1)[places] = values
+        return outputs, gradient
 
     return replaced(z)

@@ -4,7 +4,12 @@ import keras
 from keras import ops
 
 from keras_mono import _validation
-from keras_mono._eager import at_places, is_eager_on_cpu, marked_places
+from keras_mono._eager import (
+    at_places,
+    is_eager_on_cpu,
+    is_transformed,
+    marked_places,
+)
 from keras_mono._typing import Tensor
 
 _NEAREST = 1e-18  # its square is still a normal float32
@@ -51,7 +56,8 @@ def penalty_of_marked(z: Tensor, selected: Tensor, mean: Tensor) -> Tensor:
     mean = ops.stop_gradient(ops.cast(mean, "float32"))
     if is_eager_on_cpu(z):
         return _of_the_selected_only(z, selected, mean)
-    if keras.backend.backend() == "jax":  # XLA fuses this, and can differentiate it on
+    # XLA fuses this, and it can be differentiated further.
+    if keras.backend.backend() == "jax" or is_transformed():
         return _mean_logarithm(_deviation(z, mean, selected), _number(selected))
     number = _number(selected)
 
@@ -76,22 +82,11 @@ def _of_the_selected_only(z: Tensor, selected: Tensor, mean: Tensor) -> Tensor:
     There, the logarithm of every activation would take longer than all the rest.
     """
     where = marked_places(selected)
-    deviation = ops.cast(z.detach().reshape(-1)[where], "float32") - at_places(
-        mean, where, like=z
-    )
-    number = max(len(where), 1)
-
-    @ops.custom_gradient
-    def penalty(z: Tensor) -> tuple[Tensor, Any]:
-        def gradient(*_: Tensor, upstream: Tensor) -> Tensor:
-            pull = z.new_zeros(z.shape)  # whatever the order of axes in memory is
-            flat = pull.view(-1)
-            flat[where] = ops.cast(_pull(deviation, number, upstream), z.dtype)
-            return pull
-
-        return _mean_logarithm(deviation, number), gradient
-
-    return penalty(z)
+    # Autograd keeps the places and the deviations, not `z`, which a module after this
+    # one may change in place.
+    deviation = ops.cast(z.reshape(-1).index_select(0, where), "float32")
+    deviation = deviation - at_places(mean, where, like=z)
+    return _mean_logarithm(deviation, max(len(where), 1))
 
 
 def _number(selected: Tensor) -> Tensor:

@@ -3,6 +3,7 @@ from typing import Any
 import keras
 
 from keras_mono import _validation
+from keras_mono._as_model import as_model
 from keras_mono._layers import named_layers
 from keras_mono._snapshot import Snapshot
 from keras_mono.analysis.recording import batches
@@ -18,7 +19,8 @@ def calibrate(model: keras.Model, data: Any, batch_size: int = 32) -> keras.Mode
     `start_step` batches or more, inhibition acts from the first training step on.
 
     Args:
-        model: Any built or unbuilt Keras model with layers of this library.
+        model: Any built or unbuilt Keras model with layers of this library, or a
+            PyTorch module with adapters.
         data: The model's inputs without labels: an array, or a list, tuple or dict of
             arrays with the same number of samples.
         batch_size: Samples a batch. `forget_steps` counts batches: the later ones
@@ -44,12 +46,14 @@ def calibrate(model: keras.Model, data: Any, batch_size: int = 32) -> keras.Mode
     10
     """
     batch_size = _validation.positive_integer("batch_size", batch_size, "of samples")
-    held = named_layers(model).values()
+    called = as_model(model)
+    held = named_layers(called).values()
     layers = [x for x in held if isinstance(x, RunningStatistics)]
     if not layers:
         raise ValueError(
-            f"Model '{model.name}' has no layer of this library to calibrate. Put one "
-            "in, for example with `km.insert_after`."
+            f"Model '{called.name}' has no layer of this library to calibrate. Put one "
+            "in, for example with `km.insert_after`, into a PyTorch module with "
+            "`keras_mono.torch.Adapter`."
         )
     before = Snapshot(v for x in layers if x.built for v in x.saved_variables())
     for layer in layers:
@@ -58,7 +62,7 @@ def calibrate(model: keras.Model, data: Any, batch_size: int = 32) -> keras.Mode
         for layer in layers:
             layer.observing = True
         for batch in batches(data, batch_size):
-            model(batch, training=False)
+            called(batch, training=False)
     except Exception:
         before.put_back()  # data that do not fit must not cost a history
         raise

@@ -4,6 +4,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_mono._as_model import as_model
 from keras_mono._layers import named_layers
 from keras_mono._table import Table
 from keras_mono.layers.running_statistics import RunningStatistics
@@ -28,12 +29,13 @@ def status(model: keras.Model) -> Table:
     """A table of this library's layers in a model; needs no data and no forward pass.
 
     Args:
-        model: Any Keras model, subclassed ones too.
+        model: Any Keras model, subclassed ones too, or a PyTorch module with adapters.
 
     Returns:
         A `Table` with a row for each layer:
 
-        - `layer`: its name, or its path where several share a name; `kind`: its class.
+        - `layer`: its name, or its path where several share a name (in a PyTorch
+          module the adapter's path); `kind`: its class.
         - `steps`: training batches seen. `neurons`: how many statistics it keeps.
         - `on`: whether it acts in training: trainable, not switched off by an
           `InhibitionSchedule`, past its `start_step`, and with finite statistics. None
@@ -62,6 +64,7 @@ def status(model: keras.Model) -> Table:
     >>> row["layer"], row["steps"], row["neurons"], row["on"], row["share"]
     ('inhibition', 0, 16, False, 0.125)
     """
+    model = as_model(model)
     found = {
         name: layer
         for name, layer in named_layers(model).items()

@@ -1,12 +1,14 @@
 import contextlib
-from collections.abc import Callable, Sequence
-from typing import Any, Self
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NoReturn, Self
 
 import keras
 
-from keras_mono._eager import torch_module
+from keras_mono._eager import is_torch_compiling, is_transformed, torch_module
+from keras_mono.layers.monosemantic_inhibition import MonosemanticInhibition
 from keras_mono.layers.monosemantic_penalty import MonosemanticPenalty
 from keras_mono.layers.running_statistics import RunningStatistics
+from keras_mono.torch.state import check_may_change, problem_with
 
 torch = torch_module("keras_mono.torch")
 
@@ -63,67 +65,200 @@ class Adapter(torch.nn.Module):  # type: ignore[name-defined]
                 f"`km.layers.MonosemanticInhibition()`. Received: layer={layer!r}."
             )
         if not layer.built:
-            if input_shape is None:
-                raise ValueError(
-                    f"Layer '{layer.name}' is not built. Pass `input_shape`, for "
-                    "example `(None, None, 768)`, so that its statistics exist before "
-                    "an optimizer or `load_state_dict` looks for them."
-                )
-            if not isinstance(input_shape, Sequence):
-                raise ValueError(
-                    "`input_shape` must be a sequence, the batch first, such as "
-                    f"`(None, None, 768)`. Received: input_shape={input_shape!r}."
-                )
-            layer.build(tuple(input_shape))
+            _build(layer, input_shape)
         # In a list: registered as a module, it would appear in `state_dict` once more.
         self._held = [layer]
-        for variable in layer.saved_variables():
-            # The very tensor that the layer assigns to, in place.
-            self.register_buffer(variable.name, variable.value)
+        self._find_variables()
+        for name, (variable, _) in self._state.items():
+            # Plain: `load_state_dict(assign=True)` makes a parameter of a parameter.
+            self.register_buffer(name, variable.value.detach())
+        self._bind()
 
     def __getstate__(self) -> dict[str, Any]:
-        # The latest loss belongs to a graph, which cannot be copied.
-        return {**self.__dict__, "loss": self.loss.detach()}
+        # The latest loss belongs to a graph, which cannot be copied. The variables are
+        # those of the layer's copy.
+        left_out = {"loss": self.loss.detach(), "_state": None, "_settings": None}
+        return {**self.__dict__, **left_out}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
-        for variable in self.layer.saved_variables():  # unpickled as two tensors
-            variable.assign(self._buffers[variable.name])
-            self._buffers[variable.name] = variable.value
-
-    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
-        super()._load_from_state_dict(*args, **kwargs)
-        for variable in self.layer.saved_variables():  # `assign=True` brings new ones
-            given = getattr(self, variable.name)
-            if given is not variable.value:
-                self._parameters.pop(variable.name, None)
-                variable.assign(given.detach())
-                self._buffers[variable.name] = variable.value
+        self._find_variables()
 
     @property
     def layer(self) -> RunningStatistics:
+        self._bind()
         return self._held[0]
 
     def forward(self, x: Any, padding_mask: Any = None) -> Any:
+        if isinstance(x, torch.fx.Proxy):  # one node of the graph
+            path = x.tracer.path_of_module(self)
+            return x.tracer.create_proxy("call_module", path, (x, padding_mask), {})
+        _check_is_tensor(x)
+        layer = self._held[0]
+        if _uses_state(layer, self.training):
+            self._bind()
+            self._check_state()
+            if is_transformed() and layer.learns(self.training):
+                check_may_change(self._buffers["step"], x)
         with _on_device_of(x):
-            if isinstance(self.layer, MonosemanticPenalty):
-                learns = self.training and self.layer.trainable
+            if not isinstance(layer, MonosemanticPenalty):
+                # Not `__call__`: what Keras keeps about a call does not survive a
+                # compiler.
+                return layer.call(x, None, self.training, padding_mask)
+            if layer.learns(self.training) and not layer.observing:
+                layer._check_call(x)
                 # Keras' `add_loss` keeps a list, for which PyTorch compiles anew.
-                self.loss = (
-                    self.layer.penalize(x, padding_mask) if learns else x.new_zeros(())
-                )
+                self.loss = layer.penalize(x, padding_mask)
                 return x
-            # Not `__call__`: what Keras keeps about a call does not survive a compiler.
-            return self.layer.call(x, None, self.training, padding_mask)
+            outputs = layer.call(x, None, self.training, padding_mask)
+            self.loss = x.new_zeros(())
+            return outputs
+
+    def reset_parameters(self) -> None:
+        """Forget all statistics, as a new adapter.
+
+        PyTorch tools call this on a module whose memory they have just allocated.
+        """
+        self._bind()
+        with torch.no_grad():
+            for name in self._state:
+                self._buffers[name].zero_()
 
     def extra_repr(self) -> str:
-        return f"{type(self.layer).__name__}, neurons={self.mean.numel()}"
+        return f"{type(self._held[0]).__name__}, neurons={self.mean.numel()}"
 
-    def _apply(self, fn: Callable[[Any], Any], recurse: bool = True) -> Self:  # noqa: ARG002
-        """Move the tensors in place, so that the layer sees it; keep their dtype."""
-        for tensor in self._buffers.values():
-            tensor.data = fn(tensor.data).to(tensor.dtype)
+    def _find_variables(self) -> None:
+        layer = self._held[0]
+        self._state = {v.name: (v, v.value.dtype) for v in layer._statistics()}
+        kept = {id(variable) for variable, _ in self._state.values()}
+        self._settings = [v for v in layer.variables if id(v) not in kept]
+        self._is_checked = True
+
+    def _bind(self) -> None:
+        """Let the layer work on the buffers, whoever put them there.
+
+        Tools replace a module's tensors (`from_pretrained`, `functional_call`), change
+        their dtype (FSDP) or their device.
+        """
+        for name, (variable, dtype) in self._state.items():
+            tensor = self._buffers.get(name)
+            if tensor is None or tensor.dtype != dtype:
+                tensor = self._buffers[name] = self._repaired(name, dtype)
+            if not is_torch_compiling() and variable._value is not tensor:
+                self._is_checked = False
+            variable._value = tensor
+        for variable in self._settings:
+            if variable._value.device != tensor.device and not tensor.is_meta:
+                variable._value = variable._value.detach().to(tensor.device)
+
+    def _repaired(self, name: str, dtype: Any) -> Any:
+        """A buffer that was made a parameter, or has another dtype than it had."""
+        tensor = getattr(self, name)
+        self._parameters.pop(name, None)
+        return tensor.detach().to(dtype)
+
+    def _check_state(self) -> None:
+        """Raise if replaced buffers hold what no training leaves."""
+        if self._is_checked or is_torch_compiling() or is_transformed():
+            return
+        found = [problem_with(name, self._buffers[name]) for name in self._state]
+        problems = [problem for problem in found if problem]
+        if problems:
+            raise ValueError(
+                f"An adapter's statistics {', '.join(problems)}. Is this memory that "
+                "nothing was loaded into? Load statistics, or call "
+                "`adapter.reset_parameters()`."
+            )
+        self._is_checked = True
+
+    @property
+    def _is_hf_initialized(self) -> bool:
+        return self.__dict__.get("_is_marked_initialized", False)
+
+    @_is_hf_initialized.setter
+    def _is_hf_initialized(self, value: bool) -> None:
+        """Start clean if `from_pretrained` found less than all statistics in a file.
+
+        It then allocates memory, sets this mark on what it did load, and initializes
+        the modules that it knows, such as `BatchNorm1d`. All of them end here.
+        """
+        self.__dict__["_is_marked_initialized"] = value
+        for name, (variable, _) in self._state.items():
+            tensor = getattr(self, name)
+            is_new = tensor is not variable._value
+            if is_new and not getattr(tensor, "_is_hf_initialized", False):
+                self.reset_parameters()
+                return
+
+    def _load_from_state_dict(
+        self, state_dict: Any, prefix: str, *args: Any, **kwargs: Any
+    ) -> None:
+        errors = args[-1]
+        for name in self._state:
+            problem = problem_with(name, state_dict.get(prefix + name))
+            if problem:
+                errors.append(f"The statistics of '{prefix[:-1]}' {problem}.")
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+
+    def _apply(self, fn: Callable[[Any], Any], recurse: bool = True) -> Self:
+        """Move the buffers, and keep their dtype and digits."""
+        self._bind()
+        before = dict(self._buffers)
+        super()._apply(fn, recurse)
+        for name, tensor in before.items():
+            moved = self._buffers[name]
+            if moved.dtype != tensor.dtype:
+                self._buffers[name] = tensor.to(moved.device)
+        self._bind()
         return self
+
+    def _replicate_for_data_parallel(self) -> NoReturn:
+        raise RuntimeError(
+            "`torch.nn.DataParallel` runs one module in several threads, which an "
+            "`Adapter` cannot. Use `torch.nn.parallel.DistributedDataParallel`, or one "
+            "GPU (`CUDA_VISIBLE_DEVICES=0`)."
+        )
+
+
+def _build(layer: RunningStatistics, input_shape: Any) -> None:
+    if input_shape is None:
+        raise ValueError(
+            f"Layer '{layer.name}' is not built. Pass `input_shape`, for example "
+            "`(None, None, 768)`, so that its statistics exist before an optimizer or "
+            "`load_state_dict` looks for them."
+        )
+    if not isinstance(input_shape, Sequence):
+        raise ValueError(
+            "`input_shape` must be a sequence, the batch first, such as "
+            f"`(None, None, 768)`. Received: input_shape={input_shape!r}."
+        )
+    device = torch.get_default_device()  # not Keras' own, which is the GPU if any
+    with keras.device("cpu" if device.type == "meta" else str(device)):
+        layer.build(tuple(input_shape))
+
+
+def _check_is_tensor(x: Any) -> None:
+    if isinstance(x, torch.Tensor):
+        return
+    received, hint = f"a {type(x).__name__}", "Pass the tensor that a module returns."
+    if isinstance(x, Mapping):
+        received += f" with {', '.join(map(repr, x))}"
+        hint = "Pass one of them, by its name."
+    elif isinstance(x, Sequence):
+        received += f" of {len(x)}"
+        hint = (
+            "Pass one of them, of a block's outputs mostly the first: "
+            "`(adapter(output[0]), *output[1:])`."
+        )
+    raise TypeError(
+        f"An adapter takes one tensor of activations. Received: {received}. {hint}"
+    )
+
+
+def _uses_state(layer: RunningStatistics, training: bool) -> bool:
+    if layer.learns(training):
+        return True
+    return isinstance(layer, MonosemanticInhibition) and layer.acts(training)
 
 
 def _on_device_of(x: Any) -> Any:

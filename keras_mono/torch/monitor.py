@@ -1,0 +1,75 @@
+from collections.abc import Sequence
+from typing import Any
+
+from keras_mono._as_model import as_model
+from keras_mono.callbacks.monosemanticity_monitor import MonosemanticityMonitor
+
+
+class Monitor:
+    """`MonosemanticityMonitor` for a training loop of your own.
+
+    Call `measure` when you want figures, for example after each epoch, and hand them to
+    your logger. The module is run in eval mode without gradients and has its modes back
+    afterwards; no state moves.
+
+    Args:
+        module: A PyTorch module with adapters.
+        data: The module's inputs without labels: an array or a tensor, a dict for
+            arguments by name, a list or tuple for several. None: only the figures from
+            the layers' state, which cost no forward pass.
+        layers: Paths of the adapters to watch, as in `named_modules`. None: all.
+        batch_size: Samples a forward pass.
+
+    Raises:
+        ValueError: for a module without adapters, for a path that none has, and,
+            without `data`, for a layer that has no figure of its own.
+
+    Attributes:
+        rows: One dict a measurement and layer.
+
+    Example (PyTorch only)::
+
+        monitor = km.torch.Monitor(model, x_val[:256])
+        for epoch in range(10):
+            train(model)
+            for name, value in monitor.measure().items():
+                writer.add_scalar(name, value, epoch)
+        monitor.plot()
+    """
+
+    def __init__(
+        self,
+        module: Any,
+        data: Any = None,
+        layers: Sequence[str] | None = None,
+        batch_size: int = 128,
+    ) -> None:
+        self._callback = MonosemanticityMonitor(data, layers, batch_size=batch_size)
+        self._callback.set_model(as_model(module))
+        self._callback.set_params({})
+        self._measured = 0
+        self._callback.on_train_begin()
+        self._callback.on_epoch_begin(0)
+
+    def measure(self) -> dict[str, float]:
+        """The figures now: PATH_ms_top1 and so on, see `MonosemanticityMonitor`.
+
+        `epoch` in `rows` counts the measurements from 0.
+        """
+        figures: dict[str, float] = {}
+        self._callback.on_epoch_end(self._measured, figures)
+        self._measured += 1
+        self._callback.on_epoch_begin(self._measured)
+        return figures
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        return self._callback.rows
+
+    def to_frame(self) -> Any:
+        """The measurements as a pandas `DataFrame`, one row a measurement and layer."""
+        return self._callback.to_frame()
+
+    def plot(self) -> Any:
+        """The figures over the measurements as a matplotlib `Figure`."""
+        return self._callback.plot()

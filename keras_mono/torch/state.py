@@ -1,0 +1,36 @@
+from typing import Any
+
+from keras_mono._eager import torch_module
+
+torch = torch_module("keras_mono.torch")
+
+_NEVER_NEGATIVE = {"variance", "count", "largest_batch", "non_finite", "step"}
+
+
+def problem_with(name: str, tensor: Any) -> str | None:
+    """What a statistic holds that no training leaves there, in words; None if nothing.
+
+    Of a tensor without values, or of none, None.
+    """
+    if not isinstance(tensor, torch.Tensor) or tensor.is_meta:
+        return None
+    if not bool(torch.isfinite(tensor).all()):
+        return f"hold NaN or infinity in `{name}`"
+    if name in _NEVER_NEGATIVE and bool((tensor < 0).any()):
+        return f"hold negative numbers in `{name}`"
+    return None
+
+
+def check_may_change(step: Any, x: Any) -> None:
+    """Raise inside `torch.func` if what depends on `x` cannot be put into a buffer."""
+    try:
+        step.copy_(step + torch.zeros_like(x[:1]).sum().to(step.dtype))
+    except RuntimeError as error:
+        raise RuntimeError(
+            "An adapter in training mode changes its statistics in place, as "
+            "`BatchNorm1d` does, and `torch.func.vmap`, `grad` and the like allow that "
+            "only for buffers that the transformed function is given as an argument "
+            "(under `vmap`, a set each). Call `module.eval()`, or pass them: "
+            "`params, buffers = torch.func.stack_module_state(models)`, then "
+            "`torch.func.functional_call(model, (params, buffers), x)` inside."
+        ) from error
