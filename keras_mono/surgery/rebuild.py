@@ -3,13 +3,24 @@
 import inspect
 import warnings
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import keras
 
 from keras_mono._typing import Tensor
 from keras_mono.surgery.keep_class import as_class_of
 from keras_mono.surgery.places import is_graph
+
+
+class Call(NamedTuple):
+    """A call in the new graph; `graph` and `operation` are the original ones."""
+
+    graph: keras.Model
+    operation: Any
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    outputs: Any
+    inputs: dict[str, Tensor]  # of the new graph, by name
 
 
 class Edit(Protocol):
@@ -21,17 +32,13 @@ class Edit(Protocol):
     def replace(self, layer: keras.layers.Layer) -> keras.layers.Layer | None:
         """What takes the layer's place: itself, another one, or None for nothing."""
 
-    def after_in_list(self, layer: keras.layers.Layer) -> list[keras.layers.Layer]:
+    def after_in_list(
+        self, graph: keras.Model, layer: keras.layers.Layer
+    ) -> list[keras.layers.Layer]:
         """Layers that follow `layer` in a Sequential model."""
 
-    def after_call(
-        self,
-        graph: keras.Model,
-        layer: keras.layers.Layer,
-        outputs: Any,
-        inputs: dict[str, Tensor],
-    ) -> Any:
-        """Outputs after what follows a call of `layer`; `inputs` are the graph's."""
+    def after_call(self, call: Call) -> Any:
+        """Outputs after what follows a call."""
 
 
 def rebuild(model: keras.Model, edit: Edit) -> keras.Model:
@@ -54,6 +61,8 @@ class _Rebuilding:
         new = make(old)
         if type(new) is not type(old):
             new = as_class_of(old, new, self.replaced)
+        if hasattr(old, "output_names"):  # they are those of the layers that end it
+            new.output_names = list(old.output_names)
         if not old.trainable:  # of the model alone: its layers keep their own
             new._trainable = False
         return new
@@ -74,7 +83,7 @@ class _Rebuilding:
         layers: list[Any] = []
         for layer in old.layers:
             new = self.layer(layer)
-            layers += [] if new is None else [new, *self.edit.after_in_list(layer)]
+            layers += [] if new is None else [new, *self.edit.after_in_list(old, layer)]
         layers = layers or [keras.layers.Identity()]
         inputs = getattr(old, "inputs", None)  # missing before it is built
         if inputs and not isinstance(old.layers[0], keras.Model):
@@ -100,7 +109,8 @@ class _Rebuilding:
             if self.replaced.get(id(operation), operation) is None:
                 return args[0] if args else kwargs["inputs"]
             outputs = new(*args, **kwargs)
-            return self.edit.after_call(old, operation, outputs, by_name)
+            seen = Call(old, operation, args, kwargs, outputs, by_name)
+            return self.edit.after_call(seen)
 
         return _uncompiled(
             old,
