@@ -14,6 +14,8 @@ from typing import Any
 
 import keras
 
+from keras_mono.surgery import lora
+
 # Not carried over: what `fit` left on the object, and functions compiled around it.
 _LEFT_BEHIND = {"history", "stop_training", "generate_function"}
 
@@ -39,8 +41,11 @@ def as_class_of(
     for name, value in carried.items():
         if name in _of_every_model() or name.startswith("_jax"):
             continue
+        if name in lora.ATTRIBUTES:
+            continue
         kept = None if name in _LEFT_BEHIND else _replace(value, replaced)
         setattr(new, name, kept)
+    lora.keep_lora(original, new, replaced)
     return new
 
 

@@ -11,7 +11,7 @@ import keras
 from keras_mono._typing import Tensor
 from keras_mono.surgery.places import operations, places
 from keras_mono.surgery.positions import Positions, fits, marking_inputs
-from keras_mono.surgery.rebuild import Call
+from keras_mono.surgery.rebuild import Call, input_name
 
 
 def check_mask_argument(mask: Any, model: keras.Model) -> None:
@@ -30,7 +30,8 @@ def check_mask_argument(mask: Any, model: keras.Model) -> None:
         raise ValueError(
             "`mask` must name an input of the model that marks padding, or a layer "
             f"with a mask. Received: mask={mask!r}. Inputs of '{model.name}': "
-            f"{_input_names(model)}. Its layers: {[p.path for p in found]}."
+            f"{_input_names(model)}. Its layers: "
+            f"{[p.path for p in found if p.is_layer]}."
         )
 
 
@@ -131,11 +132,11 @@ class Padding:
         if self._unclear:
             names = sorted({n for found in self._unclear.values() for n in found})
             raise ValueError(
-                f"Model '{self._model.name}' marks padding in {_quoted(names)}. Whether "
-                "this is the padding of what these layers put out cannot be told from "
-                f"its graph: {', '.join(self._unclear)}. If it is, insert after them "
-                f"with `mask={names[0]!r}`, otherwise with `mask=False`, which counts "
-                "every entry."
+                f"Model '{self._model.name}' marks padding in {_quoted(names)}. "
+                "Whether this is the padding of what these layers put out cannot be "
+                f"told from its graph: {', '.join(self._unclear)}. If it is, insert "
+                f"after them with `mask={names[0]!r}`, otherwise with `mask=False`, "
+                "which counts every entry."
             )
         lost = [*self._lost]
         if not self._is_used:
@@ -146,12 +147,12 @@ class Padding:
         marks = [*self._marks] or [str(self._mask)]
         raise ValueError(
             f"Model '{self._model.name}' marks padding in {_quoted(marks)}, which "
-            f"cannot be given to the layers after {', '.join(lost)}: they have "
-            "no axis of its positions, come before it, or lie in a nested or Sequential "
-            "model without it. Insert where the outputs have the shape (batch, length, "
-            "...) and it can be reached, name a layer that puts out a mask of the right length, "
-            "`mask='NAME'`, or pass `mask=False` to count every entry. (A Sequential "
-            "model hands no mask on but Keras': use "
+            f"cannot be given to the layers after {', '.join(lost)}: they have no axis "
+            "of its positions, come before it, or lie in a nested or Sequential model "
+            "without it. Insert where the outputs have the shape (batch, length, ...) "
+            "and it can be reached, name a layer that puts out a mask of the right "
+            "length, `mask='NAME'`, or pass `mask=False` to count every entry. (A "
+            "Sequential model hands no mask on but Keras': use "
             "`keras.Model(model.inputs, model.outputs)`.)"
         )
 
@@ -237,7 +238,7 @@ class Padding:
 
 def _input_names(graph: keras.Model) -> list[str]:
     inputs = getattr(graph, "inputs", None) or []  # missing before it is built
-    return [x.name for x in inputs]
+    return [input_name(x) for x in inputs]
 
 
 def _given(operation: Any, outputs: Any) -> _Given:

@@ -116,7 +116,8 @@ def _calls_graph(model: Any) -> bool:
 
 def _held_graphs(model: keras.layers.Layer) -> list[tuple[str, keras.Model]]:
     """The outermost graphs in a subclassed model, by attribute where it has one."""
-    attributes = {id(x): f"{model.name}.{name}" for name, x in vars(model).items()}
+    held = {**vars(model), **vars(model).get("_modules", {})}  # PyTorch's are there
+    attributes = {id(x): f"{model.name}.{name}" for name, x in held.items()}
     found: list[tuple[str, keras.Model]] = []
     inside: set[int] = set()
     for path, layer in layer_paths(model):

@@ -5,6 +5,7 @@ for the inputs, different ones for inputs that do not belong together: a tensor 
 then is as long as the mask has its positions.
 """
 
+import itertools
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -167,43 +168,57 @@ def _trials(
     Every input has a length of its own, but for those that a mask marks, and for those
     without which the graph would not fit together; these are added to `marks`.
     """
-    found = _working(graph, shapes, marks)
+    groups = [{mask, *marked} for mask, marked in marks.items()]
+    found = _working(graph, shapes, groups)
     if found or len(marks) != 1:
         return found
     [(mask, marked)] = marks.items()
-    joined = {n for n in shapes if shapes[n][1:2] == shapes[mask][1:2]}
-    if not _working(graph, shapes, {mask: joined}):
+    alike = {n for n in shapes if shapes[n][1:2] == shapes[mask][1:2]}
+    if not _working(graph, shapes, [alike]):
         return []
-    for name in sorted(joined - marked - {mask}):
-        if _working(graph, shapes, {mask: joined - {name}}):
-            joined = joined - {name}
+    joined = alike - _separable(graph, shapes, alike, {mask, *marked})
     marked |= joined - {mask}
-    return _working(graph, shapes, marks)
+    return _working(graph, shapes, [joined, alike - joined])
+
+
+def _separable(
+    graph: keras.Model, shapes: Shapes, alike: set[str], marked: set[str]
+) -> set[str]:
+    """Inputs that may have another length than those that are marked."""
+    others = sorted(alike - marked)
+    sizes = range(1, len(others) + 1) if len(others) <= 4 else (1, len(others))
+    apart: set[str] = set()
+    for size in sizes:
+        for some in itertools.combinations(others, size):
+            if not apart.issuperset(some) and _working(
+                graph, shapes, [alike - {*some}, {*some}]
+            ):
+                apart |= {*some}
+    return apart
 
 
 def _working(
-    graph: keras.Model, shapes: Shapes, marks: dict[str, set[str]]
+    graph: keras.Model, shapes: Shapes, groups: list[set[str]]
 ) -> list[Shapes]:
+    """Shapes that work, with one length for all inputs of a group."""
     trials = []
     for length in (_short, _middle, _long):
-        lengths = _lengths(shapes, marks, length)
+        lengths = _lengths(shapes, groups, length)
         trials.append({n: _sized(shape, lengths[n]) for n, shape in shapes.items()})
     return [trial for trial in trials if _computes(graph, trial)][:2]
 
 
 def _lengths(
     shapes: Shapes,
-    marks: dict[str, set[str]],
+    groups: list[set[str]],
     length: Callable[[int, bool, bool], int],
 ) -> dict[str, int]:
-    """A length for each input, the same where they belong together."""
-    groups = [{mask, *marked} for mask, marked in marks.items()]
-    groups += [{name} for name in shapes]
+    together = {name for group in groups for name in group}
     lengths: dict[str, int] = {}
-    for i, group in enumerate(_merged(groups)):
+    for i, group in enumerate(_merged([*groups, *({name} for name in shapes)])):
         fixed = {n for name in group for n in shapes[name][1:2] if n is not None}
         tokens = all(len(shapes[name]) == 2 for name in group)
-        own = length(i, not group.isdisjoint(marks), tokens)
+        own = length(i, not group.isdisjoint(together), tokens)
         lengths |= dict.fromkeys(group, min(fixed, default=own))
     return lengths
 
@@ -238,7 +253,9 @@ def _sized(shape: tuple[int | None, ...], length: int) -> tuple[int, ...]:
 
 
 def _computes(graph: keras.Model, trial: Shapes) -> bool:
-    inputs = keras.tree.map_structure(lambda x: _spec(x, trial[x.name]), graph.input)
+    given = keras.tree.flatten(graph.input)  # in the order of the trial's shapes
+    specs = [_spec(x, shape) for x, shape in zip(given, trial.values(), strict=True)]
+    inputs = keras.tree.pack_sequence_as(graph.input, specs)
     try:
         graph.compute_output_spec(inputs)
     except Exception:  # whatever a layer raises: not with these shapes

@@ -11,6 +11,8 @@ from keras_mono._typing import Tensor
 from keras_mono.surgery.keep_class import as_class_of
 from keras_mono.surgery.places import is_graph
 
+_CANNOT_COPY = (TypeError, ValueError, KeyError, AttributeError, NotImplementedError)
+
 
 class Call(NamedTuple):
     """A call in the new graph; `graph` and `operation` are the original ones."""
@@ -120,14 +122,19 @@ class _Rebuilding:
         )
 
 
+def input_name(x: Tensor) -> str:
+    """Name of a model's input, which it keeps."""
+    maker = x._keras_history.operation
+    return str(maker.name if isinstance(maker, keras.layers.InputLayer) else x.name)
+
+
 def _input_like(x: Tensor) -> Tensor:
     maker = x._keras_history.operation
-    is_input = isinstance(maker, keras.layers.InputLayer)
     return keras.Input(
         batch_shape=x.shape,
         dtype=x.dtype,
         sparse=x.sparse,
-        name=maker.name if is_input else x.name,
+        name=input_name(x),
         optional=bool(getattr(maker, "optional", False)),
     )
 
@@ -145,12 +152,11 @@ def _compile_like(old: keras.Model, new: keras.Model) -> None:
     if not old.compiled:
         return
     try:
-        given = old.get_compile_config()
-        arguments = keras.saving.deserialize_keras_object(given)
-    except (TypeError, ValueError, KeyError, AttributeError) as error:
+        arguments = _compile_arguments(old)
+    except _CANNOT_COPY as error:
         warnings.warn(
-            f"Model '{old.name}' is compiled with objects that Keras cannot copy, so "
-            "the new model is not compiled. Call its `compile` with your loss, "
+            f"Model '{old.name}' is compiled with an optimizer that Keras cannot copy, "
+            "so the new model is not compiled. Call its `compile` with your loss, "
             f"optimizer and metrics. ({type(error).__name__}: {error})",
             stacklevel=4,
         )
@@ -160,3 +166,35 @@ def _compile_like(old: keras.Model, new: keras.Model) -> None:
         if name not in arguments and hasattr(old, name):
             arguments[name] = getattr(old, name)
     new.compile(**arguments)
+
+
+def _compile_arguments(old: keras.Model) -> dict[str, Any]:
+    """What the model was compiled with, with an optimizer and metrics of its own.
+
+    Losses and functions are the same objects: they hold no state.
+    """
+    is_own = type(old).get_compile_config is not keras.Model.get_compile_config
+    given = getattr(getattr(old, "_compile_config", None), "config", None)
+    if is_own or given is None:
+        config = old.get_compile_config()
+        return dict(keras.saving.deserialize_keras_object(config))
+    given = dict(given)
+    optimizer = given.get("optimizer")
+    if optimizer is not None:
+        given["optimizer"] = type(optimizer).from_config(optimizer.get_config())
+    for name in ("metrics", "weighted_metrics"):
+        given[name] = _with_copied_metrics(given.get(name))
+    return given
+
+
+def _with_copied_metrics(given: Any) -> Any:
+    if isinstance(given, list | tuple):
+        return [_with_copied_metrics(x) for x in given]
+    if isinstance(given, dict):
+        return {k: _with_copied_metrics(x) for k, x in given.items()}
+    if not isinstance(given, keras.metrics.Metric):
+        return given
+    try:
+        return type(given).from_config(given.get_config())
+    except _CANNOT_COPY:
+        return given  # such as one that holds a lambda; `fit` resets it

@@ -51,8 +51,8 @@ def strip(model: keras.Model) -> keras.Model:
 
 _ADVICE = (
     "At inference this library's layers pass values through, so it may be used as it "
-    "is. For a model without them, leave them out where its class makes and calls them, "
-    "and load the weights."
+    "is. For a model without them, leave them out where its class makes and calls "
+    "them, and load the weights."
 )
 
 
