@@ -10,7 +10,7 @@ from keras import ops
 
 from keras_mono._typing import Tensor
 
-# Keras has imported it; on other backends it need not be installed.
+# Keras has imported them; on other backends they need not be installed.
 _torch: Any = (
     importlib.import_module("torch") if keras.backend.backend() == "torch" else None
 )
@@ -20,6 +20,7 @@ _tf: Any = (
     if keras.backend.backend() == "tensorflow"
     else None
 )
+_jax: Any = importlib.import_module("jax") if keras.backend.backend() == "jax" else None
 
 ARRAYS = (np.ndarray, np.generic)  # `X | Y` ends the graph of torch.compile
 
@@ -137,6 +138,23 @@ def is_torch_module(x: Any) -> bool:
     if _torch is None or isinstance(x, keras.layers.Layer):
         return False
     return isinstance(x, _torch.nn.Module)
+
+
+def either(condition: Tensor, yes: Callable[[], Any], no: Callable[[], Any]) -> Any:
+    """`yes()` or `no()`, of which only one is computed.
+
+    Not for PyTorch on a GPU or under `torch.compile`: reading the condition would make
+    the one wait, and end the graph of the other.
+    """
+    if isinstance(condition, keras.KerasTensor) or (
+        _jax is not None and isinstance(condition, _jax.core.Tracer)
+    ):
+        return ops.cond(condition, yes, no)
+    # JAX outside a compiled function would compile what it is given anew each time, as
+    # it is never the same two functions, and keep it.
+    if _jax is not None or _torch is not None:
+        return yes() if condition else no()
+    return ops.cond(condition, yes, no)
 
 
 def compiled_cond(

@@ -179,7 +179,8 @@ class MonosemanticPenalty(SelectingLayer):
             Scalar, float32, with gradient; `weight` included.
         """
         learned = self._learn(inputs, mask)
-        penalty = penalty_of_marked(inputs, learned.selected, learned.reference.mean)
+        mean, remainder = learned.reference[:2]
+        penalty = penalty_of_marked(inputs, learned.selected, mean, remainder)
         # A copy: it may be set before PyTorch computes the gradient.
         penalty = penalty * ops.copy(ops.convert_to_tensor(self._weight))
         if _replicas.number() > 1:

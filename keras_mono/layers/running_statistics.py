@@ -251,7 +251,7 @@ class RunningStatistics(keras.layers.Layer):
     ) -> Tensor:
         """Squared deviations from the mean, 0 at entries that do not count."""
         z, mask = _as_entries(z, mask)
-        return ops.square(_history.deviation_from(z, mask, history.mean))
+        return ops.square(_history.deviation_from(z, mask, history))
 
     def _observe(
         self, inputs: Tensor, mask: Tensor | None, history: _history.History
