@@ -32,7 +32,8 @@ def status(model: keras.Model) -> Table:
     Returns:
         A `Table` with a row for each layer:
 
-        - `layer`: its name, or its path where several share a name; `kind`: its class.
+        - `layer`: its name, or its path where several share a name (numbered where they
+          share that too, such as `block_0/inhibition`); `kind`: its class.
         - `steps`: training batches seen. `neurons`: how many statistics it keeps.
         - `on`: whether it acts in training: trainable, not switched off by an
           `InhibitionSchedule`, and past its `start_step`. None if it only measures.
