@@ -40,7 +40,7 @@ def status(model: keras.Model) -> Table:
         - `select`: the selector. `share`: of the activations, how many are selected; of
           the latest training batch for `MovingThreshold`, k over the activations ranked
           for `TopK`.
-        - `threshold`: τ of a `MovingThreshold`.
+        - `threshold`: τ of a `MovingThreshold` that has started.
         - `non_finite`: entries left out because they were NaN, infinite or too large.
 
         Cells that do not apply are None. There are no rows if there are no layers.
@@ -79,7 +79,8 @@ def _row(name: str, layer: RunningStatistics) -> dict[str, Any]:
         row["on"] = bool(layer.trainable and layer.enabled and started)
         row["select"] = repr(layer.select)
         row["share"] = state.get("share", _share_of_top_k(layer))
-        row["threshold"] = state.get("threshold")
+        if state.get("age", 0) > 0:  # before, nothing is selected whatever it is
+            row["threshold"] = state["threshold"]
     return row
 
 
