@@ -19,6 +19,18 @@ class Recorded(NamedTuple):
     mask: Tensor | None
 
 
+class NeverCalledError(ValueError):
+    """Layers that the forward pass did not reach."""
+
+    def __init__(self, layers: list[str]) -> None:
+        self.layers = layers
+        super().__init__(
+            f"The model never called the layers {layers} on this data. Watch layers "
+            "that take part in the model's forward pass, or run the part of the model "
+            "that calls them."
+        )
+
+
 def record(
     model: keras.Model,
     data: Any,
@@ -54,10 +66,7 @@ def record(
                 raise errors[0]
     missed = [name for name in layers if name not in reached]
     if missed:
-        raise ValueError(
-            f"The model never called the layers {missed} on this data. Watch layers "
-            "that take part in the model's forward pass."
-        )
+        raise NeverCalledError(missed)
 
 
 @contextmanager

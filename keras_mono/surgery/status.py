@@ -34,8 +34,9 @@ def status(model: keras.Model) -> Table:
     Returns:
         A `Table` with a row for each layer:
 
-        - `layer`: its name, or its path where several share a name (in a PyTorch
-          module the adapter's path); `kind`: its class.
+        - `layer`: its name, or its path where several share a name (numbered where they
+          share that too, such as `block_0/inhibition`; in a PyTorch module the
+          adapter's path); `kind`: its class.
         - `steps`: training batches seen. `neurons`: how many statistics it keeps.
         - `on`: whether it acts in training: trainable, not switched off by an
           `InhibitionSchedule`, past its `start_step`, and with finite statistics. None
@@ -43,7 +44,7 @@ def status(model: keras.Model) -> Table:
         - `select`: the selector. `share`: of the activations, how many are selected; of
           the latest training batch for `MovingThreshold`, k over the activations ranked
           for `TopK`.
-        - `threshold`: τ of a `MovingThreshold`.
+        - `threshold`: τ of a `MovingThreshold` that has started.
         - `drowned`: share of the neurons (those that vary at all) with a variance below
           ε times the layer's average, whose φ is therefore less than half of what their
           own variance would make it. Near 1, one neuron or a few of enormous variance
@@ -91,7 +92,8 @@ def _row(name: str, layer: RunningStatistics) -> dict[str, Any]:
         row["on"] = bool(acts and layer.is_finite())
         row["select"] = repr(layer.select)
         row["share"] = state.get("share", _share_of_top_k(layer))
-        row["threshold"] = state.get("threshold")
+        if state.get("age", 0) > 0:  # before, nothing is selected whatever it is
+            row["threshold"] = state["threshold"]
     return row
 
 
