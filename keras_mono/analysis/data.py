@@ -22,6 +22,21 @@ class Batches:
     def __len__(self) -> int:
         return len(self.pairs)
 
+    def samples(self) -> int:
+        return sum(number_of_samples(inputs) for inputs, _ in self)
+
+    def some(self, chosen: np.ndarray) -> "Batches":
+        """The samples with the numbers `chosen`, counted through, in order."""
+        parts, start = [], 0
+        for inputs, targets in self:
+            stop = start + number_of_samples(inputs)
+            low, high = np.searchsorted(chosen, (start, stop))
+            if low < high:
+                here = chosen[low:high] - start
+                parts.append((_rows(inputs, here), _rows(targets, here)))
+            start = stop
+        return Batches(parts)
+
 
 def batches(data: Any, batch_size: int, steps: int | None = None) -> Iterator[Any]:
     """The model's inputs in `data`, as NumPy arrays, batch by batch.
@@ -100,6 +115,13 @@ def number_of_batches(data: Any, batch_size: int, steps: int | None) -> int | No
     return number if steps is None else min(number, steps)
 
 
+def known_samples(data: Any) -> int | None:
+    """How many samples there are; None if that is not known before."""
+    if isinstance(data, Batches):
+        return data.samples()
+    return None if gives_batches(data) else number_of_samples(data)
+
+
 def number_of_samples(data: Any) -> int:
     """Of an array or a structure of arrays."""
     return next(len(as_array(x)) for x in keras.tree.flatten(data) if x is not None)
@@ -142,19 +164,6 @@ def _cut(data: Any, batch_size: int) -> Iterator[tuple[Any, None]]:
 def _rows(arrays: Any, which: Any) -> Any:
     """Some samples of a structure of arrays."""
     return keras.tree.map_structure(lambda x: None if x is None else x[which], arrays)
-
-
-def some(held: Batches, chosen: np.ndarray) -> Batches:
-    """Of samples, counted through, those with the numbers `chosen` (sorted)."""
-    parts, start = [], 0
-    for inputs, targets in held:
-        stop = start + number_of_samples(inputs)
-        low, high = np.searchsorted(chosen, (start, stop))
-        if low < high:
-            here = chosen[low:high] - start
-            parts.append((_rows(inputs, here), _rows(targets, here)))
-        start = stop
-    return Batches(parts)
 
 
 def _never_ends(data: Any) -> bool:

@@ -9,6 +9,7 @@ from keras_mono._layers import find_layers
 from keras_mono.analysis.data import (
     check,
     gives_batches,
+    known_samples,
     number_of_batches,
     number_of_samples,
     pairs,
@@ -98,7 +99,7 @@ class _Labels:
             if self.given is not None:
                 self.of_batch = self.given[start : self.samples]
             else:
-                self.of_batch = _labels_in(targets)
+                self.of_batch = labels_in(targets)
             if len(self.of_batch) != length:
                 break
             yield inputs
@@ -113,7 +114,7 @@ class _Labels:
             )
 
 
-def _labels_in(targets: Any) -> np.ndarray:
+def labels_in(targets: Any) -> np.ndarray:
     if targets is None or keras.tree.is_nested(targets):
         raise ValueError(
             "`labels=None` takes the labels from `(x, y)` batches of `data`. Received: "
@@ -278,14 +279,10 @@ def profile(
 def _checked(labels: Any, data: Any, steps: int | None) -> np.ndarray | None:
     """The labels, if there are any; an error as early as their number is known."""
     if labels is None:
-        if not gives_batches(data):
-            _labels_in(None)
-        return None
-    labels = as_labels(labels)
-    needed = None
-    if not gives_batches(data):
-        needed = number_of_samples(data)
-    if labels.ndim == 0 or (needed and steps is None and len(labels) != needed):
+        return None if gives_batches(data) else labels_in(None)
+    labels, needed = as_labels(labels), known_samples(data)
+    given = len(labels) if labels.ndim else 0
+    if not given or (needed and steps is None and given != needed):
         raise ValueError(
             "`labels` must have one entry a sample, that is "
             f"{needed or 'at least one'}. Received: shape {labels.shape}."
