@@ -5,7 +5,8 @@ import keras
 from keras import ops
 
 from keras_mono import _history, _recurrence, _validation
-from keras_mono._eager import is_in_backward, is_torch_compiling
+from keras_mono._checkpoints import TrainingCall, counted_once
+from keras_mono._eager import is_torch_compiling
 from keras_mono._typing import Tensor
 
 _NEW_SINCE_0_1 = frozenset({"enabled"})
@@ -90,6 +91,7 @@ class RunningStatistics(keras.layers.Layer):
         squared = self._squared(ops.convert_to_tensor(z), mask, history)
         return squared * self._precision(history)
 
+    @counted_once
     def observe(self, z: Tensor, mask: Tensor | None = None) -> None:
         """Learn from activations as from a training batch, and do nothing to them.
 
@@ -97,6 +99,8 @@ class RunningStatistics(keras.layers.Layer):
             z: Activations, the shape of the layer's input.
             mask: Optional Keras mask, boolean, shape `(batch,)` to the shape of `z`.
         """
+        if TrainingCall(self).repeats:
+            return
         history = self._current_history()
         _, batch = self._observe(ops.convert_to_tensor(z), mask, history)
         self._store(_history.merge(history, batch, self.forget_steps), batch)
@@ -107,7 +111,7 @@ class RunningStatistics(keras.layers.Layer):
             variable.assign(ops.zeros(variable.shape, variable.dtype))
 
     def rematerialized_call(self, layer_call: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: ARG002
-        """Not again in the backward pass: a batch counts once (`keras.RematScope`)."""
+        """Not again in the backward pass: it would save little (`keras.RematScope`)."""
         return layer_call
 
     def save_own_variables(self, store: Any) -> None:
@@ -187,14 +191,6 @@ class RunningStatistics(keras.layers.Layer):
     def _observe(
         self, inputs: Tensor, mask: Tensor | None, history: _history.History
     ) -> tuple[Tensor, _history.Batch]:
-        if is_in_backward():
-            raise RuntimeError(
-                f"Layer '{self.name}' was computed again in the backward pass, where "
-                "its batch would count twice. Rematerialize the layers around it, not "
-                "a model or block that holds it: for example "
-                "`keras.RematScope(mode='list_of_layers', layer_names=[...])`, or "
-                "`torch.utils.checkpoint` up to it and from it on."
-            )
         z, mask = _as_entries(inputs, mask)
         return _history.observe(z, mask, history, self._reduction_axes)
 

@@ -4,7 +4,7 @@ from typing import Any, Self
 
 import keras
 
-from keras_mono._eager import torch_module
+from keras_mono._eager import current_backward, torch_module
 from keras_mono.layers.monosemantic_penalty import MonosemanticPenalty
 from keras_mono.layers.running_statistics import RunningStatistics
 
@@ -109,9 +109,11 @@ class Adapter(torch.nn.Module):  # type: ignore[name-defined]
             if isinstance(self.layer, MonosemanticPenalty):
                 learns = self.training and self.layer.trainable
                 # Keras' `add_loss` keeps a list, for which PyTorch compiles anew.
-                self.loss = (
+                loss = (
                     self.layer.penalize(x, padding_mask) if learns else x.new_zeros(())
                 )
+                if current_backward() == -1:  # else it would keep the block's graph
+                    self.loss = loss
                 return x
             # Not `__call__`: what Keras keeps about a call does not survive a compiler.
             return self.layer.call(x, None, self.training, padding_mask)
