@@ -78,6 +78,7 @@ class InhibitedRNN(keras.layers.RNN):
         **kwargs: Any,
     ) -> None:
         super().__init__(cell, **kwargs)
+        self.supports_masking = True  # from 3.16 on Keras' RNN does not
         self.inhibition = _checked(inhibition)
         if inhibition is not None and isinstance(
             self.cell, keras.layers.StackedRNNCells

@@ -4,7 +4,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_mono import _history, _recurrence, _validation
+from keras_mono import _history, _lost_masks, _recurrence, _validation
 from keras_mono._checkpoints import TrainingCall, counted_once
 from keras_mono._eager import is_torch_compiling
 from keras_mono._typing import Tensor
@@ -75,6 +75,11 @@ class RunningStatistics(keras.layers.Layer):
         self.mean_remainder = self._statistic("mean_remainder", shape)
         self.non_finite = self._statistic("non_finite", ())
         self.step = self._statistic("step", (), "int32")
+
+    def compute_output_spec(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        if not args and kwargs.get("mask") is kwargs.get("padding_mask") is None:
+            _lost_masks.warn_of_lost_mask(self.name, inputs)
+        return super().compute_output_spec(inputs, *args, **kwargs)
 
     def score(self, z: Tensor, mask: Tensor | None = None) -> Tensor:
         """φ of `z` against the running statistics; moves no state.
