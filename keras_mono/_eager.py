@@ -1,5 +1,6 @@
 """Where a condition or a number may be read on the way, and every call costs."""
 
+import functools
 import importlib
 from collections.abc import Callable
 from typing import Any
@@ -52,11 +53,48 @@ def is_transformed() -> bool:
     return _torch._C._functorch.peek_interpreter_stack() is not None
 
 
-def is_in_backward() -> bool:
-    """True while PyTorch computes gradients, which calls layers that it recomputes."""
+def current_backward() -> int:
+    """Number of the backward pass that PyTorch computes; -1 if it computes none.
+
+    It calls layers there, to compute again what was not kept.
+    """
     if _torch is None or is_torch_compiling():
-        return False
-    return _torch._C._current_graph_task_id() != -1  # as torch.utils.checkpoint asks
+        return -1
+    return int(_torch._C._current_graph_task_id())  # as torch.utils.checkpoint asks
+
+
+@functools.cache
+def file_of_checkpoints() -> str | None:
+    """The source of `torch.utils.checkpoint`, as Python's frames name it."""
+    if _torch is None:
+        return None
+    module: Any = importlib.import_module("torch.utils.checkpoint")
+    return module.CheckpointFunction.forward.__code__.co_filename
+
+
+def modules_below(module: Any) -> list[tuple[str, Any]]:
+    """Path and module of all that a PyTorch module holds; nothing for anything else."""
+    if _torch is None or not isinstance(module, _torch.nn.Module):
+        return []
+    return list(module.named_modules())
+
+
+def constant_while_compiling(function: Callable[[], Any]) -> Callable[[], Any]:
+    """A function that `torch.compile` calls, rather than compile, for its value."""
+    if _torch is None:
+        return function
+    return _torch.compiler.assume_constant_result(function)
+
+
+def not_compiled_in_checkpoint(
+    function: Callable[..., Any], *args: Any, **kwargs: Any
+) -> Any:
+    """Call it outside of the graph that `torch.compile` makes, which shows the name."""
+    return function(*args, **kwargs)
+
+
+if _torch is not None:
+    not_compiled_in_checkpoint = _torch.compiler.disable(not_compiled_in_checkpoint)
 
 
 def reaches(x: Tensor, level: Tensor) -> Tensor:

@@ -3,8 +3,10 @@ from functools import partial
 from typing import Any
 
 import keras
+from keras import ops
 
 from keras_mono import _history, _validation, selectors
+from keras_mono._checkpoints import TrainingCall, counted_once
 from keras_mono._setting import Setting
 from keras_mono._typing import Tensor
 from keras_mono.layers.running_statistics import combine_masks
@@ -150,15 +152,25 @@ class MonosemanticInhibition(SelectingLayer):
         self._check_call(inputs)
         mask = combine_masks(mask, padding_mask)
         if self._is_training(training) and not self.observing:
-            learned = self._learn(inputs, mask)
-            outputs = self._inhibit(inputs, learned.selected, learned.reference)
-            self._store_learned(learned)
-            return outputs
+            return self._learn_and_inhibit(inputs, mask)
         outputs = inputs
         if self.acts(training):
             outputs = self.frozen()(inputs, mask)
         if self.observing:
             self.observe(inputs, mask)
+        return outputs
+
+    @counted_once
+    def _learn_and_inhibit(self, inputs: Tensor, mask: Tensor | None) -> Tensor:
+        call = TrainingCall(self)
+        if call.repeats:
+            return deactivate_marked(inputs, *call.kept())
+        learned = self._learn(inputs, mask)
+        does = learned.selected, learned.reference.mean, self._strength.value
+        if call.may_be_repeated:
+            call.keep([ops.copy(x) for x in does])
+        outputs = deactivate_marked(inputs, *does)
+        self._store_learned(learned)
         return outputs
 
     def acts(self, training: bool | None) -> bool:

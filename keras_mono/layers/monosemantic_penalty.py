@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from keras_mono import _replicas, _validation, selectors
+from keras_mono._checkpoints import TrainingCall, counted_once
 from keras_mono._eager import count_marks
 from keras_mono._setting import Setting
 from keras_mono._typing import Tensor
@@ -15,6 +16,13 @@ from keras_mono.ops.monosemantic_penalty import penalty_of_marked
 
 # By the validation data of examples/study.py: see docs/choosing.md.
 DEFAULT_WEIGHT = 0.001
+_REENTRANT = (
+    "Layer '{}' adds to the loss, and torch.utils.checkpoint with use_reentrant=True "
+    "computes it without a gradient. Pass use_reentrant=False: "
+    "`checkpoint(block, x, use_reentrant=False)`, in HuggingFace transformers "
+    "`model.gradient_checkpointing_enable(gradient_checkpointing_kwargs="
+    '{{"use_reentrant": False}})`.'
+)
 
 
 @keras.saving.register_keras_serializable(package="keras_mono")
@@ -162,9 +170,12 @@ class MonosemanticPenalty(SelectingLayer):
         if self.observing:
             self.observe(inputs, mask)
         elif self._is_training(training):
-            self.add_loss(self.penalize(inputs, mask))
+            penalty = self.penalize(inputs, mask)
+            if not TrainingCall(self).repeats:
+                self.add_loss(penalty)
         return inputs
 
+    @counted_once
     def penalize(self, inputs: Tensor, mask: Tensor | None = None) -> Tensor:
         """What a training batch adds to the loss; learns from the batch.
 
@@ -178,13 +189,21 @@ class MonosemanticPenalty(SelectingLayer):
         Returns:
             Scalar, float32, with gradient; `weight` included.
         """
+        call = TrainingCall(self)
+        if call.repeats:
+            *kept, weight = call.kept()
+            return penalty_of_marked(inputs, *kept) * weight
+        if call.without_gradient:
+            raise RuntimeError(_REENTRANT.format(self.name))
         learned = self._learn(inputs, mask)
-        mean, remainder = learned.reference[:2]
-        penalty = penalty_of_marked(inputs, learned.selected, mean, remainder)
-        # A copy: it may be set before PyTorch computes the gradient.
-        penalty = penalty * ops.copy(ops.convert_to_tensor(self._weight))
+        # Copies: they may be set before PyTorch computes the gradient.
+        weight = ops.copy(ops.convert_to_tensor(self._weight))
         if _replicas.number() > 1:
-            penalty = penalty * _weight_of_this_replica(learned.selected)
+            weight = weight * _weight_of_this_replica(learned.selected)
+        of = learned.selected, *learned.reference[:2]  # mean and its remainder
+        if call.may_be_repeated:
+            call.keep((*(ops.copy(x) for x in of), weight))
+        penalty = penalty_of_marked(inputs, *of) * weight
         self._penalty.assign(_replicas.average(ops.stop_gradient(penalty)))
         self._store_learned(learned)
         return penalty

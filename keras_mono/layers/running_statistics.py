@@ -5,8 +5,16 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_mono import _counting, _history, _presence, _recurrence, _validation
-from keras_mono._eager import after, is_in_backward, is_torch_compiling
+from keras_mono import (
+    _counting,
+    _history,
+    _lost_masks,
+    _presence,
+    _recurrence,
+    _validation,
+)
+from keras_mono._checkpoints import TrainingCall, counted_once
+from keras_mono._eager import after, is_torch_compiling
 from keras_mono._setting import settings_of
 from keras_mono._typing import Tensor
 
@@ -80,6 +88,11 @@ class RunningStatistics(keras.layers.Layer):
         self.non_finite = self._statistic("non_finite", (), "int32")
         self.step = self._statistic("step", (), "int32")
 
+    def compute_output_spec(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        if not args and kwargs.get("mask") is kwargs.get("padding_mask") is None:
+            _lost_masks.warn_of_lost_mask(self.name, inputs)
+        return super().compute_output_spec(inputs, *args, **kwargs)
+
     def score(self, z: Tensor, mask: Tensor | None = None) -> Tensor:
         """φ of `z` against the running statistics; moves no state.
 
@@ -96,6 +109,7 @@ class RunningStatistics(keras.layers.Layer):
         squared = self._squared(ops.convert_to_tensor(z), mask, history)
         return squared * self._precision(history)
 
+    @counted_once
     def observe(self, z: Tensor, mask: Tensor | None = None) -> None:
         """Learn from activations as from a training batch, and do nothing to them.
 
@@ -104,6 +118,8 @@ class RunningStatistics(keras.layers.Layer):
             mask: Optional Keras mask, boolean, shape `(batch,)` to the shape of `z`.
         """
         self.check_present("observe")
+        if TrainingCall(self).repeats:
+            return
         history = self._current_history()
         _, batch = self._observe(ops.convert_to_tensor(z), mask, history)
         self._store(_history.merge(history, batch, self.forget_steps), batch)
@@ -115,7 +131,7 @@ class RunningStatistics(keras.layers.Layer):
             variable.assign(ops.zeros(variable.shape, variable.dtype))
 
     def rematerialized_call(self, layer_call: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: ARG002
-        """Not again in the backward pass: a batch counts once (`keras.RematScope`)."""
+        """Not again in the backward pass: it would save little (`keras.RematScope`)."""
         return layer_call
 
     @property
@@ -256,14 +272,6 @@ class RunningStatistics(keras.layers.Layer):
     def _observe(
         self, inputs: Tensor, mask: Tensor | None, history: _history.History
     ) -> tuple[Tensor, _history.Batch]:
-        if is_in_backward():
-            raise RuntimeError(
-                f"Layer '{self.name}' was computed again in the backward pass, where "
-                "its batch would count twice. Rematerialize the layers around it, not "
-                "a model or block that holds it: for example "
-                "`keras.RematScope(mode='list_of_layers', layer_names=[...])`, or "
-                "`torch.utils.checkpoint` up to it and from it on."
-            )
         z, mask = _as_entries(inputs, mask)
         return _history.observe(z, mask, history, self._reduction_axes)
 

@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from keras_mono import _history, _validation, selectors
+from keras_mono._checkpoints import TrainingCall, counted_once
 from keras_mono._setting import Setting
 from keras_mono._typing import Tensor
 from keras_mono.layers.running_statistics import RunningStatistics
@@ -83,6 +84,7 @@ class SelectingLayer(RunningStatistics):
         values = ops.convert_to_numpy(self._selector_state)
         return dict(zip(names, values.tolist(), strict=True))
 
+    @counted_once
     def observe(self, z: Tensor, mask: Tensor | None = None) -> None:
         """Learn from activations as from a training batch, and do nothing to them.
 
@@ -91,7 +93,8 @@ class SelectingLayer(RunningStatistics):
             mask: Optional Keras mask, boolean, shape `(batch,)` to the shape of `z`.
         """
         self.check_present("observe")
-        self._store_learned(self._learn(ops.convert_to_tensor(z), mask))
+        if not TrainingCall(self).repeats:
+            self._store_learned(self._learn(ops.convert_to_tensor(z), mask))
 
     def ranked_activations(self) -> int | None:
         """How many activations `TopK` ranks together; None if that may vary."""
