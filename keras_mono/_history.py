@@ -136,6 +136,11 @@ def deviation_from(z: Tensor, mask: Tensor | None, mean: Tensor) -> Tensor:
     return ops.where(_counts(raw, mask), raw, 0.0)
 
 
+def valid(z: Tensor, mask: Tensor | None, mean: Tensor) -> Tensor:
+    """True at the entries that count."""
+    return _counts(z - mean, mask)
+
+
 def _anchor(z: Tensor, mask: Tensor | None, history: History, axes: Axes) -> Tensor:
     """The running mean; for a neuron without history, one of its own values.
 
