@@ -1,6 +1,6 @@
 """What the penalty does at several weights, on handwritten digits, from paired seeds.
 
-    python examples/penalty_study.py [--seeds 5] [--epochs 20] [--picture FILE]
+    python examples/penalty_study.py [--form phi] [--seeds 5] [--picture FILE]
 
 The networks of a seed start from the same weights and see the same batches; they differ
 in the weight of `MonosemanticPenalty`, and at weight 0 the training is the plain one.
@@ -27,7 +27,9 @@ from sklearn.model_selection import train_test_split
 import keras_mono as km
 
 WEIGHTS = (0.001, 0.003, 0.01, 0.03, 0.1)
+FORMS = ("l2e", "phi", "log_phi")
 HIDDEN = ("first", "second")
+OF_LAYER = ("tail of φ", "class selectivity", "scale")
 FRACTION = 0.02
 # Student's t, 97.5 % quantile, by degrees of freedom from 1 to 15.
 T = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26, 2.23, 2.20, 2.18, 2.16)
@@ -35,6 +37,7 @@ T = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26, 2.23, 2.20, 2.18, 2.
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--form", choices=FORMS, default="l2e")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--weights", type=float, nargs="+", default=WEIGHTS)
@@ -45,7 +48,7 @@ def main() -> None:
     parser.add_argument("--picture", type=Path, help="draw the table here")
     given = parser.parse_args()
     data = digits()
-    model = build()
+    model = build(given.form)
     first = [keras.ops.convert_to_numpy(v) for v in model.optimizer.variables]
     runs = []
     weights = dict.fromkeys([0.0, *given.weights])  # plain first, each once
@@ -70,11 +73,12 @@ def digits() -> list[np.ndarray]:
     return train_test_split(x, y, test_size=0.4, random_state=0, stratify=y)
 
 
-def build() -> keras.Model:
+def build(form: str) -> keras.Model:
     layers = [keras.Input((64,))]
     for name, units in zip(HIDDEN, (128, 64), strict=True):
         layers.append(keras.layers.Dense(units, activation="relu"))
-        layers.append(km.layers.MonosemanticPenalty(select=FRACTION, name=name))
+        penalty = km.layers.MonosemanticPenalty(select=FRACTION, form=form, name=name)
+        layers.append(penalty)
     model = keras.Sequential([*layers, keras.layers.Dense(10)])
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(keras.optimizers.Adam(1e-3), loss, metrics=["accuracy"])
@@ -85,7 +89,7 @@ def build() -> keras.Model:
 def set_weights(model, weight, where, seed) -> None:
     """New weights; the compiled model and its optimizer are used again."""
     keras.utils.set_random_seed(seed)
-    fresh = [layer for layer in build().layers if layer.trainable_variables]
+    fresh = [layer for layer in build("l2e").layers if layer.trainable_variables]
     used = [layer for layer in model.layers if layer.trainable_variables]
     for old, new in zip(used, fresh, strict=True):
         old.set_weights(new.get_weights())
@@ -101,14 +105,18 @@ def train(model, seed, data, epochs) -> None:
 
 
 def measure(model, data) -> dict:
-    """Accuracy and loss, and of each hidden layer the tail of φ and the scale."""
-    x_train, x_test, _, y_test = data
+    """Accuracy and loss, and figures of each hidden layer."""
+    x_train, x_test, y_train, y_test = data
     loss, accuracy = model.evaluate(x_test, y_test, verbose=0)
     found = {"accuracy": 100 * accuracy, "loss": loss}
-    for kind, x in (("held out", x_test), ("training", x_train)):
+    parts = {"held out": (x_test, y_test), "training": (x_train, y_train)}
+    for kind, (x, y) in parts.items():
         for name, z in km.analysis.activations(model, x, HIDDEN).items():
             found[f"{name}, tail of φ, {kind}"] = tail(z)
             found[f"{name}, scale, {kind}"] = float(z.std(axis=0).mean())
+            found[f"{name}, dead, {kind}"] = float((z.std(axis=0) == 0).mean())
+            selectivity = km.analysis.measures(z, y).class_selectivity
+            found[f"{name}, class selectivity, {kind}"] = float(np.nanmean(selectivity))
     return found
 
 
@@ -127,7 +135,7 @@ def show(runs: list[dict]) -> None:
     figures = [
         "accuracy",
         "loss",
-        *(f"{n}, {what}, held out" for n in HIDDEN for what in ("tail of φ", "scale")),
+        *(f"{n}, {what}, held out" for n in HIDDEN for what in OF_LAYER),
     ]
     seeds = len({r["seed"] for r in runs})
     title = f"On held-out digits: plain, and the change against it, {seeds} seeds"
@@ -144,7 +152,7 @@ def show(runs: list[dict]) -> None:
             cells = [f"{m:+.3f}\n[{m - h:+.3f}, {m + h:+.3f}]" for m, h in found]
         table.add_row("plain" if weight == 0 else f"{weight:g}", *cells)
     console = Console()
-    console.width = max(console.width, 130)
+    console.width = max(console.width, 150)
     console.print(table)
 
 
@@ -161,16 +169,17 @@ def change(runs: list[dict], weight: float, figure: str) -> tuple[float, float]:
 
 
 def draw(runs: list[dict], where: list[str]) -> Figure:
-    """Change of the tail, the scale and the accuracy by weight."""
+    """Change of tail, class selectivity, scale and accuracy by weight."""
     weights = sorted({r["weight"] for r in runs} - {0.0})
     panels = [
         ("tail of φ, held out", "Tail of φ (mean of the 2 % largest)", HIDDEN),
+        ("class selectivity, held out", "Class selectivity (mean)", HIDDEN),
         ("scale, held out", "Scale (mean standard deviation)", HIDDEN),
         ("accuracy", "Test accuracy, points", ("",)),
     ]
-    figure = Figure(figsize=(11, 3.6), layout="constrained")
+    figure = Figure(figsize=(14, 3.6), layout="constrained")
     looks = {"first": ("#0072B2", "o", "-"), "second": ("#D55E00", "s", "--")}
-    for axes, (what, title, layers) in zip(figure.subplots(1, 3), panels, strict=True):
+    for axes, (what, title, layers) in zip(figure.subplots(1, 4), panels, strict=True):
         for layer in layers:
             found = [
                 change(runs, w, f"{layer}, {what}" if layer else what) for w in weights
@@ -202,6 +211,7 @@ def about(given: argparse.Namespace) -> dict:
         "versions": {p: version(p) for p in ("keras", "numpy", "scikit-learn")},
         "python": platform.python_version(),
         "seeds": given.seeds,
+        "form": given.form,
         "penalized": list(given.where),
         "epochs": given.epochs,
     }

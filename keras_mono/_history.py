@@ -172,6 +172,11 @@ def deviation_from(z: Tensor, mask: Tensor | None, history: History) -> Tensor:
     return ops.where(_counts(raw, mask), raw, 0.0)
 
 
+def valid(z: Tensor, mask: Tensor | None, mean: Tensor) -> Tensor:
+    """True at the entries that count."""
+    return _counts(z - mean, mask)
+
+
 def _deviation(z: Tensor, frame: _Frame) -> Tensor:
     deviation = z - frame.point
     deviation -= frame.remainder  # in place on PyTorch

@@ -16,6 +16,9 @@ from keras_mono.analysis.feature_scores import FeatureScores as FeatureScores
 from keras_mono.analysis.feature_scores import FeatureStatistics as FeatureStatistics
 from keras_mono.analysis.feature_scores import feature_scores as feature_scores
 from keras_mono.analysis.ks_statistic import ks_statistic as ks_statistic
+from keras_mono.analysis.measures import Measures as Measures
+from keras_mono.analysis.measures import measures as measures
+from keras_mono.analysis.measures import permuted_measures as permuted_measures
 from keras_mono.analysis.probe import Probe as Probe
 from keras_mono.analysis.probe import probe as probe
 from keras_mono.analysis.profile import Profile as Profile

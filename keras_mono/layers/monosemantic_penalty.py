@@ -5,17 +5,19 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_mono import _replicas, _validation, selectors
+from keras_mono import _history, _replicas, _validation, selectors
 from keras_mono._checkpoints import TrainingCall, counted_once
 from keras_mono._eager import count_marks
 from keras_mono._setting import Setting
 from keras_mono._typing import Tensor
-from keras_mono.layers.running_statistics import combine_masks
+from keras_mono.layers.running_statistics import as_entries, combine_masks
 from keras_mono.layers.selecting_layer import SelectingLayer
 from keras_mono.ops.monosemantic_penalty import penalty_of_marked
+from keras_mono.ops.scale_invariant_penalty import OF, penalty_of_valid
 
 # By the validation data of examples/study.py: see docs/choosing.md.
 DEFAULT_WEIGHT = 0.001
+FORMS = ("l2e", *OF)
 _REENTRANT = (
     "Layer '{}' adds to the loss, and torch.utils.checkpoint with use_reentrant=True "
     "computes it without a gradient. Pass use_reentrant=False: "
@@ -35,7 +37,16 @@ class MonosemanticPenalty(SelectingLayer):
 
     `weight · mean over the selected activations of log (z - mean)²`
 
-    with the neuron's running mean, a constant for the gradient. By default the 2 % of
+    with the neuron's running mean, a constant for the gradient. This is L2E's form. It
+    also pulls neurons to be small: shrinking all of them lowers it without bound, and
+    the most monosemantic neurons can come out more so (docs/choosing.md).
+    `form="phi"` adds
+
+    `weight · mean over the selected activations of (z - m)² / v`
+
+    with mean m and variance v of the neuron in this very batch and the gradient through
+    both. Scaling or shifting a neuron does not change it, so it makes the tails lighter
+    and cannot shrink or switch off neurons. By default the 2 % of
     the activations with the largest φ are selected, by a moving threshold, which costs
     a comparison an activation:
 
@@ -50,6 +61,10 @@ class MonosemanticPenalty(SelectingLayer):
             normalization: choose yours by validation, from 0.0003 up
             (docs/choosing.md). A negative one encourages what the paper inhibits, as
             DecPO (arXiv:2406.17969) would have it.
+        form: `"l2e"` as above; `"phi"` for the scale-invariant form; `"log_phi"` for
+            its logarithm, which pulls the largest φ outwards: see
+            `km.ops.scale_invariant_penalty`. Weights of different forms are not
+            comparable.
         select: Which activations: a fraction in (0, 1) for all above a moving threshold
             (`MovingThreshold(fraction)`), an integer k for the k largest φ of each
             sample (`TopK(k)`), or a selector.
@@ -128,6 +143,7 @@ class MonosemanticPenalty(SelectingLayer):
         variance_compensation: float = 0.01,
         include_current_batch: bool = False,
         enabled: bool = True,
+        form: str = "l2e",
         **kwargs: Any,
     ) -> None:
         super().__init__(
@@ -141,9 +157,15 @@ class MonosemanticPenalty(SelectingLayer):
             **kwargs,
         )
         self.weight = weight
+        if form not in FORMS:
+            raise ValueError(
+                f"`form` must be one of {FORMS}. Received: form={form!r}. Pass 'l2e' "
+                "for the paper's penalty or 'phi' for the scale-invariant one."
+            )
+        self.form = form
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "weight": self.weight}
+        return {**super().get_config(), "weight": self.weight, "form": self.form}
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         super().build(input_shape)
@@ -192,21 +214,37 @@ class MonosemanticPenalty(SelectingLayer):
         call = TrainingCall(self)
         if call.repeats:
             *kept, weight = call.kept()
-            return penalty_of_marked(inputs, *kept) * weight
+            return self._of_selected(inputs, mask, *kept) * weight
         if call.without_gradient:
             raise RuntimeError(_REENTRANT.format(self.name))
         learned = self._learn(inputs, mask)
         # Copies: they may be set before PyTorch computes the gradient.
         weight = ops.copy(ops.convert_to_tensor(self._weight))
-        if _replicas.number() > 1:
-            weight = weight * _weight_of_this_replica(learned.selected)
         of = learned.selected, *learned.reference[:2]  # mean and its remainder
         if call.may_be_repeated:
             call.keep((*(ops.copy(x) for x in of), weight))
-        penalty = penalty_of_marked(inputs, *of) * weight
+        penalty = self._of_selected(inputs, mask, *of) * weight
         self._penalty.assign(_replicas.average(ops.stop_gradient(penalty)))
         self._store_learned(learned)
         return penalty
+
+    def _of_selected(
+        self,
+        inputs: Tensor,
+        mask: Tensor | None,
+        selected: Tensor,
+        mean: Tensor,
+        remainder: Tensor,
+    ) -> Tensor:
+        """This replica's penalty, whose average over the replicas is the global one."""
+        if self.form == "l2e":
+            penalty = penalty_of_marked(inputs, selected, mean, remainder)
+            if _replicas.number() > 1:
+                penalty = penalty * _weight_of_this_replica(selected)
+            return penalty
+        valid = _history.valid(*as_entries(inputs, mask), mean)
+        axes = self._reduction_axes
+        return penalty_of_valid(inputs, selected, valid, axes, self.form)
 
 
 def _weight_of_this_replica(selected: Tensor) -> Tensor:

@@ -266,13 +266,13 @@ class RunningStatistics(keras.layers.Layer):
         self, z: Tensor, mask: Tensor | None, history: _history.History
     ) -> Tensor:
         """Squared deviations from the mean, 0 at entries that do not count."""
-        z, mask = _as_entries(z, mask)
+        z, mask = as_entries(z, mask)
         return ops.square(_history.deviation_from(z, mask, history))
 
     def _observe(
         self, inputs: Tensor, mask: Tensor | None, history: _history.History
     ) -> tuple[Tensor, _history.Batch]:
-        z, mask = _as_entries(inputs, mask)
+        z, mask = as_entries(inputs, mask)
         return _history.observe(z, mask, history, self._reduction_axes)
 
     def _store(self, updated: _history.History, batch: _history.Batch) -> None:
@@ -334,7 +334,7 @@ def combine_masks(mask: Tensor | None, padding_mask: Tensor | None) -> Tensor | 
     return ops.logical_and(*masks)
 
 
-def _as_entries(z: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
+def as_entries(z: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
     """Float32 activations without gradient, and a mask that broadcasts against them."""
     z = ops.cast(ops.stop_gradient(z), "float32")
     if mask is None:

@@ -7,7 +7,8 @@ import keras_mono as km
 
 STEPS, ROWS, FEATURES, UNITS = 20, 24, 6, 16
 RATE = 3e-3
-LAYERS = ("top", "follows", "penalty", "scale")
+KERNELS = ("hidden", "other")
+LAYERS = ("top", "follows", "penalty", "invariant", "scale")
 
 
 def batches(hard, rows=ROWS, short=True):
@@ -33,9 +34,14 @@ def model(learns):
     start = keras.initializers.RandomNormal(seed=5)
     x = keras.Input((FEATURES,), name="x")
     padding = keras.Input((), name="padding")
-    hidden = keras.layers.Dense(UNITS, kernel_initializer=start, name="hidden")
-    hidden.trainable = learns
-    h = hidden(x)
+    # One for each form of the penalty: L2E's shrinks its neurons, and the pull of the
+    # other on a small neuron is large.
+    h, other = (
+        keras.layers.Dense(
+            UNITS, kernel_initializer=start, name=name, trainable=learns
+        )(x)
+        for name in KERNELS
+    )
     common = {"axis": -1, "start_step": 2}
     layers = [
         km.layers.MonosemanticInhibition(**common, name="top"),
@@ -43,9 +49,14 @@ def model(learns):
         km.layers.MonosemanticPenalty(1.0, 0.2, **common, name="penalty"),
         km.layers.MonosemanticScale(axis=-1, name="scale"),
     ]
-    out = keras.layers.Add()([layer(h, padding_mask=padding) for layer in layers])
+    invariant = km.layers.MonosemanticPenalty(
+        0.3, 0.2, form="phi", **common, name="invariant"
+    )
+    outputs = [layer(h, padding_mask=padding) for layer in layers]
+    outputs.append(invariant(other, padding_mask=padding))
+    out = keras.layers.Add()(outputs)
     made = keras.Model({"x": x, "padding": padding}, out)
-    # Only the penalty teaches: its gradient is the one that has to be global.
+    # Only the penalties teach: their gradients are what has to be global.
     made.compile(keras.optimizers.SGD(RATE), loss=_nothing)
     return made
 
@@ -75,7 +86,8 @@ def selector_states(made):
 def knowledge(made, tau, numbers=None):
     """Everything that is compared, as NumPy arrays by name."""
     numbers = numbers or keras.ops.convert_to_numpy
-    found = {"tau": np.array(tau), "kernel": numbers(made.get_layer("hidden").kernel)}
+    found = {"tau": np.array(tau)}
+    found |= {name: numbers(made.get_layer(name).kernel) for name in KERNELS}
     for name in LAYERS:
         layer = made.get_layer(name)
         found |= {f"{name} {v.name}": numbers(v) for v in layer.saved_variables()}

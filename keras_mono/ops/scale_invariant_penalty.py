@@ -1,0 +1,158 @@
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from keras import ops
+
+from keras_mono import _replicas, _validation
+from keras_mono._typing import Axes, Tensor
+
+OF = ("log_phi", "phi")
+# A neuron whose standard deviation is below this share of its mean is constant in the
+# batch: what remains of float32 there is rounding.
+_CONSTANT = 2.0**-22
+_SMALLEST_VARIANCE = 1e-37  # its inverse is still a float32
+
+
+def scale_invariant_penalty(
+    z: Tensor,
+    selected: Tensor,
+    axis: int | Sequence[int] | None = -1,
+    mask: Tensor | None = None,
+    of: str = "phi",
+) -> Tensor:
+    """Mean φ of the selected activations, against the batch's own moments.
+
+    `P = 1/n · Σ over selected (i, j) of φ_ij`, `φ_ij = (z_ij - m_j)² / v_j`
+
+    with mean m_j and biased variance v_j of neuron j in this batch, and n the number
+    selected. The gradient flows through m_j and v_j. Scaling or shifting a neuron does
+    not change P, so the gradient has no part along either: over the entries of a neuron
+    it sums to 0, and so does its product with the deviations. Minimizing P makes the
+    tail of each neuron lighter. It cannot shrink, shift or switch off the neuron, as
+    `monosemantic_penalty` does.
+
+    Reference: this library's form of L_MS in L2E (arXiv:2503.23298); see
+    docs/method.md.
+
+    Args:
+        z: Activations, float, batch first.
+        selected: Boolean, the shape of `z`. Selected entries that do not count are
+            left out.
+        axis: Axis or axes that index neurons; None: every axis but the batch.
+        mask: Boolean, broadcasts against `z`; True where an entry counts. NaN and
+            infinite entries never do.
+        of: `"phi"`: P as above. Its pull is at most `2 · √B_j / (n · √v_j)`, B_j the
+            number of entries of the neuron, because no φ exceeds B_j.
+            `"log_phi"`: the mean of `log max(φ, 1)`. Its pull is at most
+            `2 / (n · √v_j)`, and it is strongest at φ just above 1. It pulls inwards
+            only where φ < B_j / n_j, n_j the neuron's number of selected with φ > 1:
+            beyond, an activation is driven *outwards*, which raises v_j for the others.
+
+    Returns:
+        Scalar, float32. 0 with zero gradient if nothing is selected, and no
+        contribution of a neuron that is constant in the batch. Over several replicas
+        the moments are those of the whole batch, and the average of the replicas'
+        values, and of their gradients, is that of one device; there it can be
+        differentiated once only.
+
+    Raises:
+        ValueError: if `selected` has another shape than `z`, for an `axis` that is out
+            of range, and for an unknown `of`.
+
+    Example:
+
+    >>> z = np.array([[0.0], [0.0], [0.0], [4.0]], "float32")
+    >>> penalty = km.ops.scale_invariant_penalty(z, selected=z > 3)
+    >>> round(float(penalty), 4)  # (4 - 1)² / 3
+    3.0
+    >>> round(float(km.ops.scale_invariant_penalty(100 * z + 7, selected=z > 3)), 4)
+    3.0
+    """
+    if of not in OF:
+        raise ValueError(f"`of` must be one of {OF}. Received: of={of!r}.")
+    z = ops.convert_to_tensor(z)
+    neurons = _validation.neuron_axes(axis, tuple(z.shape))
+    axes = tuple(i for i in range(len(z.shape)) if i not in neurons)
+    selected = _validation.marks(selected, z)
+    valid = ops.isfinite(z)
+    if mask is not None:
+        valid = ops.logical_and(valid, ops.cast(mask, "bool"))
+    return penalty_of_valid(z, ops.logical_and(selected, valid), valid, axes, of)
+
+
+def penalty_of_valid(
+    z: Tensor, selected: Tensor, valid: Tensor, axes: Axes, of: str
+) -> Tensor:
+    """`scale_invariant_penalty`; what is selected is valid too."""
+    selected = ops.cast(selected, "float32")
+    number = ops.maximum(_replicas.average(ops.sum(selected)), 1.0 / _replicas.number())
+    if _replicas.number() == 1:
+        batch = batch_moments(z, valid, axes)
+        return ops.sum(selected * _of_phi(batch, of)) / number
+    # No gradient passes from one replica to another, so it is given in closed form.
+    batch = batch_moments(ops.stop_gradient(z), valid, axes)
+    value = ops.sum(selected * _of_phi(batch, of)) / number
+    pull = without_shift_and_scale(selected * _slope(batch, of), batch, axes)
+    step = ops.where(valid, ops.cast(z, "float32"), 0.0)
+    step = (step - ops.stop_gradient(step)) * batch.precision
+    return value + ops.sum(step * pull) / number
+
+
+class BatchMoments(NamedTuple):
+    """A batch, standardized: each neuron over all replicas."""
+
+    deviation: Tensor  # in standard deviations; 0 where nothing counts
+    valid: Tensor  # float32, 1 where an entry counts
+    count: Tensor  # of each neuron, at least 1
+    variance: Tensor  # of `deviation`: 1, with its gradient
+    precision: Tensor  # 1 / standard deviation; 0 if the neuron is constant
+
+
+def batch_moments(z: Tensor, valid: Tensor, axes: Axes) -> BatchMoments:
+    """Standardize the entries that are valid; with gradient."""
+    z = ops.where(valid, ops.cast(z, "float32"), 0.0)
+    ones = ops.broadcast_to(ops.cast(valid, "float32"), ops.shape(z))
+    count = ops.maximum(_sum(ones, axes), 1.0)
+    # Twice: the mean of large values is rounded, that of the rest is not.
+    near = ops.stop_gradient(_sum(z, axes) / count)
+    rest = (z - near) * ones
+    deviation = (rest - _sum(rest, axes) / count) * ones
+    variance = ops.stop_gradient(_sum(deviation * deviation, axes) / count)
+    varies = variance > ops.square(_CONSTANT * near) + _SMALLEST_VARIANCE
+    precision = ops.where(varies, ops.rsqrt(ops.where(varies, variance, 1.0)), 0.0)
+    deviation = deviation * precision
+    # Its derivative would overflow were the units not taken out before.
+    variance = _sum(deviation * deviation, axes) / count
+    variance = ops.where(varies, variance, 1.0)
+    return BatchMoments(deviation, ones, count, variance, precision)
+
+
+def without_shift_and_scale(x: Tensor, batch: BatchMoments, axes: Axes) -> Tensor:
+    """`x` less its part along each neuron's shift and scale.
+
+    A change along what remains leaves mean and variance of the neuron as they are, to
+    first order. 0 for a neuron that is constant in the batch.
+    """
+    shift = _sum(x * batch.valid, axes) / batch.count
+    scale = _sum(x * batch.deviation, axes) / (batch.count * batch.variance)
+    rest = (x - shift) * batch.valid - scale * batch.deviation
+    return ops.where(batch.precision > 0.0, rest, 0.0)
+
+
+def _of_phi(batch: BatchMoments, of: str) -> Tensor:
+    phi = ops.square(batch.deviation) / batch.variance
+    return phi if of == "phi" else ops.log(ops.maximum(phi, 1.0))
+
+
+def _slope(batch: BatchMoments, of: str) -> Tensor:
+    """Derivative of `_of_phi` by the deviation, with the variance held constant."""
+    if of == "phi":
+        return 2.0 * batch.deviation / batch.variance
+    pulled = ops.square(batch.deviation) > batch.variance
+    away = ops.where(pulled, batch.deviation, 1.0)
+    return ops.where(pulled, 2.0 / away, 0.0)
+
+
+def _sum(x: Tensor, axes: Axes) -> Tensor:
+    """Over the entries of each neuron, on all replicas."""
+    return _replicas.total(ops.sum(x, axis=axes, keepdims=True))
