@@ -49,10 +49,13 @@ def tell_of_readers(before: Callbacks, keys: Iterable[str], unit: str) -> None:
 
 def check_patience(after: Callbacks, keys: Iterable[str], epochs: int) -> None:
     """Refuse callbacks that would run out of patience before the next measurement."""
+    figures = set(keys)
     for callback in after:
         monitored = getattr(callback, "monitor", None)
-        patience = getattr(callback, "patience", epochs)
-        if monitored in set(keys) and patience < epochs:
+        patience = getattr(callback, "patience", None)
+        if not (isinstance(monitored, str) and isinstance(patience, int)):
+            continue
+        if monitored in figures and patience < epochs:
             raise ValueError(
                 f"{type(callback).__name__}(monitor='{monitored}') must be patient "
                 f"until the next measurement, which is {epochs} epochs later; its "

@@ -8,7 +8,6 @@ import numpy as np
 from keras_mono._history import LARGEST_DEVIATION
 from keras_mono.analysis.recording import Recorded
 from keras_mono.analysis.summary import own_phi, tail_figures
-from keras_mono.callbacks._steps import steps_seen
 from keras_mono.layers.monosemantic_penalty import MonosemanticPenalty
 from keras_mono.layers.running_statistics import RunningStatistics
 from keras_mono.layers.selecting_layer import SelectingLayer
@@ -44,7 +43,7 @@ def figures_from_state(layer: keras.layers.Layer) -> dict[str, float]:
         figures["penalty"] = layer.penalty
     if isinstance(layer, SelectingLayer) and isinstance(layer.select, MovingThreshold):
         state = layer.selector_state
-        started = steps_seen(layer) > 0 and state["age"] > 0
+        started = state["age"] > 0
         # Nothing exceeds it. NaN would be the best value of an EarlyStopping for good.
         figures["tau"] = state["threshold"] if started else math.inf
         figures["selected"] = state["share"]

@@ -25,8 +25,8 @@ class InhibitionSchedule(keras.callbacks.Callback):
             those before its `initial_epoch` or before a resume included; with
             `steps_per_execution` above 1 only the first of each execution (and if
             Keras does not know an epoch's length, the last execution as a whole one).
-        layers: Names of the layers to set. None: all of this library that inhibit or
-            penalize.
+        layers: Names of the layers to set; with a path or a number as `km.status`
+            shows them. None: all of this library that inhibit or penalize.
         unit: `"epoch"` or `"step"`.
 
     A step is a batch, also where gradients are accumulated. The steps of the epochs

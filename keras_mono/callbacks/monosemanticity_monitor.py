@@ -67,8 +67,9 @@ class MonosemanticityMonitor(keras.callbacks.Callback):
         data: The model's inputs, without labels: an array, or a list, tuple or dict of
             arrays. A few hundred held-out samples will do. None: only the figures from
             the layers' state, which cost no forward pass.
-        layers: Names of the layers to watch. None: all layers of this library (without
-            `data`, those that have a figure).
+        layers: Names of the layers to watch; with a path or a number as `km.status`
+            shows them. None: all layers of this library (without `data`, those that
+            have a figure).
         every: Measure at every so many epochs (batches), counted from 0, and at the
             first of a `fit`. In between nothing is computed.
         unit: `"epoch"` or `"batch"`: what `every` counts. By batch, the figures stand
