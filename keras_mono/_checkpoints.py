@@ -93,6 +93,19 @@ class TrainingCall:
                 self.without_gradient |= name == "forward"
 
 
+def repeats_training(layer: Any) -> bool:
+    """Whether this call repeats one that kept something, hence a training call.
+
+    Keras 3.16 says `training=None` when it repeats, whatever it said before.
+    """
+    if current_backward() == -1:
+        return False
+    for frame in _frames_of_checkpoints():
+        if frame.f_code.co_name in _REPEATED:
+            return layer in _calls.get(_run_of(frame), {})
+    return False
+
+
 def counted_once(method: Method) -> Method:
     """For methods that make a `TrainingCall`, which has to see the caller's frames.
 

@@ -40,7 +40,9 @@ def main() -> int:
     except environments.InstallationError as error:
         found = [results.Result("installation", failed=1, note=str(error))]
     else:
-        found = _run_all(_chosen_steps(arguments, backends), _limit(arguments))
+        nightly, missing = _nightly(backends)
+        chosen = _chosen_steps(arguments, backends) + nightly
+        found = _run_all(chosen, _limit(arguments)) + missing
         if 0 < len(backends) < len(environments.BACKENDS):
             note = "not run: it compares all three backends"
             found.append(results.Result("agreement", skipped=1, note=note))
@@ -85,6 +87,20 @@ def _set_up(backends: list[str]) -> None:
     with ThreadPoolExecutor(WORKERS) as pool:
         more = [environments.SERVING] if "jax" in backends else []
         list(pool.map(environments.ready, [*backends[1:], *more]))
+
+
+def _nightly(backends: list[str]) -> tuple[list[steps.Step], list[results.Result]]:
+    """Steps on Keras' nightly version, and results of those that cannot be had."""
+    chosen, missing = [], []
+    for backend in backends:
+        try:
+            version = environments.nightly_ready(backend)
+        except (environments.InstallationError, OSError, ValueError) as error:
+            name, note = f"{backend}: Keras nightly", f"not installed: {error}"
+            missing.append(results.Result(name, skipped=1, note=note))
+        else:
+            chosen.append(steps.nightly_step(backend, version))
+    return chosen, missing
 
 
 def _run_all(chosen: list[steps.Step], limit: float) -> list[results.Result]:
@@ -134,6 +150,8 @@ def _run(
     running.discard(process)
     seconds = time.monotonic() - start
     result = results.of_step(step.name, process.returncode, step.report, seconds)
+    if step.on_trial:
+        result = results.on_trial(result, step.on_trial)
     return result, output.decode(errors="replace")
 
 

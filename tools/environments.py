@@ -54,6 +54,9 @@ OF_KERAS_HUB += ["tokenizers"]
 # Where Keras on JAX exports models: it needs TensorFlow for that.
 SERVING = "serving"
 
+# The newest Keras that can be had, in an environment that sees another one's packages.
+NIGHTLY = "keras-nightly"
+
 # Outside the package: neither built nor compared.
 _NO_SOURCES = (".*", "__pycache__", "*.egg-info", "build", "dist", "output")
 
@@ -92,6 +95,24 @@ def ready(name: str, level: str = "test", quiet: bool = True) -> Path:
         _pip_install(name, ["--no-deps", "--force-reinstall", str(wheel)], quiet=True)
         _write_stamp(name, stamp | {"package": package})
     return python_of(name)
+
+
+def nightly_ready(backend: str) -> str:
+    """Complete an environment with Keras' nightly version; returns the version.
+
+    Everything else in it is what the backend's own environment holds.
+    """
+    name = f"nightly-{backend}"
+    stamp = _stamp_of(name, _digest(NIGHTLY, *_interpreter()))
+    (packages,) = (ENVIRONMENTS / name).glob("lib/python*/site-packages")
+    if stamp["level"] < 0:
+        (others,) = (ENVIRONMENTS / backend).glob("lib/python*/site-packages")
+        with _announced(name):
+            _pip_install(name, ["--no-deps", "--pre", NIGHTLY], quiet=True)
+        (packages / "others.pth").write_text(f"{others}\n")  # searched last
+        _write_stamp(name, stamp | {"level": 0})
+    (found,) = packages.glob("keras_nightly-*.dist-info")
+    return found.stem.removeprefix("keras_nightly-")
 
 
 def lint_ready() -> Path:

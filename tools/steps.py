@@ -21,6 +21,18 @@ COMPILE_ONCE = {
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
     "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
 }
+# What a new Keras breaks first, where compiling is cheap and where it is not.
+NEWEST = [
+    "tests/layers/test_masks_on_the_way.py",
+    "tests/layers/test_saving.py",
+    "tests/surgery/test_strip.py",
+]
+NEWEST_EAGER = [
+    "tests/callbacks",
+    "tests/layers/test_inhibited_rnn.py",
+    "tests/robustness/test_training_options.py",
+    "tests/surgery/test_insert_after.py",
+]
 INSTALLATION = "tests/project/test_installation.py"
 
 
@@ -32,6 +44,8 @@ class Step:
     command: list[str]
     variables: dict[str, str] = field(default_factory=dict)
     report: Path | None = None
+    # Not empty: it may fail without failing the run, and this is shown beside it.
+    on_trial: str = ""
 
 
 def lint_steps() -> list[Step]:
@@ -81,6 +95,18 @@ def test_steps(backends: list[str], profile: str) -> list[Step]:
     for step in steps:
         step.variables["HYPOTHESIS_PROFILE"] = profile
     return steps
+
+
+def nightly_step(backend: str, version: str) -> Step:
+    """Some of the tests on the Keras that comes; its report proves nothing else."""
+    name = f"{backend}: Keras nightly"
+    paths = [*NEWEST, *(NEWEST_EAGER if backend == "torch" else [])]
+    step = _pytest(name, backend, paths, FAST_TO_COMPILE)
+    python = environments.python_of(f"nightly-{backend}")
+    report = REPORTS / "nightly" / f"{backend}.xml"
+    options = [o for o in step.command[1:] if not o.startswith("--junit-xml")]
+    command = [str(python), *options, f"--junit-xml={report}"]
+    return Step(name, command, step.variables, report, on_trial=f"Keras {version}")
 
 
 def _pytest(

@@ -13,7 +13,7 @@ from keras_mono import (
     _recurrence,
     _validation,
 )
-from keras_mono._checkpoints import TrainingCall, counted_once
+from keras_mono._checkpoints import TrainingCall, counted_once, repeats_training
 from keras_mono._eager import after, is_torch_compiling
 from keras_mono._setting import settings_of
 from keras_mono._typing import Tensor
@@ -292,6 +292,8 @@ class RunningStatistics(keras.layers.Layer):
         return self.observing or self._is_training(training)
 
     def _is_training(self, training: bool | None) -> bool:
+        if training is None:
+            training = repeats_training(self)
         return bool(training) and self.trainable
 
     def _check_call(self, inputs: Tensor) -> None:

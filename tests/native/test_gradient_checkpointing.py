@@ -161,6 +161,34 @@ def test_a_sequential_module_in_segments():
     assert_same(Network("penalty", segments), Network("penalty", plainly))
 
 
+@REENTRANT
+def test_a_repetition_that_is_not_told_that_it_trains(reentrant):
+    """Keras 3.16 forgets `training=True` in the backward pass."""
+
+    def gradients(run, flags):
+        layer = km.layers.MonosemanticInhibition(2, axis=-1, start_step=1)
+        found = []
+        for seed in range(3):
+            told = list(flags)
+            x = batch(seed)
+            y = run(lambda z, told=told: layer(z, training=told.pop(0)).tanh(), x)
+            y.square().sum().backward()
+            found.append(x.grad)
+        assert int(layer.step) == 3
+        return found
+
+    def checked(f, x):
+        return checkpoint(f, x, use_reentrant=reentrant)
+
+    forgotten = gradients(checked, [True, None])
+    for one, other in zip(forgotten, gradients(plainly_called, [True]), strict=True):
+        assert torch.equal(one, other)
+
+
+def plainly_called(f, x):
+    return f(x)
+
+
 def test_without_stopping_early():
     def run(blocks, x):
         with torch.utils.checkpoint.set_checkpoint_early_stop(False):

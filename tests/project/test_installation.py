@@ -2,6 +2,8 @@
 
 import importlib.metadata
 import importlib.util
+import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +11,8 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 import keras_mono as km
 
@@ -86,3 +90,44 @@ km.callbacks.MonosemanticityMonitor()
     command = [sys.executable, "-P", "-c", code]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
+
+
+def brought_by(requirement, found=None):
+    """The distributions that `pip install` of it installs, here and now."""
+    found = set() if found is None else found
+    wanted = Requirement(requirement)
+    key = canonicalize_name(wanted.name)
+    if (key, *sorted(wanted.extras)) in found:
+        return found
+    found |= {key, (key, *sorted(wanted.extras))}
+    for line in importlib.metadata.requires(wanted.name) or []:
+        marker = Requirement(line).marker
+        extras = wanted.extras or {""}
+        if marker is None or any(marker.evaluate({"extra": e}) for e in extras):
+            brought_by(line, found)
+    return found
+
+
+def test_the_first_program_runs_after_the_install_line_of_the_readme():
+    readme = (ROOT / "README.md").read_text("utf-8")
+    backend = keras.config.backend()
+    line = re.search(r"^pip install .*$", readme, re.MULTILINE)[0]
+    assert f'".[{backend}]"' in line
+    program = re.search(r"```python\n(.*?)```", readme, re.DOTALL)[1]
+    there = brought_by(f"keras-mono[{backend}]")
+    blocked = {
+        module
+        for module, holders in importlib.metadata.packages_distributions().items()
+        if not {canonicalize_name(name) for name in holders} & there
+    }
+    assert {"sklearn", "pandas", "pytest"} <= blocked
+    code = f"import sys; sys.modules.update(dict.fromkeys({sorted(blocked)}))\n"
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code + program],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**os.environ, "KERAS_BACKEND": backend},
+    )
+    assert done.returncode == 0, done.stderr
+    assert "_ms_top1" in done.stdout
