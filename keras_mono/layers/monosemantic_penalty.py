@@ -178,6 +178,7 @@ class MonosemanticPenalty(SelectingLayer):
         Returns:
             Scalar, float32, with gradient; `weight` included.
         """
+        self._check_outside_recurrence()
         learned = self._learn(inputs, mask)
         penalty = penalty_of_marked(inputs, learned.selected, learned.reference.mean)
         # A copy: it may be set before PyTorch computes the gradient.

@@ -91,6 +91,7 @@ class SelectingLayer(RunningStatistics):
             mask: Optional Keras mask, boolean, shape `(batch,)` to the shape of `z`.
         """
         self.check_present("observe")
+        self._check_outside_recurrence()
         self._store_learned(self._learn(ops.convert_to_tensor(z), mask))
 
     def ranked_activations(self) -> int | None:
