@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from keras_mono._checkpoints import TrainingCall, counted_once
+from keras_mono._recurrence import after_loop
 from keras_mono._typing import Tensor
 from keras_mono.layers.monosemantic_inhibition import MonosemanticInhibition
 
@@ -204,7 +205,8 @@ def _learn(
     shape = tuple(activations.shape)[2:]
     if mask is not None:
         mask = ops.reshape(mask, (-1,))
-    inhibition.observe(ops.reshape(activations, (-1, *shape)), mask)
+    activations = ops.reshape(activations, (-1, *shape))
+    after_loop(lambda: inhibition.observe(activations, mask))
 
 
 class _Step:

@@ -211,6 +211,7 @@ class MonosemanticPenalty(SelectingLayer):
         Returns:
             Scalar, float32, with gradient; `weight` included.
         """
+        self._check_outside_recurrence()
         call = TrainingCall(self)
         if call.repeats:
             *kept, weight = call.kept()

@@ -61,7 +61,6 @@ class RunningStatistics(keras.layers.Layer):
         )
         self.supports_masking = True
         self.observing = False  # learn at inference too, while `calibrate` runs
-        self._is_well_placed = False
 
     def get_config(self) -> dict[str, Any]:
         return {
@@ -118,6 +117,7 @@ class RunningStatistics(keras.layers.Layer):
             mask: Optional Keras mask, boolean, shape `(batch,)` to the shape of `z`.
         """
         self.check_present("observe")
+        self._check_outside_recurrence()
         if TrainingCall(self).repeats:
             return
         history = self._current_history()
@@ -297,10 +297,11 @@ class RunningStatistics(keras.layers.Layer):
         return bool(training) and self.trainable
 
     def _check_call(self, inputs: Tensor) -> None:
-        """What must hold before anything is done, once where it costs time."""
-        if not (self._is_well_placed or is_torch_compiling()):
-            _recurrence.check_outside(self.name)
-            self._is_well_placed = True
+        """What must hold before anything is done, at every call.
+
+        One outside a recurrence says nothing of the next.
+        """
+        self._check_outside_recurrence()
         self._check_shape(tuple(inputs.shape))
         dtype = keras.backend.standardize_dtype(inputs.dtype)
         if "float" not in dtype:
@@ -309,6 +310,10 @@ class RunningStatistics(keras.layers.Layer):
                 f"Received: dtype={dtype}. Put it after a layer with float outputs, or "
                 "cast the input, for example `keras.ops.cast(x, 'float32')`."
             )
+
+    def _check_outside_recurrence(self) -> None:
+        if not is_torch_compiling():
+            _recurrence.check_outside(self.name)
 
     def _check_shape(self, shape: tuple[Any, ...]) -> None:
         """The layer keeps a statistic an index, so the neurons cannot change."""

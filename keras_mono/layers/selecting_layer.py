@@ -93,6 +93,7 @@ class SelectingLayer(RunningStatistics):
             mask: Optional Keras mask, boolean, shape `(batch,)` to the shape of `z`.
         """
         self.check_present("observe")
+        self._check_outside_recurrence()
         if not TrainingCall(self).repeats:
             self._store_learned(self._learn(ops.convert_to_tensor(z), mask))
 
