@@ -169,7 +169,8 @@ def _update(start: Threshold, at: _Counts, fraction: float) -> Threshold:
     tied = (start.tied > 0.0) & (abs(running) < SETTLED)
 
     # A batch moves ln τ by 1 at most. The settled gain keeps to that by itself.
-    gain = np_or_ops.maximum(FIRST_GAIN / (start.age + 1.0), min(GAIN, fraction))
+    settled = np_or_ops.minimum(expected / at.counted, GAIN)
+    gain = np_or_ops.maximum(FIRST_GAIN / (start.age + 1.0), settled)
     move = np_or_ops.minimum(np_or_ops.minimum(gain, expected) * error, 1.0)
     stays = tied | (start.threshold >= LARGEST)
     moved = start.threshold * np_or_ops.exp(np_or_ops.where(stays, 0.0, move))

@@ -17,10 +17,17 @@ class MovingThreshold(Selector):
     loses many. That costs a comparison an activation, without a sort.
 
     The first batch after the layer's `start_step` sets τ to its own exact quantile.
-    Then each batch moves it by a small relative step, until the share above it is the
-    fraction. If the share stays far off (by half of the fraction, on average over about
-    16 batches) the stream has changed, and τ is set from a batch again. Where many
-    activations have the same φ, as behind a ReLU, τ settles on exactly that value.
+    Then each batch moves ln τ by its share's relative error times a small gain, so that
+    the mean share is the fraction, also where kinds of batches mix or less than one
+    activation a batch is selected. Allow 200 batches, or as many as hold 20 selected
+    activations, until it is within 15 %. If the errors keep one sign the stream has
+    changed, and τ is set from a batch again, in every 32nd batch at most.
+
+    Where many activations have the same φ, as the zeros behind a ReLU, and the fraction
+    ends among them, τ settles on exactly that value and all of them are selected. Then,
+    and for some batches after each change of the stream, the share is not the fraction:
+    `layer.selector_state` shows the latest `share` and the running relative `error`.
+    τ is 1e30 while it waits, after activations that nearly all exceeded it.
 
     Reference: L2E (arXiv:2503.23298), which takes 2 % by default and reports 1 % as
     best at 70M, 2 % at 410M and 3 % at 2.8B parameters. How τ follows is this
