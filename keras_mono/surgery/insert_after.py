@@ -34,7 +34,8 @@ def insert_after(
 
     Reaches layers of Functional and Sequential models and of such models nested in
     them. What is inside the `call` of a layer or of a subclassed model is not part of a
-    graph and raises.
+    graph and raises. Operations such as the addition in `x + residual` are reached by
+    their names.
 
     A layer with weights that is called several times on inputs of one form is one set
     of neurons: all calls share one inserted layer, which counts each call as a step.
@@ -46,17 +47,23 @@ def insert_after(
             of either such as `"transformer_layer_[4-7]"`, a `re.Pattern` (full match),
             a layer class, a function of the layer that returns a bool, or a list of
             these, each of which must match. `middle(model, where)` gives the papers'
-            choice. Layers of this library are never followed.
+            choice. Layers of this library are never followed. A name may be that of an
+            operation; a pattern means operations only if it means no layer.
         layer: What to put in: `MonosemanticInhibition`, `MonosemanticPenalty` or
             `MonosemanticScale`. Copies are made from its config; they compute in the
             type of the layer they follow and are named after it.
         exclude: Layers not to follow, in the forms of `where`.
         mask: Name of the model input that marks padding, of shape `(batch, length)`,
             not 0 where a token counts. The inserted layers get it as their mask, so
-            that padding is neither counted nor selected. None: the input whose name
-            ends in `padding_mask`, as in KerasHub, if there is one. False: none.
-            Keras' own masks are always passed on.
+            that padding is neither counted nor selected. Or the name of a layer before
+            them: its Keras mask, as of an `Embedding(mask_zero=True)`, or what it puts
+            out, of shape `(batch, length)`. None: the inputs whose names end in
+            `padding_mask`, as in KerasHub, each for the layers that depend on what it
+            marks and have its positions. False: none. Keras' own masks are always
+            passed on.
         dry_run: True returns the table of what would be inserted instead.
+        output: Which output to follow, counted from 0, of layers with several, such as
+            an `LSTM(return_state=True)`; those in a dict in the order of their keys.
 
     Returns:
         The new model; for `dry_run=True` a `Table` with the columns `after`, `insert`,
@@ -65,9 +72,11 @@ def insert_after(
     Raises:
         ValueError: if something in `where` or `exclude` matches nothing (with the
             candidates), lies inside a block that the graph cannot see, or has several
-            outputs; for a subclassed model; for a `mask` that is no input of the model,
-            or that none of the inserted layers can be given; and for what `layer`
-            itself refuses, such as `axis=None` with unknown lengths.
+            outputs and `output` names none; for a subclassed model, and one whose class
+            has a `call` that does not run its graph; where padding is marked, and the
+            mask cannot be given to a layer or it cannot be told whether it is the
+            layer's; and for what `layer` itself refuses, such as `axis=None` with
+            unknown lengths.
 
     Example:
 

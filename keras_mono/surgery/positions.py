@@ -107,7 +107,8 @@ class Positions:
             if a is None or b is None:
                 return None
             wanted, found = a.shape[1:rank], b.shape[1:rank]
-            lengths = [trial[id(self._inputs[name])].shape[1:2] for name in others]
+            specs = [trial[id(self._inputs[name])] for name in others]
+            lengths = [spec.shape[1:2] for spec in specs if spec is not None]
             if None in (*wanted, *found) or wanted[:1] in lengths:
                 return None
             verdicts.append(wanted == found)
@@ -138,11 +139,11 @@ def _marked(mask: str, masks: list[str], shapes: Shapes) -> set[str]:
         and (shape == shapes[mask] or fits(shapes[mask], shape))
     ]
     itself = set() if mask in marking else {mask}
-    if mask in marking and stem + _TOKENS in others:
-        return {stem + _TOKENS}
     named = {name for name in others if stem and name.startswith(stem)}
     if named:
-        return named
+        return {n for n in named if len(shapes[n]) == len(shapes[mask])} or named
+    if mask in marking and _TOKENS in others:
+        return {_TOKENS}
     if any(not _names_its_own(m, shapes) for m in masks if m != mask):
         return itself
     alike = {name for name in others if len(shapes[name]) == len(shapes[mask])}
@@ -155,9 +156,9 @@ def _names_its_own(mask: str, shapes: Shapes) -> bool:
     """Whether the mask's name says which inputs it marks."""
     stem = mask.removesuffix(_ENDING)
     others = [name for name in shapes if name not in marking_inputs(shapes)]
-    return stem + _TOKENS in others or any(
-        stem and name.startswith(stem) for name in others
-    )
+    if not stem:
+        return _TOKENS in others
+    return any(name.startswith(stem) for name in others)
 
 
 def _trials(
@@ -200,12 +201,14 @@ def _separable(
 def _working(
     graph: keras.Model, shapes: Shapes, groups: list[set[str]]
 ) -> list[Shapes]:
-    """Shapes that work, with one length for all inputs of a group."""
-    trials = []
+    """Up to two sets of shapes that work, with one length for the inputs of a group."""
+    found: list[Shapes] = []
     for length in (_short, _middle, _long):
         lengths = _lengths(shapes, groups, length)
-        trials.append({n: _sized(shape, lengths[n]) for n, shape in shapes.items()})
-    return [trial for trial in trials if _computes(graph, trial)][:2]
+        trial = {n: _sized(shape, lengths[n]) for n, shape in shapes.items()}
+        if len(found) < 2 and _computes(graph, trial):
+            found.append(trial)
+    return found
 
 
 def _lengths(
@@ -247,7 +250,7 @@ def _long(i: int, is_marked: bool, is_tokens: bool) -> int:
     return _short(i, is_marked, is_tokens) if is_tokens else 4099 + 102 * i
 
 
-def _sized(shape: tuple[int | None, ...], length: int) -> tuple[int, ...]:
+def _sized(shape: tuple[int | None, ...], length: int) -> tuple[int | None, ...]:
     free = (2, length, *[_WIDTH] * len(shape))
     return tuple(f if n is None else n for n, f in zip(shape, free, strict=False))
 

@@ -177,6 +177,23 @@ def test_inputs_that_have_to_be_equally_long_share_the_mask():
     assert masks(model, where) == dict.fromkeys(where, "padding_mask")
 
 
+def test_each_of_two_sequences_may_have_several_inputs():
+    sides = ("encoder", "decoder")
+    inputs, outputs = {}, []
+    for side in sides:
+        ids, kinds = (tokens(f"{side}_{n}") for n in ("token_ids", "segment_ids"))
+        x = embedded(ids, f"{side}_ids") + embedded(kinds, f"{side}_kinds")
+        outputs.append(attended(x, outputs[0], side) if outputs else dense(4, side)(x))
+        marked = tokens(f"{side}_padding_mask")
+        inputs |= {x.name: x for x in (ids, kinds, marked)}
+    model = keras.Model(inputs, outputs)
+    found = masks(model, [*sides, "encoder_kinds", "decoder_kinds"])
+    assert found == {
+        **{side: f"{side}_padding_mask" for side in sides},
+        **{f"{side}_kinds": f"{side}_padding_mask" for side in sides},
+    }
+
+
 def test_inputs_that_may_differ_in_length_do_not_share_the_mask():
     boxes, labels = keras.Input((None, 5), name="boxes"), tokens("box_labels")
     text, mask = tokens("token_ids"), tokens("padding_mask")
