@@ -43,6 +43,16 @@ def is_in_backward() -> bool:
     return _torch._C._current_graph_task_id() != -1  # as torch.utils.checkpoint asks
 
 
+def is_differentiated_again() -> bool:
+    """True while PyTorch computes gradients that shall have gradients themselves.
+
+    Those have to be calculated from the arguments: what was kept has no graph.
+    """
+    if _torch is None or is_torch_compiling():
+        return False
+    return _torch.is_grad_enabled()
+
+
 def reaches(x: Tensor, level: Tensor) -> Tensor:
     """`x >= level`, boolean.
 

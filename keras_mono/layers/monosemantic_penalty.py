@@ -1,3 +1,4 @@
+import weakref
 from collections.abc import Sequence
 from typing import Any
 
@@ -123,6 +124,9 @@ class MonosemanticPenalty(SelectingLayer):
             **kwargs,
         )
         self._initial_weight = _validation.finite_number("weight", weight)
+        # By weak references: another step's losses must not live on, nor another
+        # layer's be taken for them because it has got their `id`.
+        self._added: tuple[weakref.ref[Any], ...] = ()
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "weight": self._initial_weight}
@@ -169,8 +173,30 @@ class MonosemanticPenalty(SelectingLayer):
         if self.observing:
             self.observe(inputs, mask)
         elif self._is_training(training):
-            self.add_loss(self.penalize(inputs, mask))
+            self._add_penalty(self.penalize(inputs, mask))
         return inputs
+
+    def _add_penalty(self, penalty: Tensor) -> None:
+        self.add_loss(penalty)
+        if not any(loss is penalty for loss in self._losses):  # in a stateless scope
+            self._added = (*self._added, weakref.ref(penalty))
+
+    def _clear_losses(self) -> None:
+        """Keep what earlier calls in the same training step have added.
+
+        In `stateless_call`, as JAX trains, Keras calls each part of a model as if it
+        began a step, and clears the losses of a layer that is called again.
+        """
+        kept = [
+            loss
+            for loss in self.losses
+            if any(loss is added() for added in self._added)
+            and not any(loss is own for own in self._losses)
+        ]
+        super()._clear_losses()
+        self._added = ()
+        for loss in kept:
+            self._add_penalty(loss)
 
     def penalize(self, inputs: Tensor, mask: Tensor | None = None) -> Tensor:
         """What a training batch adds to the loss; learns from the batch.
