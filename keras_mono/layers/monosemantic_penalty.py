@@ -1,3 +1,4 @@
+import weakref
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -163,6 +164,9 @@ class MonosemanticPenalty(SelectingLayer):
                 "for the paper's penalty or 'phi' for the scale-invariant one."
             )
         self.form = form
+        # By weak references: another step's losses must not live on, nor another
+        # layer's be taken for them because it has got their `id`.
+        self._added: tuple[weakref.ref[Any], ...] = ()
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "weight": self.weight, "form": self.form}
@@ -194,8 +198,30 @@ class MonosemanticPenalty(SelectingLayer):
         elif self._is_training(training):
             penalty = self.penalize(inputs, mask)
             if not TrainingCall(self).repeats:
-                self.add_loss(penalty)
+                self._add_penalty(penalty)
         return inputs
+
+    def _add_penalty(self, penalty: Tensor) -> None:
+        self.add_loss(penalty)
+        if not any(loss is penalty for loss in self._losses):  # in a stateless scope
+            self._added = (*self._added, weakref.ref(penalty))
+
+    def _clear_losses(self) -> None:
+        """Keep what earlier calls in the same training step have added.
+
+        In `stateless_call`, as JAX trains, Keras calls each part of a model as if it
+        began a step, and clears the losses of a layer that is called again.
+        """
+        kept = [
+            loss
+            for loss in self.losses
+            if any(loss is added() for added in self._added)
+            and not any(loss is own for own in self._losses)
+        ]
+        super()._clear_losses()
+        self._added = ()
+        for loss in kept:
+            self._add_penalty(loss)
 
     @counted_once
     def penalize(self, inputs: Tensor, mask: Tensor | None = None) -> Tensor:

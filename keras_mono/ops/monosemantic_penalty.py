@@ -6,13 +6,14 @@ from keras import ops
 from keras_mono import _validation
 from keras_mono._eager import (
     at_places,
+    is_differentiated_again,
     is_eager_on_cpu,
     is_transformed,
     marked_places,
 )
 from keras_mono._typing import Tensor
 
-_NEAREST = 1e-18  # its square is still a normal float32
+_NEAREST = 1e-18  # 1 / its square, as in a second derivative, is finite in float32
 
 
 def monosemantic_penalty(z: Tensor, selected: Tensor, mean: Tensor) -> Tensor:
@@ -34,7 +35,7 @@ def monosemantic_penalty(z: Tensor, selected: Tensor, mean: Tensor) -> Tensor:
     Returns:
         Scalar, float32; 0 with zero gradient if nothing is selected. An activation
         nearer to its mean than 1e-18 counts as 1e-18 away and has no gradient. In
-        float16 the gradient of one nearer than about 1e-5 overflows. On JAX it can be
+        float16 the gradient of one nearer than about 1e-5 overflows. It can be
         differentiated again.
 
     Raises:
@@ -77,14 +78,15 @@ def penalty_of_marked(
     # The same in fewer passes over the activations.
     @ops.custom_gradient
     def penalty(z: Tensor) -> tuple[Tensor, Any]:
-        deviation = deviation_of(z)
+        kept = deviation_of(z)
 
         def gradient(*args: Tensor, upstream: Tensor | None = None) -> Tensor:
             dy = args[0] if upstream is None else upstream
+            deviation = deviation_of(args[0]) if is_differentiated_again() else kept
             pull = ops.where(selected, _pull(deviation, number, dy), 0.0)
             return ops.cast(pull, z.dtype)
 
-        return _mean_logarithm(deviation, number), gradient
+        return _mean_logarithm(kept, number), gradient
 
     return penalty(z)
 
@@ -111,11 +113,12 @@ def _number(selected: Tensor) -> Tensor:
 
 
 def _mean_logarithm(deviation: Tensor, number: Tensor | int) -> Tensor:
-    squared = ops.maximum(deviation * deviation, _NEAREST * _NEAREST)
-    return ops.sum(ops.log(squared)) / number
+    distance = ops.maximum(ops.abs(deviation), _NEAREST)
+    return 2.0 * ops.sum(ops.log(distance)) / number
 
 
 def _pull(deviation: Tensor, number: Tensor | int, upstream: Tensor) -> Tensor:
     """Gradient of the mean logarithm: 2 / (deviation · number)."""
-    pull = (2.0 * upstream / number) / deviation
-    return ops.where(ops.abs(deviation) > _NEAREST, pull, 0.0)
+    near = ops.abs(deviation) <= _NEAREST
+    pull = (2.0 * upstream / number) / ops.where(near, 1.0, deviation)
+    return ops.where(near, 0.0, pull)
