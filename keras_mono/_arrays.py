@@ -57,6 +57,11 @@ def total(x: Tensor) -> Tensor:
     return x.sum() if isinstance(x, np.ndarray) else ops.sum(x)
 
 
+def any_of(x: Tensor) -> Tensor:
+    """Whether anything is True."""
+    return x.any() if isinstance(x, np.ndarray) else ops.any(x)
+
+
 def in_common(count: Tensor) -> Tensor:
     """One number instead of a tensor in which all are equal, where looking is free."""
     if isinstance(count, np.ndarray):

@@ -1,5 +1,6 @@
 """Where a condition or a number may be read on the way, and every call costs."""
 
+import functools
 import importlib
 from collections.abc import Callable
 from typing import Any
@@ -10,10 +11,17 @@ from keras import ops
 
 from keras_mono._typing import Tensor
 
-# Keras has imported it; on other backends it need not be installed.
+# Keras has imported them; on other backends they need not be installed.
 _torch: Any = (
     importlib.import_module("torch") if keras.backend.backend() == "torch" else None
 )
+
+_tf: Any = (
+    importlib.import_module("tensorflow")
+    if keras.backend.backend() == "tensorflow"
+    else None
+)
+_jax: Any = importlib.import_module("jax") if keras.backend.backend() == "jax" else None
 
 ARRAYS = (np.ndarray, np.generic)  # `X | Y` ends the graph of torch.compile
 
@@ -45,11 +53,48 @@ def is_transformed() -> bool:
     return _torch._C._functorch.peek_interpreter_stack() is not None
 
 
-def is_in_backward() -> bool:
-    """True while PyTorch computes gradients, which calls layers that it recomputes."""
+def current_backward() -> int:
+    """Number of the backward pass that PyTorch computes; -1 if it computes none.
+
+    It calls layers there, to compute again what was not kept.
+    """
     if _torch is None or is_torch_compiling():
-        return False
-    return _torch._C._current_graph_task_id() != -1  # as torch.utils.checkpoint asks
+        return -1
+    return int(_torch._C._current_graph_task_id())  # as torch.utils.checkpoint asks
+
+
+@functools.cache
+def file_of_checkpoints() -> str | None:
+    """The source of `torch.utils.checkpoint`, as Python's frames name it."""
+    if _torch is None:
+        return None
+    module: Any = importlib.import_module("torch.utils.checkpoint")
+    return module.CheckpointFunction.forward.__code__.co_filename
+
+
+def modules_below(module: Any) -> list[tuple[str, Any]]:
+    """Path and module of all that a PyTorch module holds; nothing for anything else."""
+    if _torch is None or not isinstance(module, _torch.nn.Module):
+        return []
+    return list(module.named_modules())
+
+
+def constant_while_compiling(function: Callable[[], Any]) -> Callable[[], Any]:
+    """A function that `torch.compile` calls, rather than compile, for its value."""
+    if _torch is None:
+        return function
+    return _torch.compiler.assume_constant_result(function)
+
+
+def not_compiled_in_checkpoint(
+    function: Callable[..., Any], *args: Any, **kwargs: Any
+) -> Any:
+    """Call it outside of the graph that `torch.compile` makes, which shows the name."""
+    return function(*args, **kwargs)
+
+
+if _torch is not None:
+    not_compiled_in_checkpoint = _torch.compiler.disable(not_compiled_in_checkpoint)
 
 
 def reaches(x: Tensor, level: Tensor) -> Tensor:
@@ -133,6 +178,23 @@ def is_torch_module(x: Any) -> bool:
     return isinstance(x, _torch.nn.Module)
 
 
+def either(condition: Tensor, yes: Callable[[], Any], no: Callable[[], Any]) -> Any:
+    """`yes()` or `no()`, of which only one is computed.
+
+    Not for PyTorch on a GPU or under `torch.compile`: reading the condition would make
+    the one wait, and end the graph of the other.
+    """
+    if isinstance(condition, keras.KerasTensor) or (
+        _jax is not None and isinstance(condition, _jax.core.Tracer)
+    ):
+        return ops.cond(condition, yes, no)
+    # JAX outside a compiled function would compile what it is given anew each time, as
+    # it is never the same two functions, and keep it.
+    if _jax is not None or _torch is not None:
+        return yes() if condition else no()
+    return ops.cond(condition, yes, no)
+
+
 def compiled_cond(
     condition: Tensor,
     if_true: Callable[..., Any],
@@ -175,7 +237,20 @@ def scalars(values: Any, like: Tensor) -> list[Any]:
 
 def arithmetic(like: Tensor) -> Any:
     """The module with `where`, `maximum`, ... for those scalars."""
-    return np if is_eager_on_cpu(like) else ops
+    is_scalar = _torch is not None and isinstance(like, np.generic)
+    return np if is_scalar or is_eager_on_cpu(like) else ops
+
+
+def after(data: Tensor, value: Tensor) -> Tensor:
+    """`value`, computed only if there are data to compute `data` from.
+
+    In a graph TensorFlow finds out on the way that a data set of unknown length has
+    ended. What does not depend on the batch is done by then.
+    """
+    if _tf is None:
+        return value
+    with _tf.control_dependencies([data]):
+        return _tf.identity(value)
 
 
 class RandomState:

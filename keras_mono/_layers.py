@@ -11,14 +11,16 @@ def named_layers(model: keras.Model) -> dict[str, keras.layers.Layer]:
     """Every layer inside `model` but inputs, nested ones too, under a unique name.
 
     The name is the layer's own; where several layers share one, it is the path of names
-    from the model to the layer, such as `encoder/dense`.
+    from the model to the layer, such as `encoder/dense`. Names that layers of one
+    parent share are numbered in their order: `block_0/dense`, `block_1/dense`.
     """
     if hasattr(model, "adapted_layers"):  # a PyTorch module, see `as_model`
         return dict(model.adapted_layers())
     found = layer_paths(model)
-    times = Counter(path[-1] for path, _ in found)
+    times = Counter(layer.name for _, layer in found)
+    times.update(path[-1] for path, layer in found if path[-1] != layer.name)
     return {
-        path[-1] if times[path[-1]] == 1 else "/".join(path): layer
+        layer.name if times[layer.name] == 1 else "/".join(path): layer
         for path, layer in found
     }
 
@@ -26,7 +28,10 @@ def named_layers(model: keras.Model) -> dict[str, keras.layers.Layer]:
 def layer_paths(
     model: keras.Model,
 ) -> list[tuple[tuple[str, ...], keras.layers.Layer]]:
-    """Every layer inside `model` but inputs, with the names from the model to it."""
+    """Every layer inside `model` but inputs, with the names from the model to it.
+
+    No two paths are the same: see `named_layers`.
+    """
     if not isinstance(model, keras.layers.Layer):
         raise ValueError(
             f"Expected a Keras model. Received: {model!r}, a {type(model).__name__}."
@@ -53,13 +58,31 @@ def find_layers(
 def _walk(
     parent: Any, path: tuple[str, ...], seen: set[int]
 ) -> Iterator[tuple[tuple[str, ...], keras.layers.Layer]]:
-    for child in _children(parent):
-        if id(child) in seen or isinstance(child, keras.layers.InputLayer):
+    new = {id(child): child for child in _children(parent) if id(child) not in seen}
+    children = [x for x in new.values() if not isinstance(x, keras.layers.InputLayer)]
+    names = _told_apart([child.name for child in children])
+    for name, child in zip(names, children, strict=True):
+        if id(child) in seen:  # inside a child before it
             continue
         seen.add(id(child))
-        below = (*path, child.name)
+        below = (*path, name)
         yield below, child
         yield from _walk(child, below, seen)
+
+
+def _told_apart(names: list[str]) -> list[str]:
+    """Numbers behind the names that stand more than once."""
+    times, taken = Counter(names), set(names)
+    numbers: Counter[str] = Counter()
+    told = []
+    for name in names:
+        numbered = name
+        while times[name] > 1 and numbered in taken:
+            numbered = f"{name}_{numbers[name]}"
+            numbers[name] += 1
+        taken.add(numbered)
+        told.append(numbered)
+    return told
 
 
 def _children(parent: Any) -> list[keras.layers.Layer]:

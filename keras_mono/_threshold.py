@@ -28,19 +28,22 @@ from keras_mono._eager import (
 from keras_mono._typing import Tensor
 from keras_mono.ops.monosemantic_scale import SMALLEST_PHI
 
-# What the following numbers do is measured in tests/selectors/test_threshold_follows.py
+# What the following numbers do is measured in tests/selectors
 GAIN = 0.012  # relative move of the threshold a batch, per relative error of the share
-FIRST_GAIN = 0.3  # of the first batch after it was set; the n-th has 1/n of it
-MEMORY = 1 / 16  # weight of the latest batch in the running error
-CHANGED = 0.5  # running error from which the stream counts as changed ...
-CHANGED_NOISE = 0.8  # ... and how much more per standard deviation of a batch's share
-CHANGED_HITS = 4.0  # ... or per hit, where less than one a batch is expected
-FLOOD = 0.5  # share of what should not be selected from which it is a change at once
-LOOK_EVERY = 32  # batches between searches for equal values
+FIRST_GAIN = 0.5  # of the first batch after it was set; the n-th has 1/n of it
+MEMORY = 1 / 32  # weight of the latest batch in the running error ...
+LONG_MEMORY = 1 / 256  # ... and in the running square of the error
+CHANGED = 0.2  # running error from which the stream may have changed ...
+ONE_SIDED = 0.5  # ... if its square is this much of the running square
+FLOOD = 0.9  # share of what should not be selected, so that τ is out of place
+LOOK_EVERY = 32  # batches between searches for a batch's own quantile
 TIED = 0.1  # a value is a tie if this share of the selected ones equals it
+NEAR = 2.0  # factor between τ and a tie that it lands on
+EMPTY = 0.5  # share of a small batch with one value, that makes it say nothing
 SETTLED = 0.1  # running error below which a tie is kept
 
-LARGEST = 1e30  # of τ
+LARGEST = 1e30  # of τ, which then waits for the next search
+_OLDEST = 2.0**23  # float32 counts no further than twice that
 
 
 class Threshold(NamedTuple):
@@ -48,6 +51,7 @@ class Threshold(NamedTuple):
 
     threshold: Tensor  # τ
     error: Tensor  # running average of the relative error of the share above τ
+    square: Tensor  # the same of its square, over a longer time
     age: Tensor  # batches since τ was set from a batch
     tied: Tensor  # 1 if many values equal τ
     share: Tensor  # of the latest batch's entries, how many τ selected
@@ -56,9 +60,12 @@ class Threshold(NamedTuple):
 _WITHOUT_SHARE = [0.0 if name == "share" else 1.0 for name in Threshold._fields]
 
 
-class _Shares(NamedTuple):
-    above: Tensor
-    reaching: Tensor
+class _Counts(NamedTuple):
+    """What a level does to a batch."""
+
+    counted: Tensor  # activations
+    reaching: Tensor  # how many of them reach the level and are not 0
+    above: Tensor  # the same, or how many exceed the level, if that was asked for
 
 
 def follow(
@@ -78,57 +85,105 @@ def follow(
     there_is_something = counted > 0.0
     counted = np_or_ops.maximum(counted, 1.0)
 
-    expected = fraction * counted
-    noise = expected**-0.5  # standard deviation of the relative error
-    hit = MEMORY / expected  # what a selected one adds to the running error
-    bound = CHANGED + np_or_ops.maximum(CHANGED_NOISE * noise, CHANGED_HITS * hit)
-    changed = abs(before.error) > bound
-    flood = FLOOD * (1.0 - fraction) * (1.0 + 1.0 / expected)
-    flooded = (before.share - fraction > flood) & (before.tied == 0.0)
-    changed = changed | flooded
-    unsettled = (before.tied == 0.0) | (abs(before.error) >= SETTLED)
-    turn = (before.age % LOOK_EVERY == 0.0) & unsettled
-    # From 0, as at first and while all activations were constant, small moves lead
-    # nowhere, and whatever comes next would be selected whole.
-    unset = before.threshold == 0.0
-    look = there_is_something & (changed | turn | unset)
+    look = there_is_something & (before.age % LOOK_EVERY == 0.0)
     found = _quantile(phi, counted, fraction, look, before.threshold)
     level = np_or_ops.where(look, found, before.threshold)
-    ties = look | (before.tied > 0.0)  # elsewhere τ equals at most a stray value
-    reaching = select(phi, level)
-    here = count_marks(reaching)
-    shares = _shares(phi, level, here, counted, ties)
-    tied = _is_tied(shares, counted, fraction)
-    # A stream with many equal values has no other threshold than one of them, and small
-    # moves never land on it.
-    use = changed | tied | unset
-    threshold = np_or_ops.where(look & ~use, before.threshold, level)
-    age = np_or_ops.where(changed, 0.0, before.age)
-    running = np_or_ops.where(threshold != before.threshold, 0.0, before.error)
-    selected, here = _either(
-        threshold != level, lambda: _mark(phi, threshold), lambda: (reaching, here)
+    marks = _mark(phi, level, look | (before.tied > 0.0))
+    start = _decide(before, _of_all(marks, counted), level, look, fraction)
+    marks = _either(
+        start.threshold != level,
+        lambda: _mark(phi, start.threshold, start.tied > 0.0),
+        lambda: marks,
     )
+    after = _update(start, _of_all(marks, counted), fraction)
 
-    error = np_or_ops.maximum(shares.above / fraction - 1.0, 0.0)
-    error = error + np_or_ops.minimum(shares.reaching / fraction - 1.0, 0.0)
-    error = np_or_ops.minimum(error, 1.0 + 4.0 * noise * noise)
-    stays = tied & (abs(running) < SETTLED)
-    gain = np_or_ops.maximum(FIRST_GAIN / (age + 1.0), GAIN)
-    gain = np_or_ops.minimum(gain, expected)  # a hit then moves log τ by 1 at most
-    move = np_or_ops.minimum(gain * np_or_ops.where(stays, 0.0, error), 1.0)
-    moved = threshold * np_or_ops.exp(move)
-    after = Threshold(
-        threshold=np_or_ops.minimum(moved, LARGEST),
-        error=running + MEMORY * (error - running),
-        age=age + 1.0,
-        tied=np_or_ops.where(tied, 1.0, 0.0),
-        share=_replicas.total(here) / counted,
-    )
     unchanged = before._replace(share=before.share * 0.0)
     learned = np_or_ops.where(
         there_is_something, np_or_ops.stack(after), np_or_ops.stack(unchanged)
     )
-    return selected, ops.cast(learned, "float32")
+    return marks[0], ops.cast(learned, "float32")
+
+
+def _decide(
+    before: Threshold, at: _Counts, found: Tensor, look: Tensor, fraction: float
+) -> Threshold:
+    """The state that selects this batch; if `look`, `found` is its own quantile."""
+    np_or_ops = arithmetic(like=at.above)
+    expected = fraction * at.counted
+    # From 0 small moves lead nowhere.
+    unset = (before.age == 0.0) | (before.threshold <= 0.0)
+    unset = unset | (before.threshold >= LARGEST)
+    # Where kinds of batches mix, errors are large and of both signs, and none of the
+    # batches is what the stream is.
+    one_sided = before.error * before.error > ONE_SIDED * before.square
+    changed = one_sided & (abs(before.error) > CHANGED)
+    anew = look & (unset | changed)
+
+    reaching = np_or_ops.where(found <= 0.0, at.counted, at.reaching)
+    equal = reaching - at.above
+    tie = (equal >= TIED * expected) & (equal >= 2.0)
+    # Where less than one is selected of a batch, that is its largest; not if that is
+    # what most of it is, as the zeros of a sparse layer are.
+    enough = expected >= 1.0
+    empty = (expected < 1.0) & tie & (equal > EMPTY * at.counted)
+    first = np_or_ops.where(empty, LARGEST, np_or_ops.minimum(found, LARGEST))
+    # A stream with many equal values has no other threshold than one of them, and small
+    # moves come near, but never land on it.
+    near = (found * NEAR > before.threshold) & (before.threshold * NEAR > found)
+    lands = look & tie & enough & near & (before.tied == 0.0)
+
+    # Nearly all of it is selected. Of one batch that may be right; then wait.
+    bound = fraction + FLOOD * (1.0 - fraction) * (1.0 + 1.0 / expected)
+    again = (before.share > bound) | (before.threshold <= 0.0)
+    flooded = (at.above > bound * at.counted) & again & ~look
+
+    threshold = np_or_ops.where(flooded, LARGEST, before.threshold)
+    threshold = np_or_ops.where(lands, found, threshold)
+    tied = np_or_ops.where(lands, 1.0, before.tied)
+    return before._replace(
+        threshold=np_or_ops.where(anew, first, threshold),
+        error=np_or_ops.where(anew | lands, 0.0, before.error),
+        square=np_or_ops.where(anew, 1.0 + 1.0 / expected, before.square),
+        age=np_or_ops.where(anew, 0.0, before.age),
+        tied=np_or_ops.where(anew, np_or_ops.where(tie & enough, 1.0, 0.0), tied),
+    )
+
+
+def _update(start: Threshold, at: _Counts, fraction: float) -> Threshold:
+    """The state after a batch, of which `start` selected what `at` counts.
+
+    The error of a batch is neither clipped nor weighted, so that τ rests only where the
+    mean error is 0, whatever kinds of batches there are.
+    """
+    np_or_ops = arithmetic(like=at.above)
+    expected, share = fraction * at.counted, at.reaching / at.counted
+    above = np_or_ops.where(start.tied > 0.0, at.above / at.counted, share)
+    reaching = np_or_ops.where(start.threshold <= 0.0, 1.0, share)
+    error = np_or_ops.maximum(above / fraction - 1.0, 0.0)
+    error = error + np_or_ops.minimum(reaching / fraction - 1.0, 0.0)
+
+    hits = np_or_ops.minimum(expected, 1.0)  # memories last as many expected hits
+    running = start.error + MEMORY * hits * (error - start.error)
+    square = np_or_ops.minimum(error * error, LARGEST)
+    square = start.square + LONG_MEMORY * hits * (square - start.square)
+    tied = (start.tied > 0.0) & (abs(running) < SETTLED)
+
+    # A batch moves ln τ by 1 at most. The settled gain keeps to that by itself.
+    # (No `min` of numbers: a second fraction is a symbol to `torch.compile`.)
+    settled = np_or_ops.minimum(0.0 * start.age + fraction, GAIN)
+    gain = np_or_ops.maximum(FIRST_GAIN / (start.age + 1.0), settled)
+    move = np_or_ops.minimum(np_or_ops.minimum(gain, expected) * error, 1.0)
+    stays = tied | (start.threshold >= LARGEST)
+    moved = start.threshold * np_or_ops.exp(np_or_ops.where(stays, 0.0, move))
+    age = start.age + 1.0
+    return Threshold(
+        threshold=np_or_ops.minimum(moved, LARGEST),
+        error=running,
+        square=square,
+        age=np_or_ops.where(age < 2.0 * _OLDEST, age, _OLDEST),
+        tied=np_or_ops.where(tied, 1.0, 0.0),
+        share=share,
+    )
 
 
 def select(phi: Tensor, threshold: Tensor) -> Tensor:
@@ -169,25 +224,23 @@ def _find_nothing(row: Tensor, rank: Tensor) -> Tensor:  # noqa: ARG001
     return row[0, 0] * 0.0
 
 
-def _shares(
-    phi: Tensor, level: Tensor, here: Tensor, counted: Tensor, ties: Tensor
-) -> _Shares:
-    """Shares of the activations above a level and at least there; φ is at least 0.
+def _mark(phi: Tensor, level: Tensor, ties: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """What a level selects, how many that are, and how many are above it.
 
-    `here` of them are at least there, on this replica. Without `ties` the two shares
-    are taken for equal.
+    Of this replica. Without `ties` the two numbers are taken for equal.
     """
-    np_or_ops = arithmetic(like=phi)
+    selected = select(phi, level)
+    number = count_marks(selected)
     (level,) = scalars([level], like=phi)
-    above = _either(ties, lambda: count_marks(phi > level), lambda: here)
-    both = _replicas.total(np_or_ops.stack([here, above])) / counted
-    at_least = np_or_ops.where(level <= 0.0, 1.0, both[0])
-    return _Shares(np_or_ops.where(ties, both[1], at_least), at_least)
+    above = _either(ties, lambda: count_marks(phi > level), lambda: number)
+    return selected, number, above
 
 
-def _mark(phi: Tensor, threshold: Tensor) -> tuple[Tensor, Tensor]:
-    selected = select(phi, threshold)
-    return selected, count_marks(selected)
+def _of_all(marks: tuple[Tensor, Tensor, Tensor], counted: Tensor) -> _Counts:
+    """The counts of all replicas."""
+    _, number, above = marks
+    both = _replicas.total(arithmetic(like=number).stack([number, above]))
+    return _Counts(counted, both[0], both[1])
 
 
 def _either(condition: Tensor, yes: Callable[[], Any], no: Callable[[], Any]) -> Any:
@@ -199,8 +252,3 @@ def _either(condition: Tensor, yes: Callable[[], Any], no: Callable[[], Any]) ->
     return keras.tree.map_structure(
         lambda a, b: ops.where(condition, a, b), yes(), no()
     )
-
-
-def _is_tied(shares: _Shares, counted: Tensor, fraction: float) -> Tensor:
-    equal = shares.reaching - shares.above
-    return (equal >= TIED * fraction) & (equal * counted >= 2.0)

@@ -3,7 +3,9 @@
 import numbers
 import operator
 from collections.abc import Sequence
+from typing import Any
 
+import numpy as np
 from keras import ops
 
 from keras_mono._typing import Axes, Tensor
@@ -50,6 +52,27 @@ def non_negative_number(name: str, value: float, advice: str = "") -> float:
             f"`{name}` must be 0 or positive. Received: {name}={value!r}.{advice}"
         )
     return number
+
+
+def saved_numbers(
+    layer: str, name: str, value: Any, low: float | None, high: float | None
+) -> None:
+    """Refuse statistics that would switch a layer off for good."""
+    allowed = np.isfinite(value)
+    if low is not None:
+        allowed &= value >= low
+    if high is not None:
+        allowed &= value <= high
+    if allowed.all():
+        return
+    bounds = "" if low is None else f" of {low} or more"
+    bounds += "" if high is None else f", at most {high}"
+    raise ValueError(
+        f"Layer '{layer}' cannot load `{name}`: expected finite numbers{bounds}. "
+        f"Received: {np.count_nonzero(~allowed)} other(s) of {allowed.size}, such as "
+        f"{value[~allowed].flat[0]}. One of them would make every φ of the layer 0 or "
+        "NaN. Load an earlier file, or fill the statistics anew with `km.calibrate`."
+    )
 
 
 def variance_compensation(value: float) -> float:

@@ -8,16 +8,10 @@ import numpy as np
 from keras_mono._layers import find_layers
 from keras_mono._typing import Tensor
 from keras_mono.analysis._extras import need
+from keras_mono.analysis.data import as_array, as_arrays, batches, number_of_samples
 from keras_mono.analysis.labelled import as_labels
-from keras_mono.analysis.recording import (
-    Recorded,
-    batches,
-    counted,
-    mask_of,
-    number_of_samples,
-    record,
-    replaced,
-)
+from keras_mono.analysis.masks import keras_mask
+from keras_mono.analysis.recording import Recorded, counted, record, replaced
 
 
 @dataclass(frozen=True)
@@ -107,8 +101,7 @@ def ablation(
     ((_, watched),) = find_layers(model, [layer]).items()
     per_sample = _loss_of(model, loss)
     next(batches(x, batch_size))  # or an error that says what `x` must be
-    x = keras.tree.map_structure(np.asarray, x)
-    y, labels = np.asarray(y), as_labels(labels)
+    x, y, labels = as_arrays(x), as_array(y), as_labels(labels)
     length = number_of_samples(x)
     if labels.shape != (length,) or y.shape[:1] != (length,):
         raise ValueError(
@@ -169,7 +162,7 @@ def _loss_of(model: keras.Model, loss: Any) -> Callable[[Any, Any], Any]:
                 "`loss` must give one number a sample or position. Received: a loss of "
                 f"shape {losses.shape} for {len(target)} samples."
             )
-        mask = mask_of(predicted)
+        mask = keras_mask(predicted)
         there = np.ones(losses.shape, bool)
         if mask is not None and tuple(mask.shape) == losses.shape:
             there = keras.ops.convert_to_numpy(mask).astype(bool)

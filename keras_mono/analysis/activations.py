@@ -15,18 +15,26 @@ def activations(
     layers: Sequence[str],
     batch_size: int = 128,
     masked: float | None = None,
+    steps: int | None = None,
 ) -> dict[str, np.ndarray]:
     """Activations of named layers on given inputs, at inference.
 
     Args:
         model: Any built Keras model, nested and subclassed ones too, or a PyTorch
             module with adapters, which are its layers here.
-        data: The model's inputs: an array, or a list, tuple or dict of arrays.
+        data: The model's inputs: an array or tensor, or a list, tuple or dict of these,
+            with None for an optional input that is left out. Or what gives batches: a
+            `tf.data.Dataset`, a `keras.utils.PyDataset`, a PyTorch `DataLoader`, a
+            generator; targets and sample weights in them are left out.
         layers: Names of layers. A name that stands more than once in nested models is
             given with its path, such as `"encoder/dense"`.
-        batch_size: Samples a forward pass.
-        masked: What to put where the layer's input is masked, such as `np.nan`, which
-            the other functions leave out. None: what the layer computed there.
+        batch_size: Samples a forward pass; not used for data that give batches.
+        masked: What to put at padding, such as `np.nan`, which the other functions
+            leave out. None: what the layer computed there. Padding is what Keras masks,
+            what a `padding_mask` among the arguments of a layer or the inputs of the
+            model marks, and what follows from it position by position, also where Keras
+            drops the mask.
+        steps: How many batches of `data` to take. None: all.
 
     Returns:
         Layer name to an array of the layer's output, shape `(samples, ...)`; of a layer
@@ -34,7 +42,8 @@ def activations(
         follow one another on the first axis, batch by batch.
 
     Raises:
-        ValueError: for a name that the model does not have, listing those it has.
+        ValueError: for a name that the model does not have, listing those it has, and
+            for batches of several lengths.
 
     Example:
 
@@ -52,5 +61,16 @@ def activations(
             z = np.where(counted(recorded)[..., None], z, masked)
         parts[name].append(z)
 
-    record(model, data, watched, batch_size, consume)
-    return {name: np.concatenate(arrays) for name, arrays in parts.items()}
+    record(model, data, watched, batch_size, consume, steps)
+    return {name: _joined(name, arrays) for name, arrays in parts.items()}
+
+
+def _joined(layer: str, arrays: list[np.ndarray]) -> np.ndarray:
+    shapes = sorted({array.shape[1:] for array in arrays})
+    if len(shapes) > 1:
+        raise ValueError(
+            f"Layer '{layer}' must give the same shape for every batch to be put into "
+            f"one array. Received: batches of shapes {shapes} beside the samples. Pad "
+            "the inputs to one length."
+        )
+    return np.concatenate(arrays)

@@ -11,7 +11,7 @@ from keras_mono._layers import find_layers, named_layers
 from keras_mono._snapshot import Snapshot
 from keras_mono._table import Table
 from keras_mono.analysis.activations import activations
-from keras_mono.analysis.recording import batches
+from keras_mono.analysis.data import as_array, as_arrays, batches, number_of_samples
 from keras_mono.layers.monosemantic_inhibition import MonosemanticInhibition
 from keras_mono.layers.selecting_layer import SelectingLayer
 
@@ -88,8 +88,8 @@ def decrease_ratio(
     ((_, watched),) = find_layers(model, [layer]).items()
     strengths = np.atleast_1d(np.asarray(strength, np.float64)).tolist()
     _check(model, layer, watched)
-    x, y = keras.tree.map_structure(np.asarray, x), np.asarray(y)
-    length = len(keras.tree.flatten(x)[0])
+    x, y = as_arrays(x), as_array(y)
+    length = number_of_samples(x)
     if len(y) != length or length < batch_size:
         raise ValueError(
             "`x` and `y` must hold the same samples, at least one batch. Received: "

@@ -4,6 +4,8 @@ from typing import Any
 
 import numpy as np
 
+from keras_mono.analysis.data import as_array
+
 
 def labelled(z: np.ndarray, labels: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Activations `(inputs, neurons)`, each input's feature number, and the features.
@@ -49,7 +51,7 @@ def as_labels(labels: Any) -> np.ndarray:
     Raises:
         ValueError: for missing labels (NaN, None) and for labels of several kinds.
     """
-    found = np.asarray(labels)
+    found = as_array(labels)
     if found.dtype.kind in "Mm":
         missing, found = np.isnat(found), found.astype(str)
     elif found.dtype.kind == "f":

@@ -1,4 +1,4 @@
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,17 +7,19 @@ import numpy as np
 
 from keras_mono._as_model import as_model
 from keras_mono._layers import find_layers
+from keras_mono.analysis.data import (
+    check,
+    gives_batches,
+    known_samples,
+    number_of_batches,
+    number_of_samples,
+    pairs,
+)
 from keras_mono.analysis.false_killing_rate import FalseKillingRate, rate_for
 from keras_mono.analysis.feature_scores import FeatureScores, FeatureStatistics
 from keras_mono.analysis.ks_statistic import ks_for
 from keras_mono.analysis.labelled import as_labels, label_of_inputs
-from keras_mono.analysis.recording import (
-    Recorded,
-    batches,
-    counted,
-    number_of_samples,
-    record,
-)
+from keras_mono.analysis.recording import Recorded, counted, record_batches
 from keras_mono.analysis.summary import summary
 
 FRACTIONS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
@@ -82,15 +84,55 @@ class _Sample:
         return z, labels
 
 
+class _Labels:
+    """The labels of the batch that the model is running on."""
+
+    def __init__(self, labels: np.ndarray | None, steps: int | None) -> None:
+        self.given, self.steps = labels, steps
+        self.of_batch: np.ndarray = np.empty(0)
+        self.samples = 0
+
+    def inputs_of(self, found: Iterator[tuple[Any, Any]]) -> Iterator[Any]:
+        """Inputs, batch by batch, while `of_batch` follows."""
+        for inputs, targets in found:
+            start, length = self.samples, number_of_samples(inputs)
+            self.samples += length
+            if self.given is not None:
+                self.of_batch = self.given[start : self.samples]
+            else:
+                self.of_batch = labels_in(targets)
+            if len(self.of_batch) != length:
+                break
+            yield inputs
+        if self.given is None:
+            return
+        surplus = len(self.given) - self.samples
+        if surplus < 0 or (surplus > 0 and self.steps is None):
+            raise ValueError(
+                "`labels` must have one entry a sample of `data`. Received: "
+                f"{len(self.given)} labels, and data of "
+                f"{'at least ' if surplus < 0 else ''}{self.samples} samples."
+            )
+
+
+def labels_in(targets: Any) -> np.ndarray:
+    if targets is None or keras.tree.is_nested(targets):
+        raise ValueError(
+            "`labels=None` takes the labels from `(x, y)` batches of `data`. Received: "
+            f"y={targets!r:.60}. Pass `labels`."
+        )
+    labels = as_labels(targets)
+    return labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
+
+
 class _Collected:
     """Of one layer, while the model runs."""
 
-    def __init__(self, labels: np.ndarray, entries: int, seed: int) -> None:
+    def __init__(self, labels: "_Labels", entries: int, seed: int) -> None:
         self.labels, self.entries, self.seed = labels, entries, seed
         self.statistics: FeatureStatistics | None = None
         self.sample: _Sample | None = None
-        self.inputs = 0
-        self._samples = 0
+        self.inputs = self.samples = 0
 
     def add(self, recorded: Recorded) -> None:
         z = keras.ops.convert_to_numpy(keras.ops.cast(recorded.value, "float32"))
@@ -112,26 +154,27 @@ class _Collected:
 
     def _labels_of(self, z: np.ndarray) -> np.ndarray:
         """Of every input of the next batch: a sample's label is its positions' too."""
-        labels = self.labels[self._samples : self._samples + len(z)]
-        self._samples += len(z)
-        if labels.shape != z.shape[: labels.ndim] or labels.ndim == z.ndim:
+        labels = self.labels.of_batch
+        if len(z) < len(labels):
+            raise ValueError(_seen_in_part(f"{len(z)} of {len(labels)}", "a batch"))
+        called_again = self.samples + len(z) > self.labels.samples
+        self.samples += len(z)
+        shape = z.shape[: labels.ndim]
+        if labels.shape != shape or labels.ndim == z.ndim or called_again:
             raise ValueError(
                 "`labels` must have one entry a sample, or one a position that the "
-                f"layer sees. Received: labels of shape {self.labels.shape} for a "
-                f"layer with outputs of shape {('samples', *z.shape[1:])}; a layer "
-                "that is called several times on one input cannot be profiled."
+                f"layer sees. Received: labels of shape {labels.shape} for a batch of "
+                f"outputs of shape {z.shape}; a layer that is called several times on "
+                "one input cannot be profiled."
             )
         return label_of_inputs(labels, z.shape[:-1])
 
     def profile(self, layer: str, fractions: Sequence[float]) -> Profile:
         assert self.statistics is not None
         assert self.sample is not None
-        if self._samples != len(self.labels):
-            raise ValueError(
-                f"Layer '{layer}' saw {self._samples} of {len(self.labels)} samples, "
-                "so that it is not known whose labels they have. Profile a layer that "
-                "sees every sample once."
-            )
+        if self.samples != self.labels.samples:
+            seen = f"{self.samples} of {self.labels.samples}"
+            raise ValueError(_seen_in_part(seen, f"the data, layer '{layer}'"))
         scores = self.statistics.scores()
         z, labels = self.sample.taken()
         complete = len(z) == self.inputs
@@ -156,6 +199,13 @@ class _Collected:
         )
 
 
+def _seen_in_part(seen: str, what: str) -> str:
+    return (
+        f"A layer saw {seen} samples of {what}, so that it is not known whose labels "
+        "they have. Profile a layer that sees every sample once."
+    )
+
+
 def profile(
     model: keras.Model,
     data: Any,
@@ -166,19 +216,22 @@ def profile(
     sampled_entries: int = SAMPLED_ENTRIES,
     seed: int = 0,
     verbose: int = 1,
+    steps: int | None = None,
 ) -> dict[str, Profile]:
     """What the neurons of some layers answer to, on labelled inputs of any number.
 
-    Activations stream through in batches, without those at which the layer's input is
-    masked: scores by feature come from sums over all of
-    them, and what needs a distribution (K-S, FKR, the tail) from a random sample of at
-    most `sampled_entries` activations a layer, which is all of them if they are fewer.
+    Activations stream through in batches, without those of padding (see
+    `activations`): scores by feature come from sums over all of them, and what needs a
+    distribution (K-S, FKR, the tail) from a random sample of at most `sampled_entries`
+    activations a layer, which is all of them if they are fewer.
 
     Args:
         model: A built Keras model, with or without layers of this library, or a PyTorch
             module with adapters, which are its layers here.
-        data: The model's inputs: an array, or a list, tuple or dict of arrays.
-        labels: The feature of each sample, or of each position.
+        data: The model's inputs, as for `activations`.
+        labels: The feature of each sample, or of each position, in the order in which
+            `data` gives them. None: the targets `y` of `data` that give `(x, y)`
+            batches, which is right also where they are shuffled.
         layers: Names of the layers. A neuron is an index into the last axis.
         fractions: Of the false killing rate's curve, one or several.
         batch_size: Samples a forward pass.
@@ -186,6 +239,7 @@ def profile(
             inputs a feature.
         seed: Of the sample.
         verbose: 1 shows a progress bar, 0 nothing.
+        steps: How many batches of `data` to take. None: all.
 
     Returns:
         Layer name to `Profile`.
@@ -205,25 +259,40 @@ def profile(
     """
     model = as_model(model)
     watched = find_layers(model, layers)
-    steps = sum(1 for _ in batches(data, batch_size))
-    labels, samples = as_labels(labels), number_of_samples(data)
-    if labels.ndim == 0 or len(labels) != samples:
+    check(data, batch_size, steps)
+    number = number_of_batches(data, batch_size, steps)
+    of_batches = _Labels(_checked(labels, data, steps), steps)
+    collected = {n: _Collected(of_batches, sampled_entries, seed) for n in watched}
+    bar = keras.utils.Progbar(
+        None if number is None else number * len(watched),
+        verbose=verbose,
+        unit_name="batch",
+    )
+
+    def add(name: str, recorded: Recorded) -> None:
+        collected[name].add(recorded)
+        bar.add(1)
+
+    inputs = of_batches.inputs_of(pairs(data, batch_size, steps))
+    record_batches(model, inputs, watched, add)
+    curve = np.atleast_1d(fractions).tolist()
+    return {name: c.profile(name, curve) for name, c in collected.items()}
+
+
+def _checked(labels: Any, data: Any, steps: int | None) -> np.ndarray | None:
+    """The labels, if there are any; an error as early as their number is known."""
+    if labels is None:
+        return None if gives_batches(data) else labels_in(None)
+    labels, needed = as_labels(labels), known_samples(data)
+    given = len(labels) if labels.ndim else 0
+    if not given or (needed and steps is None and given != needed):
         raise ValueError(
-            f"`labels` must have one entry a sample, that is {samples}. Received: "
-            f"shape {labels.shape}."
+            "`labels` must have one entry a sample, that is "
+            f"{needed or 'at least one'}. Received: shape {labels.shape}."
         )
     if len(np.unique(labels)) < 2:
         raise ValueError(
             "A profile needs inputs of at least two features. Received: only "
             f"{np.unique(labels).tolist()}."
         )
-    collected = {name: _Collected(labels, sampled_entries, seed) for name in watched}
-    bar = keras.utils.Progbar(steps * len(watched), verbose=verbose, unit_name="batch")
-
-    def add(name: str, recorded: Recorded) -> None:
-        collected[name].add(recorded)
-        bar.add(1)
-
-    record(model, data, watched, batch_size, add)
-    curve = np.atleast_1d(fractions).tolist()
-    return {name: c.profile(name, curve) for name, c in collected.items()}
+    return labels

@@ -1,22 +1,37 @@
 """Reading what flows through a model's layers, without changing the model."""
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 
-from keras_mono import _validation
+from keras_mono._layers import named_layers
 from keras_mono._typing import Tensor
+from keras_mono.analysis.data import batches as batches
+from keras_mono.analysis.masks import Masks, at_positions
+from keras_mono.analysis.tap import heard, observing
 from keras_mono.layers.running_statistics import RunningStatistics
 
 
 class Recorded(NamedTuple):
-    """One call of a layer: the activations there and the mask it was given."""
+    """One call of a layer: the activations there and the mask that they have."""
 
     value: Tensor
     mask: Tensor | None
+
+
+class NeverCalledError(ValueError):
+    """Layers that the forward pass did not reach."""
+
+    def __init__(self, layers: list[str]) -> None:
+        self.layers = layers
+        super().__init__(
+            f"The model never called the layers {layers} on this data. Watch layers "
+            "that take part in the model's forward pass, or run the part of the model "
+            "that calls them."
+        )
 
 
 def record(
@@ -25,14 +40,25 @@ def record(
     layers: Mapping[str, keras.layers.Layer],
     batch_size: int,
     consume: Callable[[str, Recorded], None],
+    steps: int | None = None,
 ) -> None:
     """Run `model` on `data` at inference and hand every watched activation over.
 
     Of a layer of this library it is the input (its output differs where it inhibits);
-    of any other layer the output, with the Keras mask of its input. Runs eagerly, so
-    that layers of nested and subclassed models are reached too. Calls `consume(name,
+    of any other layer the output. Runs eagerly, so that layers of nested and subclassed
+    models are reached too, and hears this thread's calls only. Calls `consume(name,
     recorded)` for each call and batch.
     """
+    record_batches(model, batches(data, batch_size, steps), layers, consume)
+
+
+def record_batches(
+    model: keras.Model,
+    inputs: Iterable[Any],
+    layers: Mapping[str, keras.layers.Layer],
+    consume: Callable[[str, Recorded], None],
+) -> None:
+    """`record` of inputs that are cut into batches."""
     if not model.built:
         raise ValueError(
             f"Model '{model.name}' is not built. Call it once on a batch of inputs, or "
@@ -47,126 +73,97 @@ def record(
         except ValueError as error:  # not here, where Keras would wrap it
             errors.append(error)
 
-    with _listening(layers, keep):
-        for batch in batches(data, batch_size):
+    masks = Masks()
+    with _listening(model, layers, masks, keep):
+        for batch in inputs:
+            masks.new_batch()
             model(batch, training=False)
             if errors:
                 raise errors[0]
     missed = [name for name in layers if name not in reached]
     if missed:
-        raise ValueError(
-            f"The model never called the layers {missed} on this data. Watch layers "
-            "that take part in the model's forward pass."
-        )
+        raise NeverCalledError(missed)
 
 
 @contextmanager
 def replaced(
     layer: keras.layers.Layer, change: Callable[[Tensor], Tensor]
 ) -> Iterator[None]:
-    """What a layer gives is `change(output)` while the block runs."""
-    original = layer.call
+    """What a layer gives is `change(output)` while the block runs, in this thread."""
 
-    def call(*args: Any, **kwargs: Any) -> Any:
+    def changed(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         return change(_single(layer.name, original(*args, **kwargs)))
 
-    layer.call = call
-    try:
+    with heard(layer, "call", changed):
         yield
-    finally:
-        vars(layer).pop("call", None)
-
-
-def number_of_samples(data: Any) -> int:
-    """Of an array or a structure of arrays."""
-    return len(np.asarray(keras.tree.flatten(data)[0]))
-
-
-def batches(data: Any, batch_size: int) -> Iterator[Any]:
-    """Slices of `data`, an array or a structure of arrays with a common first axis."""
-    _validation.positive_integer("batch_size", batch_size, "of samples")
-    data = keras.tree.map_structure(np.asarray, data)
-    lengths = {len(x) if x.ndim else None for x in keras.tree.flatten(data)}
-    if len(lengths) != 1 or lengths & {None, 0}:
-        raise ValueError(
-            "`data` must be an array, or a list, tuple or dict of arrays with the same "
-            f"number of samples, at least one. Received lengths: {lengths}. Pass the "
-            "model's inputs only, without labels."
-        )
-    for start in range(0, number_of_samples(data), batch_size):
-        stop = start + batch_size
-        yield keras.tree.map_structure(lambda x, a=start, b=stop: x[a:b], data)
 
 
 @contextmanager
 def _listening(
-    layers: Mapping[str, keras.layers.Layer], keep: Callable[[str, Recorded], None]
+    model: keras.Model,
+    layers: Mapping[str, keras.layers.Layer],
+    masks: Masks,
+    keep: Callable[[str, Recorded], None],
 ) -> Iterator[None]:
-    """Hear of every call of the layers while the block runs."""
+    """Hear of every call of the layers while the block runs.
 
-    def hear_outputs(name: str, layer: keras.layers.Layer) -> None:
-        original = layer.call
+    All other layers are heard for the masks that they hand on.
+    """
+    names = {id(layer): name for name, layer in layers.items()}
 
-        def call(*args: Any, **kwargs: Any) -> Any:
-            outputs = original(*args, **kwargs)
-            mask = mask_of(args[0]) if args else None
-            keep(name, Recorded(outputs, mask))
+    def hear_calls(layer: Any) -> Callable[..., Any]:
+        watched = not isinstance(layer, RunningStatistics) and id(layer) in names
+
+        def hear(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+            outputs = masks.call(layer, original, (args, kwargs))
+            if watched:
+                keep(names[id(layer)], Recorded(outputs, masks.of(outputs)))
             return outputs
 
-        layer.call = call
+        return hear
 
-    def hear_inputs(name: str, layer: RunningStatistics) -> None:
+    def hear_inputs(name: str) -> Callable[..., Any]:
         """Also of a layer inside a recurrence, which is not called itself."""
 
-        def observe(z: Tensor, mask: Tensor | None = None) -> None:
+        def hear(_: Any, z: Tensor, mask: Tensor | None = None) -> None:
+            remembered = masks.of(z) if mask is None else None
+            if remembered is not None:  # Keras lost it on the way
+                mask = at_positions(remembered, z)
             keep(name, Recorded(z, mask))
 
-        layer.observe, layer.observing = observe, True  # type: ignore[method-assign]
+        return hear
 
-    try:
+    with ExitStack() as stack:
+        for part in _parts(model, layers.values()):
+            stack.enter_context(heard(part, "call", hear_calls(part)))
         for name, layer in layers.items():
-            ours = isinstance(layer, RunningStatistics)
-            (hear_inputs if ours else hear_outputs)(name, layer)
-        yield
-    finally:
-        for layer in layers.values():
             if isinstance(layer, RunningStatistics):
-                layer.observing = False
-            for wrapped in ("call", "observe"):
-                vars(layer).pop(wrapped, None)
+                stack.enter_context(heard(layer, "observe", hear_inputs(name)))
+                stack.enter_context(observing(layer))
+        yield
 
 
-def mask_of(x: Any) -> Tensor | None:
-    """The mask that Keras would give to a layer called on `x`."""
-    if not keras.ops.is_tensor(x):
-        return None
-    taker = _MaskTaker(autocast=False)
-    taker(x)
-    return taker.found
-
-
-class _MaskTaker(keras.layers.Layer):
-    supports_masking = True
-    found: Tensor | None = None
-
-    def call(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        self.found = mask
-        return x
+def _parts(model: keras.Model, layers: Iterable[keras.layers.Layer]) -> list[Any]:
+    """The model, its layers, and the operations of its functional parts, each once."""
+    held = [model, *named_layers(model).values(), *layers]
+    operations = [o for x in held for o in getattr(x, "operations", [])]
+    no_inputs = [
+        x for x in [*held, *operations] if not isinstance(x, keras.layers.InputLayer)
+    ]
+    return list({id(x): x for x in no_inputs}.values())
 
 
 def counted(recorded: Recorded) -> np.ndarray:
     """True at the inputs (positions of samples) that no mask leaves out."""
     shape = tuple(recorded.value.shape)[:-1]
-    if recorded.mask is None:
+    mask = recorded.mask
+    mask = None if mask is None else at_positions(mask, recorded.value)
+    if mask is None:  # or one of other positions
         return np.ones(shape, bool)
-    mask = keras.ops.convert_to_numpy(recorded.mask).astype(bool)
-    mask = mask.reshape(mask.shape + (1,) * (len(shape) + 1 - mask.ndim))
-    if mask.shape[-1] != 1:  # one an activation: none of this library's uses
-        mask = mask.any(axis=-1, keepdims=True)
-    try:
-        return np.broadcast_to(mask[..., 0], shape)
-    except ValueError:  # the mask of another axis, before a reduction
-        return np.ones(shape, bool)
+    found = keras.ops.convert_to_numpy(mask)
+    return np.broadcast_to(
+        found.reshape(found.shape + (1,) * (len(shape) - found.ndim)), shape
+    )
 
 
 def _single(name: str, outputs: Any) -> Tensor:

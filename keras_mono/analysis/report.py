@@ -15,8 +15,10 @@ from keras_mono._table import Table
 from keras_mono.analysis import plots
 from keras_mono.analysis.activations import activations
 from keras_mono.analysis.compare import compare
+from keras_mono.analysis.data import Batches, check, pairs
 from keras_mono.analysis.labelled import as_labels
-from keras_mono.analysis.profile import Profile, profile
+from keras_mono.analysis.page_file import replacing
+from keras_mono.analysis.profile import Profile, labels_in, profile
 from keras_mono.layers.running_statistics import RunningStatistics
 
 _SHOWN_NEURONS = 3  # of a layer
@@ -47,6 +49,7 @@ def report(
     title: str = "What the neurons answer to",
     batch_size: int = 128,
     verbose: int = 1,
+    steps: int | None = None,
 ) -> Path:
     """Write a page with tables, pictures and captions: one model, or a comparison.
 
@@ -57,14 +60,18 @@ def report(
     Args:
         models: A built Keras model or a PyTorch module with adapters, or name to model;
             the first is the reference.
-        data: The models' inputs: an array, or a list, tuple or dict of arrays.
-        labels: The feature of each sample, or of each position.
+        data: The models' inputs, as for `activations`. What gives batches is read once
+            and then held in memory.
+        labels: The feature of each sample, or of each position. None: the targets of
+            `data` that give `(x, y)` batches.
         layers: Names of the layers, or a model's name to its layers' names. Layers of
             several models are compared in their order.
-        path: Where to write.
+        path: Where to write. A page that is there is replaced when the new one is
+            complete.
         title: Heading of the page.
         batch_size: Samples a forward pass.
         verbose: 1 shows progress bars, 0 nothing.
+        steps: How many batches of `data` to take. None: all.
 
     Returns:
         The path.
@@ -95,41 +102,68 @@ def report(
             f"one. Received: {models!r}."
         )
     path = Path(path)
-    if path.is_dir() or not path.resolve().parent.is_dir():
-        raise ValueError(
-            f"`path` must be a file in a folder that exists. Received: '{path}'. Pass "
-            "for example 'report.html'."
-        )
     named = {name: as_model(model) for name, model in models.items()}
-    labels = as_labels(labels)
     of_each = layers if isinstance(layers, Mapping) else dict.fromkeys(named, layers)
     if set(of_each) != set(named):
         raise ValueError(
             f"`layers` must name the layers of each model {list(named)}. Received: "
             f"{list(of_each)}."
         )
-    options: dict[str, Any] = {"batch_size": batch_size, "verbose": verbose}
-    profiles = {
-        name: profile(model, data, labels, of_each[name], **options)
-        for name, model in named.items()
-    }
+    check(data, batch_size, steps)
+    with replacing(path) as write:
+        held = Batches(pairs(data, batch_size, steps))
+        known = _labels_of(held) if labels is None else as_labels(labels)
+        options: dict[str, Any] = {
+            "batch_size": batch_size,
+            "verbose": verbose,
+            "steps": steps,
+        }
+        profiles = {
+            name: profile(model, held, known, of_each[name], **options)
+            for name, model in named.items()
+        }
+        known = known[: held.samples()]  # `steps` may take fewer
+        parts = _sections(named, profiles, held, known)
+        write(_page(title, parts).encode("utf-8", "backslashreplace"))
+    return path
+
+
+def _labels_of(held: Batches) -> np.ndarray:
+    found = [labels_in(targets) for _, targets in held]
+    if len({labels.shape[1:] for labels in found}) > 1:
+        raise ValueError(
+            "A report needs labels of one form. Received: batches of labels of shapes "
+            f"{sorted({labels.shape[1:] for labels in found})} beside the samples. Pad "
+            "the inputs to one length."
+        )
+    return np.concatenate(found)
+
+
+def _sections(
+    models: Mapping[str, keras.Model],
+    profiles: Mapping[str, Mapping[str, Profile]],
+    held: Batches,
+    labels: np.ndarray,
+) -> list[str]:
     parts = [_overview(profiles, labels)]
-    if len(named) > 1:
+    if len(models) > 1:
         parts.append(_comparison(profiles))
     parts.append(_layers(profiles))
-    sizes = {name: _weights_of(model) for name, model in named.items()}
+    sizes = {name: _weights_of(model) for name, model in models.items()}
     if len(set(sizes.values())) > 1 and min(sizes.values()) > 0:
         parts.append(_sizes(profiles, sizes))
-    for name, model in named.items():
-        parts.append(_neurons(name, model, profiles[name], data, labels, batch_size))
-    page = (
+    for name, model in models.items():
+        parts.append(_neurons(name, model, profiles[name], held, labels))
+    return parts
+
+
+def _page(title: str, parts: Sequence[str]) -> str:
+    return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{html.escape(title)}</title><style>{_STYLE}</style></head><body>"
         f"<h1>{html.escape(title)}</h1>{''.join(parts)}</body></html>\n"
     )
-    path.write_text(page, "utf-8")
-    return path
 
 
 def _overview(profiles: Mapping[str, Mapping[str, Profile]], labels: np.ndarray) -> str:
@@ -249,15 +283,14 @@ def _neurons(
     name: str,
     model: keras.Model,
     layers: Mapping[str, Profile],
-    data: Any,
+    held: Batches,
     labels: np.ndarray,
-    batch_size: int,
 ) -> str:
     few = _some_of_each_feature(labels)
-    part = keras.tree.map_structure(lambda x: np.asarray(x)[few], data)
+    part = held.some(few)
     parts = []
     for layer, found in layers.items():
-        z = activations(model, part, [layer], batch_size, masked=np.nan)[layer]
+        z = activations(model, part, [layer], masked=np.nan)[layer]
         parts += [
             f"<h3>{html.escape(layer)}</h3>",
             _figure(

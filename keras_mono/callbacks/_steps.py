@@ -1,6 +1,12 @@
-"""Counting the steps of an epoch."""
+"""Counting the steps of a training."""
 
+import warnings
+from collections.abc import Iterable
 from typing import Any
+
+import keras
+
+from keras_mono.layers.running_statistics import RunningStatistics
 
 
 def steps_done(batch: int, params: dict[str, Any] | None) -> int:
@@ -12,3 +18,51 @@ def steps_done(batch: int, params: dict[str, Any] | None) -> int:
     """
     steps = (params or {}).get("steps")
     return batch + 1 if steps is None else min(batch + 1, steps)
+
+
+def steps_before(
+    epoch: int,
+    params: dict[str, Any] | None,
+    model: keras.Model,
+    layers: Iterable[keras.layers.Layer],
+) -> int:
+    """Steps of the epochs before the first one of a `fit`, which `epoch` is.
+
+    Where Keras does not know an epoch's length, the training has been counted by the
+    optimizer (which on TensorFlow counts the end of such data as a step, and begins
+    anew with a new `compile`) and by each of `layers` (which `calibrate` moves too, and
+    which counts its calls). So the smallest count that is not 0 is the best.
+    """
+    if epoch == 0:
+        return 0
+    steps = (params or {}).get("steps")
+    if steps is not None:
+        return epoch * int(steps)
+    counts = [steps_seen(layer) for layer in layers]
+    counts = [count for count in (*counts, _steps_of_optimizer(model)) if count > 0]
+    if not counts:
+        warnings.warn(
+            f"Training goes on with epoch {epoch}, but how many steps came before it "
+            "cannot be told: Keras does not know how long an epoch is, and neither the "
+            "optimizer nor the layers have counted a step. Steps are counted from 0. "
+            "Pass `steps_per_epoch` to `fit`, or load the weights of the run before.",
+            stacklevel=4,  # the caller of the callback
+        )
+    return min(counts, default=0)
+
+
+def steps_seen(layer: keras.layers.Layer) -> int:
+    """Training batches that a layer has counted; 0 for other layers than our own."""
+    if not (isinstance(layer, RunningStatistics) and layer.built):
+        return 0
+    return int(keras.ops.convert_to_numpy(layer.step))
+
+
+def _steps_of_optimizer(model: keras.Model) -> int:
+    optimizer = getattr(model, "optimizer", None)
+    optimizer = getattr(optimizer, "inner_optimizer", optimizer)  # of a loss scale
+    iterations = getattr(optimizer, "iterations", None)
+    if iterations is None:
+        return 0
+    accumulated = getattr(optimizer, "gradient_accumulation_steps", None) or 1
+    return int(keras.ops.convert_to_numpy(iterations)) * accumulated

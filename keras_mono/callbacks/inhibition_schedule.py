@@ -4,7 +4,7 @@ import keras
 
 from keras_mono import _validation
 from keras_mono._layers import find_layers, named_layers
-from keras_mono.callbacks._steps import steps_done
+from keras_mono.callbacks._steps import steps_before, steps_done
 from keras_mono.layers.monosemantic_inhibition import MonosemanticInhibition
 from keras_mono.layers.monosemantic_penalty import MonosemanticPenalty
 from keras_mono.layers.selecting_layer import SelectingLayer
@@ -21,12 +21,18 @@ class InhibitionSchedule(keras.callbacks.Callback):
 
     Args:
         fn: `fn(epoch)`, or `fn(step)` with `unit="step"`, both counted from 0; returns
-            a number, or None for off. Steps are counted over all epochs of a `fit`;
-            with `steps_per_execution` above 1 only the first of each execution (and if
+            a number, or None for off. Steps are counted over all epochs of a `fit`,
+            those before its `initial_epoch` or before a resume included; with
+            `steps_per_execution` above 1 only the first of each execution (and if
             Keras does not know an epoch's length, the last execution as a whole one).
         layers: Names of the layers to set. None: all of this library that inhibit or
             penalize.
         unit: `"epoch"` or `"step"`.
+
+    A step is a batch, also where gradients are accumulated. The steps of the epochs
+    before a resume are these epochs times `steps_per_epoch`; if Keras does not know it,
+    as with a generator, the smaller of the counts of the optimizer and of the layers
+    that are set.
 
     With `unit="step"` on JAX every step waits for the one before and brings the
     variables back into the layers.
@@ -76,16 +82,22 @@ class InhibitionSchedule(keras.callbacks.Callback):
         self.fn = fn
         self.layers = [layers] if isinstance(layers, str) else layers
         self.unit = unit
-        self._before = self._seen = 0
+        self._before = 0
+        self._seen: int | None = None
+        self._begins = True
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002
-        self._before = self._seen = 0
+        self._seen = None
+        self._begins = True
         self._scheduled()
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002
-        self._before = self._seen
         if self.unit == "epoch":
-            self._set(self._value(epoch))
+            self._set_for(epoch)
+            return
+        if self._seen is None:  # not before: BackupAndRestore may come after this one
+            self._seen = steps_before(epoch, self.params, self.model, self._scheduled())
+        self._before = self._seen
 
     def on_train_batch_begin(
         self,
@@ -93,7 +105,7 @@ class InhibitionSchedule(keras.callbacks.Callback):
         logs: dict[str, float] | None = None,  # noqa: ARG002
     ) -> None:
         if self.unit == "step":
-            self._set(self._value(self._before + batch))
+            self._set_for(self._before + batch)
 
     def on_train_batch_end(
         self,
@@ -101,6 +113,17 @@ class InhibitionSchedule(keras.callbacks.Callback):
         logs: dict[str, float] | None = None,  # noqa: ARG002
     ) -> None:
         self._seen = self._before + steps_done(batch, self.params)
+
+    def _set_for(self, count: int) -> None:
+        value = self._value(count)
+        if self._begins and value is None:
+            # A resumed run: off, but with the number that was set last before.
+            earlier = (self._value(i) for i in range(count - 1, -1, -1))
+            number = next((x for x in earlier if x is not None), None)
+            if number is not None:
+                self._set(number)
+        self._begins = False
+        self._set(value)
 
     def _value(self, count: int) -> float | None:
         value = self.fn(count)

@@ -1,25 +1,25 @@
 import copy
-import math
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
 import keras
-import numpy as np
 
 from keras_mono import _validation
-from keras_mono._history import LARGEST_DEVIATION
 from keras_mono._layers import find_layers, named_layers
+from keras_mono._snapshot import Snapshot
 from keras_mono.analysis._extras import need
 from keras_mono.analysis.plots.tail_over_training import tail_over_training
-from keras_mono.analysis.recording import Recorded, batches, record
-from keras_mono.analysis.summary import own_phi, tail_figures
-from keras_mono.callbacks._steps import steps_done
-from keras_mono.layers.monosemantic_penalty import MonosemanticPenalty
+from keras_mono.analysis.recording import NeverCalledError, batches, record
+from keras_mono.callbacks._others import (
+    before_and_after,
+    check_patience,
+    tell_of_readers,
+)
+from keras_mono.callbacks._scores import Scores, figures_from_state, figures_of
+from keras_mono.callbacks._steps import steps_before, steps_done, steps_seen
 from keras_mono.layers.running_statistics import RunningStatistics
-from keras_mono.layers.selecting_layer import SelectingLayer
-from keras_mono.selectors.moving_threshold import MovingThreshold
 
-_FIGURES = ("ms_top1", "ms_threshold", "ms_tail", "ms_kurtosis")
 _AS_MEASURED = {"inhibited": "selected", "penalized": "selected"}
 
 
@@ -28,7 +28,7 @@ class MonosemanticityMonitor(keras.callbacks.Callback):
 
     Runs the model on `data` at inference and writes these figures of each layer NAME
     into `logs`, so that `History`, `CSVLogger`, the progress line and every logger
-    after it carry them:
+    after it in `callbacks` carry them:
 
     - `NAME_ms_top1`: the largest φ of a sample, averaged over the samples;
     - `NAME_ms_threshold`: the φ that 2 % of the activations exceed;
@@ -40,13 +40,18 @@ class MonosemanticityMonitor(keras.callbacks.Callback):
 
     and these from the layers' state, which need no `data`:
 
-    - `NAME_tau`: τ of a `MovingThreshold` (NaN before `start_step`);
+    - `NAME_tau`: τ of a `MovingThreshold` (infinite before `start_step`);
     - `NAME_penalty`: what a `MonosemanticPenalty` added to the loss of the latest
       training batch (in its latest call, where a model calls it several times);
     - `NAME_non_finite`: how many entries a layer of this library has left out so far,
       because they were NaN, infinite or beyond 3.6e16;
     - without `data`, `NAME_inhibited` or `NAME_penalized` is the share that a
       `MovingThreshold` selected of the latest training batch.
+
+    In an epoch without a measurement (`every`) the logs hold the latest one's figures,
+    so that `ModelCheckpoint(save_best_only=True)` keeps the best: Keras saves where the
+    key is missing. The patience of `EarlyStopping` and `ReduceLROnPlateau` counts
+    epochs; one that ends before the next measurement is an error.
 
     The reference of φ: for a layer of this library its running statistics, which come
     from the training batches, and only for neurons with a history (NaN before any); for
@@ -64,16 +69,31 @@ class MonosemanticityMonitor(keras.callbacks.Callback):
             the layers' state, which cost no forward pass.
         layers: Names of the layers to watch. None: all layers of this library (without
             `data`, those that have a figure).
-        every: Measure at every so many epochs (batches), counted from 0, the first. In
-            between, the epoch's figures are NaN and nothing is computed.
+        every: Measure at every so many epochs (batches), counted from 0, and at the
+            first of a `fit`. In between nothing is computed.
         unit: `"epoch"` or `"batch"`: what `every` counts. By batch, the figures stand
             in the batch's logs, and the latest ones in the epoch's.
         batch_size: Samples a forward pass.
+        model: The part of the model to watch and to run on `data`, such as
+            `vae.encoder`, where the model itself cannot be called on inputs. None: the
+            model that is trained.
+        prefix: What the keys begin with, to tell two monitors of a `fit` apart.
+
+    Before training begins the model is run on the first batch of `data`, so that what
+    cannot be measured is found then.
 
     Raises:
         ValueError: when training begins, for a name that no layer has (the names are
-            listed), for a model without layers to watch, and, without `data`, for a
-            layer that has no figure of its own.
+            listed), for a model without layers to watch or without a `call`, for named
+            layers that the forward pass does not reach, for two monitors that write
+            the same keys, for a callback whose patience ends before the next
+            measurement, and, without `data`, for a layer that has no figure of its
+            own.
+
+    Warns:
+        UserWarning: of callbacks that read the logs before the monitor has written
+            them, of layers of this library that `data` does not reach (they are not
+            watched), and of those that saw no training batch in the first epoch.
 
     Attributes:
         rows: One dict a measurement and layer: `epoch`, `batch`, `layer`, `reference`
@@ -106,6 +126,8 @@ class MonosemanticityMonitor(keras.callbacks.Callback):
         every: int = 1,
         unit: str = "epoch",
         batch_size: int = 128,
+        model: keras.layers.Layer | None = None,
+        prefix: str = "",
     ) -> None:
         super().__init__()
         if unit not in ("epoch", "batch"):
@@ -117,30 +139,52 @@ class MonosemanticityMonitor(keras.callbacks.Callback):
         self.batch_size = _validation.positive_integer(
             "batch_size", batch_size, "of samples"
         )
+        if not (model is None or isinstance(model, keras.layers.Layer)):
+            raise ValueError(
+                "`model` must be a Keras model, a part of the one that is trained. "
+                f"Received: {model!r}. Pass for example `model=vae.encoder`."
+            )
+        self.part = model
+        if not isinstance(prefix, str):
+            raise ValueError(f"`prefix` must be a string. Received: {prefix!r}.")
+        self.prefix = prefix
         # By epoch nothing happens at a batch's end, so Keras need not wait for it.
         self.async_safe = unit == "epoch"
         self._forget()
 
     def _forget(self) -> None:
         self.rows: list[dict[str, Any]] = []
-        self._keys: dict[str, float] = {}
+        self._keys: set[str] = set()
         self._latest: dict[str, float] = {}
+        self._uncalled: set[str] = set()
+        self._has_told_of_uncalled = False
         self._epoch = 0
+        self._first_epoch: int | None = None
+        self._steps_at_first: dict[str, int] = {}
         self._batches = 0
         self._batches_before = 0
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002
         self._forget()
-        self._keys |= {
-            f"{name}_{figure}": math.nan
+        self._watched()
+        if self.data is not None:
+            self._try_data()
+        self._keys = {
+            self._key(name, figure)
             for name, layer in self._watched().items()
             for figure in self._figures_of(layer)
         }
-        if self.data is not None:
-            next(batches(self.data, self.batch_size))
+        self._check_others()
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002
         self._epoch = epoch
+        if self._first_epoch is None:
+            self._first_epoch = epoch
+            # Not before: BackupAndRestore may come after the monitor.
+            self._steps_at_first = self._steps()
+            if self.unit == "batch":
+                layers = self._watched().values()
+                self._batches = steps_before(epoch, self.params, self.model, layers)
         self._batches_before = self._batches
 
     def on_train_batch_end(
@@ -150,16 +194,18 @@ class MonosemanticityMonitor(keras.callbacks.Callback):
             return
         due = -(-self._batches // self.every) * self.every  # next multiple of `every`
         self._batches = self._batches_before + steps_done(batch, self.params)
-        if due < self._batches:
+        if due < self._batches or not self.rows:
             self._latest = self._measure(batch)
             if logs is not None:
                 logs.update(self._latest)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        if self.unit == "epoch":
-            self._latest = self._measure(None) if epoch % self.every == 0 else {}
+        if self.unit == "epoch" and (epoch % self.every == 0 or not self.rows):
+            self._latest = self._measure(None)
         if logs is not None:
-            logs.update({**self._keys, **self._latest})
+            logs.update(self._latest)
+        if epoch == self._first_epoch:
+            self._tell_of_layers_without_batches()
 
     def to_frame(self) -> Any:
         """The measurements as a pandas `DataFrame`, one row a measurement and layer.
@@ -181,25 +227,33 @@ class MonosemanticityMonitor(keras.callbacks.Callback):
     def __deepcopy__(self, memo: dict[int, Any]) -> "MonosemanticityMonitor":
         """A monitor with the same settings and its own rows, not tied to a model."""
         twin = type(self)(
-            self.data, self.layers, self.every, self.unit, self.batch_size
+            self.data,
+            self.layers,
+            self.every,
+            self.unit,
+            self.batch_size,
+            self.part,
+            self.prefix,
         )
         twin.rows = copy.deepcopy(self.rows, memo)
         return twin
 
+    def _target(self) -> keras.layers.Layer:
+        # `self.model` first: on JAX it brings the variables back into the layers.
+        model = self.model
+        return model if self.part is None else self.part
+
     def _watched(self) -> dict[str, keras.layers.Layer]:
+        model = self._target()
         if self.layers is not None:
-            found = find_layers(self.model, self.layers)
+            found = find_layers(model, self.layers)
         else:
-            found = {
-                name: layer
-                for name, layer in named_layers(self.model).items()
-                if isinstance(layer, RunningStatistics)
-            }
+            found = self._ours()
             if not found:
                 raise ValueError(
-                    f"Model '{self.model.name}' has no layer of keras_mono to watch. "
+                    f"Model '{model.name}' has no layer of keras_mono to watch. "
                     "Name other layers with `layers=[...]`; it has: "
-                    f"{sorted(named_layers(self.model))}."
+                    f"{sorted(named_layers(model))}."
                 )
         mute = [name for name, layer in found.items() if not self._figures_of(layer)]
         if mute and (self.layers is not None or len(mute) == len(found)):
@@ -208,38 +262,31 @@ class MonosemanticityMonitor(keras.callbacks.Callback):
                 "which keep no activations. Received: data=None. Pass for example "
                 "`MonosemanticityMonitor(x_val[:256])`."
             )
-        return {name: layer for name, layer in found.items() if name not in mute}
+        left_out = self._uncalled.union(mute)
+        return {name: layer for name, layer in found.items() if name not in left_out}
+
+    def _ours(self) -> dict[str, RunningStatistics]:
+        return {
+            name: layer
+            for name, layer in named_layers(self._target()).items()
+            if isinstance(layer, RunningStatistics)
+        }
 
     def _figures_of(self, layer: keras.layers.Layer) -> tuple[str, ...]:
-        """Figures of a layer, as `logs` name them after the layer's name."""
-        has_data = self.data is not None
-        figures = list(_FIGURES) if has_data else []
-        if isinstance(layer, SelectingLayer):
-            penalizes = isinstance(layer, MonosemanticPenalty)
-            has_threshold = isinstance(layer.select, MovingThreshold)
-            if has_data or has_threshold:
-                figures.append("penalized" if penalizes else "inhibited")
-            if has_threshold:
-                figures.append("tau")
-            if penalizes:
-                figures.append("penalty")
-        if figures and isinstance(layer, RunningStatistics):
-            figures.append("non_finite")
-        return tuple(figures)
+        return figures_of(layer, self.data is not None)
+
+    def _key(self, name: str, figure: str) -> str:
+        return f"{self.prefix}{name}_{figure}"
 
     def _measure(self, batch: int | None) -> dict[str, float]:
-        # `self.model` first: on JAX it brings the variables back into the layers.
-        model, watched = self.model, self._watched()
-        measured = {name: _from_state(layer) for name, layer in watched.items()}
-        scores = {name: _Scores(layer) for name, layer in watched.items()}
+        watched = self._watched()
+        scores = {name: Scores(layer) for name, layer in watched.items()}
+        measured = {name: figures_from_state(layer) for name, layer in watched.items()}
         if self.data is not None:
-            record(
-                model,
-                self.data,
-                watched,
-                self.batch_size,
-                lambda name, recorded: scores[name].add(recorded),
-            )
+            try:
+                self._run(self.data, scores)
+            except NeverCalledError as error:  # in this epoch, though not at first
+                self._tell_of_uncalled(error.layers, "Their figures are NaN.")
             for name, score in scores.items():
                 measured[name] |= score.figures()
         logs: dict[str, float] = {}
@@ -251,63 +298,110 @@ class MonosemanticityMonitor(keras.callbacks.Callback):
             for figure in self._figures_of(layer):
                 short = figure.removeprefix("ms_")
                 row[short] = measured[name][_AS_MEASURED.get(short, short)]
-                logs[f"{name}_{figure}"] = row[short]
+                logs[self._key(name, figure)] = row[short]
             self.rows.append(row)
         return logs
 
+    def _run(self, data: Any, scores: dict[str, Scores]) -> None:
+        model = self._target()
+        watched = {name: score.layer for name, score in scores.items()}
+        # Some models draw at inference too; training goes on as without a monitor.
+        seeds = [v for v in model.variables if v.name == "seed_generator_state"]
+        before = Snapshot(seeds)
+        try:
+            record(
+                model,
+                data,
+                watched,
+                self.batch_size,
+                lambda name, recorded: scores[name].add(recorded),
+            )
+        finally:
+            before.put_back()
 
-def _from_state(layer: keras.layers.Layer) -> dict[str, float]:
-    """Figures that need no forward pass."""
-    figures = {}
-    if isinstance(layer, RunningStatistics):
-        figures["non_finite"] = float(keras.ops.convert_to_numpy(layer.non_finite))
-    if isinstance(layer, MonosemanticPenalty):
-        figures["penalty"] = layer.penalty
-    if isinstance(layer, SelectingLayer) and isinstance(layer.select, MovingThreshold):
-        state = layer.selector_state
-        started = state["age"] > 0
-        figures["tau"] = state["threshold"] if started else math.nan
-        figures["selected"] = state["share"]
-    return figures
+    def _try_data(self) -> None:
+        """Meet before training what would end it after its first epoch."""
+        model, batch = self._target(), next(batches(self.data, self.batch_size))
+        scores = {name: Scores(layer) for name, layer in self._watched().items()}
+        try:
+            if not model.built:  # as a subclassed model on TensorFlow before training
+                model(batch, training=False)
+            self._run(batch, scores)
+        except NeverCalledError as error:
+            if self.layers is not None or len(error.layers) == len(scores):
+                raise
+            self._uncalled = set(error.layers)
+            self._tell_of_uncalled(error.layers, "They are not watched.")
+        except NotImplementedError as error:
+            raise ValueError(
+                f"Model '{model.name}', or a layer in it, has no `call`, so it cannot "
+                "be run on `data`. Watch a part of it and give that part's inputs, for "
+                "example `MonosemanticityMonitor(x, model=vae.encoder)`; it has: "
+                f"{sorted(x.name for x in getattr(model, 'layers', []))}."
+            ) from error
+        except Exception as error:
+            error.add_note(
+                "MonosemanticityMonitor ran the model on the first batch of `data` "
+                "before training. `data` must hold inputs that the model, or the part "
+                "of it given as `model`, can be called on, without labels."
+            )
+            raise
 
-
-class _Scores:
-    """Collects the φ of one layer, batch by batch, and sums them up."""
-
-    def __init__(self, layer: keras.layers.Layer) -> None:
-        self.layer = layer
-        self.running = isinstance(layer, RunningStatistics)
-        self.reference = "running statistics" if self.running else "data"
-        self.parts: list[np.ndarray] = []
-        self.selected = self.counted = 0
-
-    def add(self, recorded: Recorded) -> None:
-        z = keras.ops.convert_to_numpy(keras.ops.cast(recorded.value, "float32"))
-        if not self.running:
-            self.parts.append(z)
+    def _tell_of_uncalled(self, layers: list[str], consequence: str) -> None:
+        if self._has_told_of_uncalled:
             return
-        phi = keras.ops.convert_to_numpy(self.layer.score(*recorded))
-        counted = _counts(self.layer, z)
-        if recorded.mask is not None:
-            mask = keras.ops.convert_to_numpy(recorded.mask).astype(bool)
-            counted &= mask.reshape(mask.shape + (1,) * (z.ndim - mask.ndim))
-        self.parts.append(np.where(counted, phi, np.nan))
-        if isinstance(self.layer, SelectingLayer):
-            selected = keras.ops.convert_to_numpy(self.layer.selected(*recorded))
-            self.selected += int(selected.sum())
-            self.counted += int(counted.sum())
+        self._has_told_of_uncalled = True
+        warnings.warn(
+            f"The forward pass of model '{self._target().name}' on `data` does not "
+            f"call the layers {layers}. {consequence} To watch them, give the part of "
+            "the model that calls them as `model`; without `data` only their state is "
+            "read.",
+            stacklevel=4,  # Keras, which runs the callback
+        )
 
-    def figures(self) -> dict[str, float]:
-        values = np.concatenate(self.parts)
-        figures = tail_figures(values if self.running else own_phi(values))
-        if isinstance(self.layer, SelectingLayer):
-            share = self.selected / self.counted if self.counted else math.nan
-            figures["selected"] = share
-        return figures
+    def _check_others(self) -> None:
+        """Tell of callbacks that would not get the figures, or take them wrong."""
+        before, after = before_and_after(self)
+        readers = []
+        for other in before:
+            if not isinstance(other, MonosemanticityMonitor):
+                readers.append(other)
+            elif shared := sorted(self._keys & other._keys):
+                raise ValueError(
+                    "Two monitors of one `fit` must write different keys into `logs`. "
+                    f"Both write: {shared}. Give one a prefix, for example "
+                    "`MonosemanticityMonitor(x_val, prefix='val_')`, or other `layers`."
+                )
+        epochs_between = self.every
+        if self.unit == "batch":
+            steps = (self.params or {}).get("steps") or self.every
+            epochs_between = -(-self.every // steps)
+        check_patience(after, self._keys, epochs_between)
+        tell_of_readers(readers, self._keys, self.unit)
 
+    def _steps(self) -> dict[str, int]:
+        """Training batches that the layers have seen which should see some."""
+        return {
+            name: steps_seen(layer)
+            for name, layer in self._ours().items()
+            if layer.trainable
+            and name not in self._uncalled
+            and (self.layers is None or name in self.layers)
+        }
 
-def _counts(layer: RunningStatistics, z: np.ndarray) -> np.ndarray:
-    """Which entries the layer scores: of neurons with a history, and not too large."""
-    known = keras.ops.convert_to_numpy(layer.count) >= 2
-    mean = keras.ops.convert_to_numpy(layer.mean)
-    return known & (np.abs(z - mean) < LARGEST_DEVIATION)  # not NaN either
+    def _tell_of_layers_without_batches(self) -> None:
+        now = self._steps()
+        still = [
+            name
+            for name, steps in self._steps_at_first.items()
+            if steps == now.get(name)
+        ]
+        if still:
+            warnings.warn(
+                f"The layers {still} saw no training batch in the first epoch: they "
+                "learn nothing and do nothing. They must be called with "
+                "`training=True`: look for a `call` that hands on `training=False`, or "
+                "a `train_step` that calls the model without `training=True`. If this "
+                "is meant, freeze the layers with `trainable=False`.",
+                stacklevel=3,  # Keras, which runs the callback
+            )

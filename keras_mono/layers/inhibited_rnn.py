@@ -5,6 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_mono._checkpoints import TrainingCall, counted_once
 from keras_mono._typing import Tensor
 from keras_mono.layers.monosemantic_inhibition import MonosemanticInhibition
 
@@ -77,6 +78,7 @@ class InhibitedRNN(keras.layers.RNN):
         **kwargs: Any,
     ) -> None:
         super().__init__(cell, **kwargs)
+        self.supports_masking = True  # from 3.16 on Keras' RNN does not
         self.inhibition = _checked(inhibition)
         if inhibition is not None and isinstance(
             self.cell, keras.layers.StackedRNNCells
@@ -125,7 +127,7 @@ class InhibitedRNN(keras.layers.RNN):
         learns = inhibition is not None and inhibition.learns(training)
         inhibit = None
         if inhibition is not None and inhibition.acts(training):
-            inhibit = inhibition.frozen()
+            inhibit = _frozen(inhibition, learns)
         arguments = self._arguments(sequences, training)
         join: Any = inhibition._channel_axis if learns else None
         takes_inhibit = "inhibit" in self._cell_arguments
@@ -179,6 +181,20 @@ def _mask_for_loop(mask: Tensor | None, state: Tensor) -> Tensor | None:
     if mask is None or keras.backend.backend() != "jax":
         return mask
     return ops.reshape(mask, (*ops.shape(mask), *[1] * (state.ndim - 1)))
+
+
+@counted_once
+def _frozen(inhibition: MonosemanticInhibition, learns: bool) -> Any:
+    """The inhibition by the statistics of now, or of the call that this one repeats."""
+    if not learns:
+        return inhibition.frozen()
+    call = TrainingCall(inhibition)
+    if call.repeats:
+        with keras.StatelessScope(state_mapping=call.kept()):
+            return inhibition.frozen()
+    if call.may_be_repeated:
+        call.keep([(v, ops.copy(v.value)) for v in inhibition.variables])
+    return inhibition.frozen()
 
 
 def _learn(

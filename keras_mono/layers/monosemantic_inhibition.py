@@ -1,10 +1,13 @@
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import keras
 from keras import ops
 
 from keras_mono import _history, _validation, selectors
+from keras_mono._checkpoints import TrainingCall, counted_once
+from keras_mono._setting import Setting
 from keras_mono._typing import Tensor
 from keras_mono.layers.running_statistics import combine_masks
 from keras_mono.layers.selecting_layer import SelectingLayer
@@ -47,6 +50,7 @@ class MonosemanticInhibition(SelectingLayer):
             paper's definition). True lets it join first, as the authors' code does.
         active: `"training"`, or `"always"` to inhibit at inference too. State moves in
             training only.
+        enabled: False switches the layer off: it observes and inhibits nothing.
         **kwargs: As in any `keras.layers.Layer`.
 
     Call arguments:
@@ -91,6 +95,11 @@ class MonosemanticInhibition(SelectingLayer):
         A neuron is not selected before its history holds two values.
     """
 
+    strength = Setting(
+        partial(_validation.finite_number, "strength"),
+        "Δ in force. Setting it takes effect at the next step, without recompiling.",
+    )
+
     def __init__(
         self,
         select: int | float | selectors.Selector = 1,
@@ -101,6 +110,7 @@ class MonosemanticInhibition(SelectingLayer):
         variance_compensation: float = 0.01,
         include_current_batch: bool = False,
         active: str = "training",
+        enabled: bool = True,
         **kwargs: Any,
     ) -> None:
         super().__init__(
@@ -110,9 +120,10 @@ class MonosemanticInhibition(SelectingLayer):
             start_step,
             variance_compensation,
             include_current_batch,
+            enabled,
             **kwargs,
         )
-        self._initial_strength = _validation.finite_number("strength", strength)
+        self.strength = strength
         if active not in ("training", "always"):
             raise ValueError(
                 "`active` must be 'training' (the identity at inference) or 'always' "
@@ -123,31 +134,13 @@ class MonosemanticInhibition(SelectingLayer):
     def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
-            "strength": self._initial_strength,
+            "strength": self.strength,
             "active": self.active,
         }
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         super().build(input_shape)
-        self._strength = self._setting("strength", self._initial_strength)
-
-    @property
-    def strength(self) -> float:
-        """Δ in force. Setting it takes effect at the next step, without recompiling."""
-        if self.built:
-            return float(ops.convert_to_numpy(self._strength))
-        return self._initial_strength
-
-    @strength.setter
-    def strength(self, value: float) -> None:
-        value = _validation.finite_number("strength", value)
-        if self.built:
-            self._strength.assign(value)
-        else:
-            self._initial_strength = value
-
-    def saved_variables(self) -> list[keras.Variable]:
-        return [*super().saved_variables(), *([self._strength] if self.built else [])]
+        self._strength = self._setting("strength", self.strength)
 
     def call(
         self,
@@ -159,15 +152,25 @@ class MonosemanticInhibition(SelectingLayer):
         self._check_call(inputs)
         mask = combine_masks(mask, padding_mask)
         if self._is_training(training) and not self.observing:
-            learned = self._learn(inputs, mask)
-            outputs = self._inhibit(inputs, learned.selected, learned.reference)
-            self._store_learned(learned)
-            return outputs
+            return self._learn_and_inhibit(inputs, mask)
         outputs = inputs
         if self.acts(training):
             outputs = self.frozen()(inputs, mask)
         if self.observing:
             self.observe(inputs, mask)
+        return outputs
+
+    @counted_once
+    def _learn_and_inhibit(self, inputs: Tensor, mask: Tensor | None) -> Tensor:
+        call = TrainingCall(self)
+        if call.repeats:
+            return deactivate_marked(inputs, *call.kept())
+        learned = self._learn(inputs, mask)
+        does = learned.selected, learned.reference.mean, self._strength.value
+        if call.may_be_repeated:
+            call.keep([ops.copy(x) for x in does])
+        outputs = deactivate_marked(inputs, *does)
+        self._store_learned(learned)
         return outputs
 
     def acts(self, training: bool | None) -> bool:

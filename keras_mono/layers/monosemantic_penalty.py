@@ -1,11 +1,14 @@
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import keras
 from keras import ops
 
 from keras_mono import _replicas, _validation, selectors
+from keras_mono._checkpoints import TrainingCall, counted_once
 from keras_mono._eager import count_marks
+from keras_mono._setting import Setting
 from keras_mono._typing import Tensor
 from keras_mono.layers.running_statistics import combine_masks
 from keras_mono.layers.selecting_layer import SelectingLayer
@@ -13,6 +16,13 @@ from keras_mono.ops.monosemantic_penalty import penalty_of_marked
 
 # By the validation data of examples/study.py: see docs/choosing.md.
 DEFAULT_WEIGHT = 0.001
+_REENTRANT = (
+    "Layer '{}' adds to the loss, and torch.utils.checkpoint with use_reentrant=True "
+    "computes it without a gradient. Pass use_reentrant=False: "
+    "`checkpoint(block, x, use_reentrant=False)`, in HuggingFace transformers "
+    "`model.gradient_checkpointing_enable(gradient_checkpointing_kwargs="
+    '{{"use_reentrant": False}})`.'
+)
 
 
 @keras.saving.register_keras_serializable(package="keras_mono")
@@ -53,6 +63,7 @@ class MonosemanticPenalty(SelectingLayer):
             each neuron's own.
         include_current_batch: False scores a batch against the history before it. True
             lets it join first.
+        enabled: False switches the layer off: it observes and adds nothing.
         **kwargs: As in any `keras.layers.Layer`.
 
     Call arguments:
@@ -102,6 +113,11 @@ class MonosemanticPenalty(SelectingLayer):
         than 3.6e16 entries are neither counted nor selected.
     """
 
+    weight = Setting(
+        partial(_validation.finite_number, "weight"),
+        "Factor in force. Setting it takes effect at the next step.",
+    )
+
     def __init__(
         self,
         weight: float = DEFAULT_WEIGHT,
@@ -111,6 +127,7 @@ class MonosemanticPenalty(SelectingLayer):
         start_step: int = 10,
         variance_compensation: float = 0.01,
         include_current_batch: bool = False,
+        enabled: bool = True,
         **kwargs: Any,
     ) -> None:
         super().__init__(
@@ -120,42 +137,26 @@ class MonosemanticPenalty(SelectingLayer):
             start_step,
             variance_compensation,
             include_current_batch,
+            enabled,
             **kwargs,
         )
-        self._initial_weight = _validation.finite_number("weight", weight)
+        self.weight = weight
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "weight": self._initial_weight}
+        return {**super().get_config(), "weight": self.weight}
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         super().build(input_shape)
-        self._weight = self._setting("weight", self._initial_weight)
+        self._weight = self._setting("weight", self.weight)
         self._penalty = self._statistic("penalty", ())
 
     @property
-    def weight(self) -> float:
-        """Factor in force. Setting it takes effect at the next step."""
-        if self.built:
-            return float(ops.convert_to_numpy(self._weight))
-        return self._initial_weight
-
-    @weight.setter
-    def weight(self, value: float) -> None:
-        value = _validation.finite_number("weight", value)
-        if self.built:
-            self._weight.assign(value)
-        else:
-            self._initial_weight = value
-
-    @property
     def penalty(self) -> float:
+        self.check_present("tell `penalty`")
         return float(ops.convert_to_numpy(self._penalty)) if self.built else 0.0
 
     def _statistics(self) -> list[keras.Variable]:
         return [*super()._statistics(), *([self._penalty] if self.built else [])]
-
-    def saved_variables(self) -> list[keras.Variable]:
-        return [*super().saved_variables(), *([self._weight] if self.built else [])]
 
     def call(
         self,
@@ -169,9 +170,12 @@ class MonosemanticPenalty(SelectingLayer):
         if self.observing:
             self.observe(inputs, mask)
         elif self._is_training(training):
-            self.add_loss(self.penalize(inputs, mask))
+            penalty = self.penalize(inputs, mask)
+            if not TrainingCall(self).repeats:
+                self.add_loss(penalty)
         return inputs
 
+    @counted_once
     def penalize(self, inputs: Tensor, mask: Tensor | None = None) -> Tensor:
         """What a training batch adds to the loss; learns from the batch.
 
@@ -185,12 +189,21 @@ class MonosemanticPenalty(SelectingLayer):
         Returns:
             Scalar, float32, with gradient; `weight` included.
         """
+        call = TrainingCall(self)
+        if call.repeats:
+            *kept, weight = call.kept()
+            return penalty_of_marked(inputs, *kept) * weight
+        if call.without_gradient:
+            raise RuntimeError(_REENTRANT.format(self.name))
         learned = self._learn(inputs, mask)
-        penalty = penalty_of_marked(inputs, learned.selected, learned.reference.mean)
-        # A copy: it may be set before PyTorch computes the gradient.
-        penalty = penalty * ops.copy(self._weight.value)
+        # Copies: they may be set before PyTorch computes the gradient.
+        weight = ops.copy(ops.convert_to_tensor(self._weight))
         if _replicas.number() > 1:
-            penalty = penalty * _weight_of_this_replica(learned.selected)
+            weight = weight * _weight_of_this_replica(learned.selected)
+        of = learned.selected, *learned.reference[:2]  # mean and its remainder
+        if call.may_be_repeated:
+            call.keep((*(ops.copy(x) for x in of), weight))
+        penalty = penalty_of_marked(inputs, *of) * weight
         self._penalty.assign(_replicas.average(ops.stop_gradient(penalty)))
         self._store_learned(learned)
         return penalty

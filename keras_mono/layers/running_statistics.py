@@ -1,14 +1,27 @@
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
-from keras_mono import _history, _recurrence, _validation
-from keras_mono._eager import is_in_backward, is_torch_compiling
+from keras_mono import (
+    _counting,
+    _history,
+    _lost_masks,
+    _presence,
+    _recurrence,
+    _validation,
+)
+from keras_mono._checkpoints import TrainingCall, counted_once
+from keras_mono._eager import after, is_torch_compiling
+from keras_mono._setting import settings_of
 from keras_mono._typing import Tensor
 
-_NEW_SINCE_0_1 = frozenset({"enabled"})
+# The others are counts and variances.
+_OF_ANY_SIGN = frozenset({"mean", "mean_remainder", "selector_state", "penalty"})
+
+_NEW_SINCE_0_1: frozenset[str] = frozenset()
 
 
 class RunningStatistics(keras.layers.Layer):
@@ -25,8 +38,8 @@ class RunningStatistics(keras.layers.Layer):
         largest_batch: Most values the neuron had in one batch, same shape.
         mean_remainder: What float32 could not add to `mean`, same shape.
         step: Integer, training batches seen.
-        non_finite: How many entries were left out because they were NaN, infinite or
-            beyond 3.6e16.
+        non_finite: Integer, how many entries were left out because they were NaN,
+            infinite or beyond 3.6e16. It and `step` stay at 2³¹ - 1 once there.
     """
 
     def __init__(
@@ -72,8 +85,13 @@ class RunningStatistics(keras.layers.Layer):
         self.count = self._statistic("count", shape)
         self.largest_batch = self._statistic("largest_batch", shape)
         self.mean_remainder = self._statistic("mean_remainder", shape)
-        self.non_finite = self._statistic("non_finite", ())
+        self.non_finite = self._statistic("non_finite", (), "int32")
         self.step = self._statistic("step", (), "int32")
+
+    def compute_output_spec(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        if not args and kwargs.get("mask") is kwargs.get("padding_mask") is None:
+            _lost_masks.warn_of_lost_mask(self.name, inputs)
+        return super().compute_output_spec(inputs, *args, **kwargs)
 
     def score(self, z: Tensor, mask: Tensor | None = None) -> Tensor:
         """φ of `z` against the running statistics; moves no state.
@@ -86,10 +104,12 @@ class RunningStatistics(keras.layers.Layer):
             float32 without gradient, the shape of `z`; 0 at masked and non-finite
             entries, and for neurons with fewer than two values in their history.
         """
+        self.check_present("score")
         history = self._current_history()
         squared = self._squared(ops.convert_to_tensor(z), mask, history)
         return squared * self._precision(history)
 
+    @counted_once
     def observe(self, z: Tensor, mask: Tensor | None = None) -> None:
         """Learn from activations as from a training batch, and do nothing to them.
 
@@ -97,26 +117,58 @@ class RunningStatistics(keras.layers.Layer):
             z: Activations, the shape of the layer's input.
             mask: Optional Keras mask, boolean, shape `(batch,)` to the shape of `z`.
         """
+        self.check_present("observe")
+        if TrainingCall(self).repeats:
+            return
         history = self._current_history()
         _, batch = self._observe(ops.convert_to_tensor(z), mask, history)
         self._store(_history.merge(history, batch, self.forget_steps), batch)
 
     def reset(self) -> None:
         """Forget everything: statistics, step and the count of non-finite entries."""
+        self.check_present("forget")
         for variable in self._statistics():
             variable.assign(ops.zeros(variable.shape, variable.dtype))
 
     def rematerialized_call(self, layer_call: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: ARG002
-        """Not again in the backward pass: a batch counts once (`keras.RematScope`)."""
+        """Not again in the backward pass: it would save little (`keras.RematScope`)."""
         return layer_call
 
+    @property
+    def weights(self) -> list[keras.Variable]:
+        """What is learned, without the settings: for `get_weights` and `set_weights`.
+
+        Settings are variables only so that a compiled step sees them change.
+        """
+        return self._without_settings(super().weights)
+
+    @property
+    def variables(self) -> list[keras.Variable]:
+        """All state that a step needs as arguments."""
+        if keras.backend.backend() == "torch":
+            # These become a module's parameters, for `load_state_dict` to overwrite.
+            return self._without_settings(super().variables)
+        found: list[keras.Variable] = super().variables
+        return found
+
+    def is_finite(self) -> bool:
+        """False if a statistic is NaN or infinite, with which nothing is selected."""
+        values = [ops.convert_to_numpy(v) for v in self._statistics()]
+        return all(np.isfinite(value).all() for value in values)
+
+    def check_present(self, attempt: str) -> None:
+        """Raise a `RuntimeError` while a `fit` on JAX holds the layer's state."""
+        _presence.check_present(self, self._statistics(), attempt)
+
     def save_own_variables(self, store: Any) -> None:
+        self.check_present("be saved")
         for variable in self.saved_variables():
             store[variable.name] = keras.ops.convert_to_numpy(variable)
 
     def load_own_variables(self, store: Any) -> None:
         expected = {v.name: v for v in self.saved_variables()}
-        found = set(store.keys())
+        # Settings are the config's: version 0.1 saved them among the weights too.
+        found = set(store.keys()) - set(settings_of(self))
         added = _NEW_SINCE_0_1.intersection(expected) - found
         for name in added:  # saved by a version without it: its first value holds
             del expected[name]
@@ -126,15 +178,30 @@ class RunningStatistics(keras.layers.Layer):
                 f"Received: {sorted(found)}. Load weights that were saved from a "
                 f"{type(self).__name__}, or build the layer before loading."
             )
+        values = {name: np.asarray(store[name]) for name in expected}
+        self.check_saved(values)
+        self.check_present("be loaded")
         for name, variable in expected.items():
-            if tuple(store[name].shape) != tuple(variable.shape):
+            variable.assign(values[name].astype(variable.dtype))
+
+    def check_saved(self, values: Mapping[str, Any]) -> None:
+        """Raise a `ValueError` for values that these statistics cannot have.
+
+        Args:
+            values: Arrays by the names of `saved_variables`.
+        """
+        variables = {v.name: v for v in self.saved_variables()}
+        for name, value in values.items():
+            shape = tuple(variables[name].shape)
+            if tuple(value.shape) != shape:
                 raise ValueError(
-                    f"Layer '{self.name}' expected `{name}` of shape "
-                    f"{tuple(variable.shape)}. Received: {tuple(store[name].shape)}. "
-                    "Load weights of a layer with the same input shape and `axis`."
+                    f"Layer '{self.name}' expected `{name}` of shape {shape}. "
+                    f"Received: {tuple(value.shape)}. Load weights of a layer with the "
+                    "same input shape and `axis`."
                 )
-        for name, variable in expected.items():
-            variable.assign(store[name])
+            low = None if name in _OF_ANY_SIGN else 0
+            high = _counting.LARGEST if variables[name].dtype == "int32" else None
+            _validation.saved_numbers(self.name, name, value, low, high)
 
     def _statistic(
         self, name: str, shape: tuple[int | None, ...], dtype: str = "float32"
@@ -147,6 +214,21 @@ class RunningStatistics(keras.layers.Layer):
             trainable=False,
             autocast=False,
         )
+
+    def _setting(self, name: str, value: float) -> keras.Variable:
+        """A number that may be set while training, without recompiling."""
+        return self.add_weight(
+            name=name,
+            shape=(),
+            dtype="float32",
+            initializer=keras.initializers.Constant(float(value)),
+            trainable=False,
+            autocast=False,
+        )
+
+    def _without_settings(self, variables: list[keras.Variable]) -> Any:
+        settings = {id(v) for v in settings_of(self).values()}
+        return [v for v in variables if id(v) not in settings]
 
     def _statistics(self) -> list[keras.Variable]:
         if not self.built:
@@ -162,7 +244,10 @@ class RunningStatistics(keras.layers.Layer):
         ]
 
     def saved_variables(self) -> list[keras.Variable]:
-        """Everything that is saved, by name, so that the order may change."""
+        """Everything that is saved, by name, so that the order may change.
+
+        Settings, such as a strength, are not: they are part of the config.
+        """
         return self._statistics()
 
     def _current_history(self) -> _history.History:
@@ -182,19 +267,11 @@ class RunningStatistics(keras.layers.Layer):
     ) -> Tensor:
         """Squared deviations from the mean, 0 at entries that do not count."""
         z, mask = _as_entries(z, mask)
-        return ops.square(_history.deviation_from(z, mask, history.mean))
+        return ops.square(_history.deviation_from(z, mask, history))
 
     def _observe(
         self, inputs: Tensor, mask: Tensor | None, history: _history.History
     ) -> tuple[Tensor, _history.Batch]:
-        if is_in_backward():
-            raise RuntimeError(
-                f"Layer '{self.name}' was computed again in the backward pass, where "
-                "its batch would count twice. Rematerialize the layers around it, not "
-                "a model or block that holds it: for example "
-                "`keras.RematScope(mode='list_of_layers', layer_names=[...])`, or "
-                "`torch.utils.checkpoint` up to it and from it on."
-            )
         z, mask = _as_entries(inputs, mask)
         return _history.observe(z, mask, history, self._reduction_axes)
 
@@ -205,8 +282,10 @@ class RunningStatistics(keras.layers.Layer):
         self.count.assign(updated.count)
         self.largest_batch.assign(updated.largest_batch)
         if batch.non_finite is not None:
-            self.non_finite.assign(self.non_finite.value + batch.non_finite)
-        self.step.assign(self.step.value + 1)
+            seen = _counting.increased(self.non_finite.value, batch.non_finite)
+            self.non_finite.assign(seen)
+        steps = _counting.increased(self.step.value, 1)
+        self.step.assign(after(updated.variance, steps))
 
     def learns(self, training: bool | None) -> bool:
         """Whether a call in this mode moves the statistics."""

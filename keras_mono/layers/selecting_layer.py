@@ -6,6 +6,8 @@ import keras
 from keras import ops
 
 from keras_mono import _history, _validation, selectors
+from keras_mono._checkpoints import TrainingCall, counted_once
+from keras_mono._setting import Setting
 from keras_mono._typing import Tensor
 from keras_mono.layers.running_statistics import RunningStatistics
 
@@ -27,12 +29,14 @@ class SelectingLayer(RunningStatistics):
     `_store_learned` the rest last.
 
     Attributes:
-        enabled: False while an `InhibitionSchedule` has switched the layer off. Then
-            nothing is selected; statistics move on. It may be set at any time.
+        enabled: False while the layer is switched off, as by an `InhibitionSchedule`.
+            Then nothing is selected; statistics move on. It may be set at any time.
         selector_state: What the selector remembers, by name, as floats; for a
             `MovingThreshold` among others `threshold` (τ) and `share` (of the latest
             training batch's entries, how many were selected).
     """
+
+    enabled = Setting(bool, "Whether anything may be selected. May be set at any time.")
 
     def __init__(
         self,
@@ -42,13 +46,14 @@ class SelectingLayer(RunningStatistics):
         start_step: int = 10,
         variance_compensation: float = 0.01,
         include_current_batch: bool = False,
+        enabled: bool = True,
         **kwargs: Any,
     ) -> None:
         super().__init__(axis, forget_steps, variance_compensation, **kwargs)
         self.select = selectors.get(select)
         self.start_step = _validation.positive_steps("start_step", start_step)
         self.include_current_batch = bool(include_current_batch)
-        self._enabled_at_first = True
+        self.enabled = enabled
 
     def get_config(self) -> dict[str, Any]:
         return {
@@ -56,6 +61,7 @@ class SelectingLayer(RunningStatistics):
             "select": keras.saving.serialize_keras_object(self.select),
             "start_step": self.start_step,
             "include_current_batch": self.include_current_batch,
+            "enabled": self.enabled,
         }
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
@@ -67,29 +73,18 @@ class SelectingLayer(RunningStatistics):
         self._selector_state = (
             self._statistic("selector_state", (size,)) if size else None
         )
-        self._enabled = self._setting("enabled", float(self._enabled_at_first))
-
-    @property
-    def enabled(self) -> bool:
-        if self.built:
-            return bool(ops.convert_to_numpy(self._enabled))
-        return self._enabled_at_first
-
-    @enabled.setter
-    def enabled(self, value: bool) -> None:
-        if self.built:
-            self._enabled.assign(float(bool(value)))
-        else:
-            self._enabled_at_first = bool(value)
+        self._enabled = self._setting("enabled", self.enabled)
 
     @property
     def selector_state(self) -> dict[str, float]:
         names = self.select.state_names
         if not self.built or self._selector_state is None:
             return dict.fromkeys(names, 0.0)
+        self.check_present("tell `selector_state`")
         values = ops.convert_to_numpy(self._selector_state)
         return dict(zip(names, values.tolist(), strict=True))
 
+    @counted_once
     def observe(self, z: Tensor, mask: Tensor | None = None) -> None:
         """Learn from activations as from a training batch, and do nothing to them.
 
@@ -97,7 +92,9 @@ class SelectingLayer(RunningStatistics):
             z: Activations, the shape of the layer's input.
             mask: Optional Keras mask, boolean, shape `(batch,)` to the shape of `z`.
         """
-        self._store_learned(self._learn(ops.convert_to_tensor(z), mask))
+        self.check_present("observe")
+        if not TrainingCall(self).repeats:
+            self._store_learned(self._learn(ops.convert_to_tensor(z), mask))
 
     def ranked_activations(self) -> int | None:
         """How many activations `TopK` ranks together; None if that may vary."""
@@ -114,25 +111,12 @@ class SelectingLayer(RunningStatistics):
             Boolean tensor, the shape of `z`; all False before `start_step` and while
             the layer is not `enabled`.
         """
+        self.check_present("select")
         return self._frozen_selection()(ops.convert_to_tensor(z), mask)
-
-    def _setting(self, name: str, value: float) -> keras.Variable:
-        """A number that may be set while training, without recompiling."""
-        return self.add_weight(
-            name=name,
-            shape=(),
-            dtype="float32",
-            initializer=keras.initializers.Constant(value),
-            trainable=False,
-            autocast=False,
-        )
 
     def _statistics(self) -> list[keras.Variable]:
         kept = self._selector_state if self.built else None
         return [*super()._statistics(), *([] if kept is None else [kept])]
-
-    def saved_variables(self) -> list[keras.Variable]:
-        return [*super().saved_variables(), *([self._enabled] if self.built else [])]
 
     def _frozen_selection(self) -> Callable[[Tensor, Tensor | None], Tensor]:
         """What the statistics of this moment select, as a function of z and mask."""
@@ -177,7 +161,7 @@ class SelectingLayer(RunningStatistics):
         Nothing is before the history holds `start_step` batches.
         """
         started = ops.cast(self.step.value >= self.start_step, "float32")
-        return started * self._enabled.value
+        return started * ops.convert_to_tensor(self._enabled)
 
     def _counted(self, batch: _history.Batch) -> Tensor:
         """How many activations of the batch count, over all neurons."""

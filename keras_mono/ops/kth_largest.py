@@ -54,7 +54,7 @@ def kth_largest(x: Tensor, k: int) -> Tensor:
             "`x` must be floats of shape (rows, n). Received: shape="
             f"{tuple(x.shape)}, dtype={dtype}. Reshape or cast it."
         )
-    n = x.shape[1]
+    n = x.shape[1] if isinstance(x.shape[1], int) else None
     k = _validation.positive_integer("k", k, f"from 1 to the row length {n}")
     if n is not None and k > n:
         raise ValueError(

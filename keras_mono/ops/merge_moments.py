@@ -66,14 +66,16 @@ def union_of_moments(
     """`merge_moments` of tensors, or of arrays; the counts may be floats."""
     dtype = keras.backend.standardize_dtype(mean.dtype)
     total = count + batch_count
-    known = indicator(count > 0.0, dtype)
-    mean, variance = mean * known, variance * known
+    mean = mean * indicator(count > 0.0, dtype)
+    variance = variance * indicator(count > 1.0, dtype)
     difference = batch_mean - mean
     change = difference * (batch_count / (total + indicator(total == 0.0, dtype)))
     divisor = total - 1.0
     divisor = divisor + indicator(divisor == 0.0, dtype)
-    within = batch_count * batch_variance + (count - 1.0) * variance
-    merged = (count * difference * change + within) / divisor
-    # (m-1)·v/(m-1) may differ from v: without new values nothing at all may change.
-    new = indicator(batch_count > 0.0, dtype)
-    return total, mean + change, new * merged + (1.0 - new) * variance
+    # Counts go in as shares: times a variance they may overflow. What weighs more is
+    # the base, so that nothing cancels, and without new values nothing changes at all.
+    few = indicator(batch_count <= count, dtype)
+    weight = few * (batch_count / divisor) - (1.0 - few) * ((count - 1.0) / divisor)
+    base = few * variance + (1.0 - few) * batch_variance
+    between = (count / divisor) * difference * change
+    return total, mean + change, base + weight * (batch_variance - variance) + between

@@ -50,21 +50,34 @@ def monosemantic_penalty(z: Tensor, selected: Tensor, mean: Tensor) -> Tensor:
     return penalty_of_marked(z, _validation.marks(selected, z), mean)
 
 
-def penalty_of_marked(z: Tensor, selected: Tensor, mean: Tensor) -> Tensor:
-    """`monosemantic_penalty` of a boolean tensor."""
+def penalty_of_marked(
+    z: Tensor, selected: Tensor, mean: Tensor, remainder: Tensor | None = None
+) -> Tensor:
+    """`monosemantic_penalty` of a boolean tensor.
+
+    `remainder` is what float32 cannot add to the mean.
+    """
     z = ops.convert_to_tensor(z)
     mean = ops.stop_gradient(ops.cast(mean, "float32"))
     if is_eager_on_cpu(z):
-        return _of_the_selected_only(z, selected, mean)
+        return _of_the_selected_only(z, selected, mean, remainder)
+
+    def deviation_of(z: Tensor) -> Tensor:
+        deviation = ops.cast(z, "float32") - mean
+        if remainder is not None:
+            deviation = deviation - remainder
+        # 1, whose logarithm is 0, where nothing is selected; never NaN or infinite.
+        return ops.where(selected, deviation, 1.0)
+
     # XLA fuses this, and it can be differentiated further.
     if keras.backend.backend() == "jax" or is_transformed():
-        return _mean_logarithm(_deviation(z, mean, selected), _number(selected))
+        return _mean_logarithm(deviation_of(z), _number(selected))
     number = _number(selected)
 
     # The same in fewer passes over the activations.
     @ops.custom_gradient
     def penalty(z: Tensor) -> tuple[Tensor, Any]:
-        deviation = _deviation(z, mean, selected)
+        deviation = deviation_of(z)
 
         def gradient(*args: Tensor, upstream: Tensor | None = None) -> Tensor:
             dy = args[0] if upstream is None else upstream
@@ -76,7 +89,9 @@ def penalty_of_marked(z: Tensor, selected: Tensor, mean: Tensor) -> Tensor:
     return penalty(z)
 
 
-def _of_the_selected_only(z: Tensor, selected: Tensor, mean: Tensor) -> Tensor:
+def _of_the_selected_only(
+    z: Tensor, selected: Tensor, mean: Tensor, remainder: Tensor | None
+) -> Tensor:
     """The same once more, for PyTorch without a compiler.
 
     There, the logarithm of every activation would take longer than all the rest.
@@ -86,16 +101,13 @@ def _of_the_selected_only(z: Tensor, selected: Tensor, mean: Tensor) -> Tensor:
     # one may change in place.
     deviation = ops.cast(z.reshape(-1).index_select(0, where), "float32")
     deviation = deviation - at_places(mean, where, like=z)
+    if remainder is not None:
+        deviation = deviation - at_places(remainder, where, like=z)
     return _mean_logarithm(deviation, max(len(where), 1))
 
 
 def _number(selected: Tensor) -> Tensor:
     return ops.maximum(ops.cast(ops.sum(selected), "float32"), 1.0)
-
-
-def _deviation(z: Tensor, mean: Tensor, selected: Tensor) -> Tensor:
-    """1, whose logarithm is 0, where nothing is selected; never NaN or infinite."""
-    return ops.where(selected, ops.cast(z, "float32") - mean, 1.0)
 
 
 def _mean_logarithm(deviation: Tensor, number: Tensor | int) -> Tensor:

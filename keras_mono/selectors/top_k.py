@@ -116,4 +116,6 @@ def _rows_of_unknown_length(phi: Tensor, ranked: list[Tensor]) -> Tensor:
     size = ranked[0]
     for n in ranked[1:]:
         size = size * n
-    return ops.reshape(phi, ops.stack([-1, size]))
+    # A tensor on TensorFlow, an expression in the symbolic shapes of JAX.
+    rows = ops.stack([-1, size]) if ops.is_tensor(size) else (-1, size)
+    return ops.reshape(phi, rows)

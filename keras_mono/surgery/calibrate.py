@@ -1,16 +1,19 @@
+from contextlib import ExitStack
 from typing import Any
 
 import keras
 
-from keras_mono import _validation
 from keras_mono._as_model import as_model
 from keras_mono._layers import named_layers
 from keras_mono._snapshot import Snapshot
-from keras_mono.analysis.recording import batches
+from keras_mono.analysis.data import batches, check
+from keras_mono.analysis.tap import observing
 from keras_mono.layers.running_statistics import RunningStatistics
 
 
-def calibrate(model: keras.Model, data: Any, batch_size: int = 32) -> keras.Model:
+def calibrate(
+    model: keras.Model, data: Any, batch_size: int = 32, steps: int | None = None
+) -> keras.Model:
     """Fill the statistics of this library's layers from data, without training.
 
     Every layer forgets what it knew and then learns from each batch of `data` as it
@@ -21,17 +24,19 @@ def calibrate(model: keras.Model, data: Any, batch_size: int = 32) -> keras.Mode
     Args:
         model: Any built or unbuilt Keras model with layers of this library, or a
             PyTorch module with adapters.
-        data: The model's inputs without labels: an array, or a list, tuple or dict of
-            arrays with the same number of samples.
-        batch_size: Samples a batch. `forget_steps` counts batches: the later ones
-            weigh more than the ones before.
+        data: The model's inputs, as for `analysis.activations`: arrays or tensors, or a
+            dataset, loader or generator of batches.
+        batch_size: Samples a batch; not used for data that give batches. `forget_steps`
+            counts batches: the later ones weigh more than the ones before.
+        steps: How many batches of `data` to take. None: all.
 
     Returns:
         The model itself.
 
     Raises:
         ValueError: if the model has none of this library's layers, and for data of
-            unequal or no length.
+            unequal or no length, or without end. Then, and when it is interrupted, the
+            layers know what they knew before.
 
     Example:
 
@@ -45,7 +50,7 @@ def calibrate(model: keras.Model, data: Any, batch_size: int = 32) -> keras.Mode
     >>> int(model.get_layer("inhibition").step)
     10
     """
-    batch_size = _validation.positive_integer("batch_size", batch_size, "of samples")
+    check(data, batch_size, steps)
     called = as_model(model)
     held = named_layers(called).values()
     layers = [x for x in held if isinstance(x, RunningStatistics)]
@@ -55,18 +60,18 @@ def calibrate(model: keras.Model, data: Any, batch_size: int = 32) -> keras.Mode
             "in, for example with `km.insert_after`, into a PyTorch module with "
             "`keras_mono.torch.Adapter`."
         )
+    unbuilt = [x for x in layers if not x.built]
     before = Snapshot(v for x in layers if x.built for v in x.saved_variables())
-    for layer in layers:
-        layer.reset()
     try:
-        for layer in layers:
-            layer.observing = True
-        for batch in batches(data, batch_size):
-            called(batch, training=False)
-    except Exception:
-        before.put_back()  # data that do not fit must not cost a history
+        with ExitStack() as stack:
+            for layer in layers:
+                layer.reset()
+                stack.enter_context(observing(layer))
+            for batch in batches(data, batch_size, steps):
+                called(batch, training=False)
+    except BaseException:  # Ctrl-C too must not cost a history
+        before.put_back()
+        for layer in unbuilt:
+            layer.reset()
         raise
-    finally:
-        for layer in layers:
-            layer.observing = False
     return model

@@ -9,9 +9,9 @@ from keras_mono._layers import named_layers
 from keras_mono._table import Table
 from keras_mono._typing import Tensor
 from keras_mono.layers.running_statistics import RunningStatistics
-from keras_mono.surgery import padding
-from keras_mono.surgery.places import Place, Where, matching
-from keras_mono.surgery.rebuild import rebuild
+from keras_mono.surgery.padding import Padding, check_mask_argument
+from keras_mono.surgery.places import Place, Where, matching, operations
+from keras_mono.surgery.rebuild import Call, rebuild
 
 _POLICIES = {"float16": "mixed_float16", "bfloat16": "mixed_bfloat16"}
 
@@ -23,6 +23,7 @@ def insert_after(
     exclude: Where | None = None,
     mask: str | bool | None = None,
     dry_run: bool = False,
+    output: int | None = None,
 ) -> keras.Model | Table:
     """A new model with a copy of `layer` after every layer that `where` means.
 
@@ -87,27 +88,31 @@ def insert_after(
             "`layer` must be a layer of this library, such as "
             f"`km.layers.MonosemanticInhibition()`. Received: layer={layer!r}."
         )
-    padding.check_mask_argument(mask)
     matched = matching(model, where, exclude)
-    graphs = padding.all_graphs(model)
-    if isinstance(mask, str) and not any(
-        padding.padding_input(g, mask) for g in graphs
-    ):
-        raise ValueError(
-            f"`mask` must name an input of the model. Received: mask={mask!r}. Inputs "
-            f"of '{model.name}': {padding.input_names(model)}."
-        )
-    insertion = _Insertion(model, matched, layer, mask)
+    check_mask_argument(mask, model)
+    padding = Padding(model, mask)
+    insertion = _Insertion(model, matched, layer, padding, _index(output))
     new = rebuild(model, insertion)
-    insertion.check_that_padding_is_used(graphs)
+    padding.check()
     return insertion.table(model) if dry_run else new
+
+
+def _index(output: Any) -> int | None:
+    if output is None:
+        return None
+    if isinstance(output, bool) or not isinstance(output, int) or output < 0:
+        raise ValueError(
+            "`output` must be the number of one of a layer's outputs, counted from 0, "
+            f"or None. Received: output={output!r}."
+        )
+    return output
 
 
 class _Inserted:
     def __init__(self, after: str, layer: RunningStatistics) -> None:
         self.after = after
         self.layer = layer
-        self.mask: str | None = None
+        self.masks: dict[str, None] = {}  # of its calls, in their order
 
 
 class _Insertion:
@@ -118,75 +123,70 @@ class _Insertion:
         model: keras.Model,
         matched: list[Place],
         template: RunningStatistics,
-        mask: str | bool | None,
+        padding: Padding,
+        output: int | None,
     ) -> None:
         self.paths = {id(p.layer): p.path for p in matched}
         self.template = template
-        self.mask = mask
+        self.padding = padding
+        self.output = output
         self.inserted: dict[Any, _Inserted] = {}
         self._taken = {x.name for x in named_layers(model).values()}
-        self._without_mask: list[str] = []
 
     def changes(self, graph: keras.Model) -> bool:
-        return any(id(x) in self.paths for x in graph.layers)
+        return any(id(x) in self.paths for x in operations(graph))
 
     def replace(self, layer: keras.layers.Layer) -> keras.layers.Layer:
         return layer
 
-    def after_in_list(self, layer: keras.layers.Layer) -> list[keras.layers.Layer]:
+    def after_in_list(
+        self, graph: keras.Model, layer: keras.layers.Layer
+    ) -> list[keras.layers.Layer]:
+        self.padding.pass_on(graph, layer)
         if id(layer) not in self.paths:
             return []
-        return [self._copy_for(id(layer), layer).layer]
+        self.padding.in_list(graph, layer, self.paths[id(layer)])
+        return [self._copy_for(id(layer), layer, layer.compute_dtype).layer]
 
-    def after_call(
-        self,
-        graph: keras.Model,
-        layer: keras.layers.Layer,
-        outputs: Any,
-        inputs: dict[str, Tensor],
-    ) -> Any:
-        if id(layer) not in self.paths:
-            return outputs
-        path = self.paths[id(layer)]
-        if not isinstance(outputs, keras.KerasTensor):
-            number = len(keras.tree.flatten(outputs))
-            raise ValueError(
-                f"Layer '{path}' has {number} outputs in a {type(outputs).__name__}; "
-                "only a layer with one output tensor can be followed. Name a layer "
-                "inside or after it."
-            )
-        shared = bool(layer.weights)
-        form = self._form(outputs) if shared else len(self.inserted)
-        copy = self._copy_for((id(layer), form), layer)
-        name = padding.padding_input(graph, self.mask)
-        if name is None:
-            if getattr(outputs, "_keras_mask", None) is None:
-                self._without_mask.append(path)
-            return copy.layer(outputs)
-        if not padding.fits(inputs[name], outputs):
-            return copy.layer(outputs)
-        copy.mask = name
-        return copy.layer(outputs, padding_mask=inputs[name])
+    def after_call(self, call: Call) -> Any:
+        self.padding.follow(call)
+        if id(call.operation) not in self.paths:
+            return call.outputs
+        path = self.paths[id(call.operation)]
+        outputs = keras.tree.flatten(call.outputs)
+        number = self._number(path, call.outputs, outputs)
+        outputs[number] = self._inhibited(call, outputs[number], path)
+        return keras.tree.pack_sequence_as(call.outputs, outputs)
 
-    def check_that_padding_is_used(self, graphs: list[keras.Model]) -> None:
-        """Padding that somebody marked must not be counted because nobody passed it."""
-        marked = [g for g in graphs if padding.padding_input(g, self.mask)]
-        if not marked:
-            return
-        name = padding.padding_input(marked[0], self.mask)
-        without = [
-            path for path in self._without_mask if self._has_positions(marked[0], path)
-        ]
-        unused = not any(copy.mask for copy in self.inserted.values())
-        if without or unused:
-            after = without or [copy.after for copy in self.inserted.values()]
-            raise ValueError(
-                f"Model '{marked[0].name}' marks padding in its input '{name}', which "
-                f"cannot be given to the layers after {', '.join(after)}: they have "
-                "no axis of positions, or lie in a nested model without that input. "
-                "Insert where the outputs have the shape (batch, length, ...) and the "
-                "input can be reached, or pass `mask=False` to count every entry."
-            )
+    def _inhibited(self, call: Call, x: Tensor, path: str) -> Tensor:
+        layer = call.operation
+        shared = bool(getattr(layer, "weights", None))
+        form = self._form(x) if shared else len(self.inserted)
+        dtype = getattr(layer, "compute_dtype", x.dtype)
+        copy = self._copy_for((id(layer), form), layer, dtype)
+        found = self.padding.mask_for(call, x, path)
+        if found is None:
+            y = copy.layer(x)
+        else:
+            copy.masks[found[0]] = None
+            y = copy.layer(x, padding_mask=found[1])
+        self.padding.inserted(call, x, y)
+        return y
+
+    def _number(self, path: str, structure: Any, outputs: list[Any]) -> int:
+        """Which of the outputs is meant."""
+        if self.output is None and isinstance(structure, keras.KerasTensor):
+            return 0
+        number = -1 if self.output is None else self.output
+        tensors = {i for i, x in enumerate(outputs) if isinstance(x, keras.KerasTensor)}
+        if number in tensors:
+            return number
+        shapes = [f"{i}: {tuple(outputs[i].shape)}" for i in sorted(tensors)]
+        raise ValueError(
+            f"Layer '{path}' has {len(outputs)} outputs, and one tensor is followed: "
+            f"name it by its number, such as `output=0`. Received: "
+            f"output={self.output}. Their shapes: {', '.join(shapes)}."
+        )
 
     def table(self, model: keras.Model) -> Table:
         rows = [
@@ -195,7 +195,7 @@ class _Insertion:
                 "insert": copy.layer.name,
                 "shape": _output_shape(copy.layer),
                 "neurons": _neurons(copy.layer),
-                "mask": copy.mask,
+                "mask": ", ".join(copy.masks) or None,
             }
             for copy in self.inserted.values()
         ]
@@ -209,9 +209,8 @@ class _Insertion:
         axes = _validation.neuron_axes(self.template.axis, shape)
         return len(shape), axes, tuple(shape[a] for a in axes)
 
-    def _copy_for(self, key: Any, layer: keras.layers.Layer) -> _Inserted:
+    def _copy_for(self, key: Any, layer: Any, compute: str) -> _Inserted:
         if key not in self.inserted:
-            compute = layer.compute_dtype
             config = {
                 **self.template.get_config(),
                 "name": self._free_name(layer),
@@ -221,7 +220,7 @@ class _Insertion:
             self.inserted[key] = _Inserted(self.paths[id(layer)], copy)
         return self.inserted[key]
 
-    def _free_name(self, layer: keras.layers.Layer) -> str:
+    def _free_name(self, layer: Any) -> str:
         kind = re.sub(r"(?<!^)(?=[A-Z])", "_", type(self.template).__name__).lower()
         wanted = name = f"{layer.name}_{kind}"
         number = 0
@@ -230,12 +229,6 @@ class _Insertion:
             name = f"{wanted}_{number}"
         self._taken.add(name)
         return name
-
-    def _has_positions(self, graph: keras.Model, path: str) -> bool:
-        name = padding.padding_input(graph, self.mask)
-        mask = next(x for x in graph.inputs if x.name == name)
-        copies = [c.layer for c in self.inserted.values() if c.after == path]
-        return any(padding.fits(mask, copy.output) for copy in copies)
 
 
 def _output_shape(layer: keras.layers.Layer) -> str | None:

@@ -20,6 +20,7 @@ _COLUMNS = [
     "select",
     "share",
     "threshold",
+    "drowned",
     "non_finite",
 ]
 
@@ -33,15 +34,22 @@ def status(model: keras.Model) -> Table:
     Returns:
         A `Table` with a row for each layer:
 
-        - `layer`: its name, or its path where several share a name (in a PyTorch
-          module the adapter's path); `kind`: its class.
+        - `layer`: its name, or its path where several share a name (numbered where they
+          share that too, such as `block_0/inhibition`; in a PyTorch module the
+          adapter's path); `kind`: its class.
         - `steps`: training batches seen. `neurons`: how many statistics it keeps.
         - `on`: whether it acts in training: trainable, not switched off by an
-          `InhibitionSchedule`, and past its `start_step`. None if it only measures.
+          `InhibitionSchedule`, past its `start_step`, and with finite statistics. None
+          if it only measures.
         - `select`: the selector. `share`: of the activations, how many are selected; of
           the latest training batch for `MovingThreshold`, k over the activations ranked
           for `TopK`.
-        - `threshold`: τ of a `MovingThreshold`.
+        - `threshold`: τ of a `MovingThreshold` that has started.
+        - `drowned`: share of the neurons (those that vary at all) with a variance below
+          ε times the layer's average, whose φ is therefore less than half of what their
+          own variance would make it. Near 1, one neuron or a few of enormous variance
+          silence the others: leave them out, scale them, or lower
+          `variance_compensation`.
         - `non_finite`: entries left out because they were NaN, infinite or too large.
 
         Cells that do not apply are None. There are no rows if there are no layers.
@@ -72,17 +80,30 @@ def _row(name: str, layer: RunningStatistics) -> dict[str, Any]:
     row: dict[str, Any] = dict.fromkeys(_COLUMNS)
     row |= {"layer": name, "kind": type(layer).__name__, "steps": 0, "non_finite": 0}
     if layer.built:
+        layer.check_present("be looked at")
         row["steps"] = int(_number(layer.step))
         row["neurons"] = math.prod(layer.mean.shape)
+        row["drowned"] = _drowned(layer)
         row["non_finite"] = int(_number(layer.non_finite))
     if isinstance(layer, SelectingLayer):
         started = row["steps"] >= layer.start_step
         state = layer.selector_state
-        row["on"] = bool(layer.trainable and layer.enabled and started)
+        acts = layer.trainable and layer.enabled and started
+        row["on"] = bool(acts and layer.is_finite())
         row["select"] = repr(layer.select)
         row["share"] = state.get("share", _share_of_top_k(layer))
-        row["threshold"] = state.get("threshold")
+        if state.get("age", 0) > 0:  # before, nothing is selected whatever it is
+            row["threshold"] = state["threshold"]
     return row
+
+
+def _drowned(layer: RunningStatistics) -> float | None:
+    variance = ops.convert_to_numpy(layer.variance).astype("float64")
+    known = ops.convert_to_numpy(layer.count) >= 2
+    least = layer.variance_compensation * variance[known].mean() if known.any() else 0.0
+    varying = variance[known & (variance != 0.0)]
+    # Not `<`: an average that is NaN drowns all.
+    return float((~(varying >= least)).mean()) if varying.size else None
 
 
 def _share_of_top_k(layer: SelectingLayer) -> float | None:

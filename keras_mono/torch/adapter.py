@@ -4,7 +4,12 @@ from typing import Any, NoReturn, Self
 
 import keras
 
-from keras_mono._eager import is_torch_compiling, is_transformed, torch_module
+from keras_mono._eager import (
+    current_backward,
+    is_torch_compiling,
+    is_transformed,
+    torch_module,
+)
 from keras_mono.layers.monosemantic_inhibition import MonosemanticInhibition
 from keras_mono.layers.monosemantic_penalty import MonosemanticPenalty
 from keras_mono.layers.running_statistics import RunningStatistics
@@ -113,7 +118,9 @@ class Adapter(torch.nn.Module):  # type: ignore[name-defined]
             if layer.learns(self.training) and not layer.observing:
                 layer._check_call(x)
                 # Keras' `add_loss` keeps a list, for which PyTorch compiles anew.
-                self.loss = layer.penalize(x, padding_mask)
+                loss = layer.penalize(x, padding_mask)
+                if current_backward() == -1:  # else it would keep the block's graph
+                    self.loss = loss
                 return x
             outputs = layer.call(x, None, self.training, padding_mask)
             self.loss = x.new_zeros(())

@@ -23,6 +23,11 @@ class ModuleAsModel:
     def weights(self) -> list[Any]:
         return list(self.module.parameters())
 
+    @property
+    def variables(self) -> list[keras.Variable]:
+        """Those of Keras."""
+        return [v for x in self.adapted_layers().values() for v in x.variables]
+
     def adapted_layers(self) -> dict[str, RunningStatistics]:
         """The layers of its adapters, by the adapters' paths."""
         found = {}

@@ -138,10 +138,10 @@ def full(layer):
 
 def test_other_variables_are_refused_and_nothing_is_half_loaded():
     scale = built(km.layers.MonosemanticScale)
-    inhibition = built(km.layers.MonosemanticInhibition)
-    message = r"expected the saved variables .*'strength'.*Received: .*Load weights"
-    assert_refuses(inhibition, full(scale), message)
-    assert_refuses(scale, full(inhibition), r"Received: .*'strength'")
+    penalty = built(km.layers.MonosemanticPenalty)
+    message = r"expected the saved variables .*'penalty'.*Received: .*Load weights"
+    assert_refuses(penalty, full(scale), message)
+    assert_refuses(scale, full(penalty), r"Received: .*'penalty'")
     unbuilt = km.layers.MonosemanticScale()
     assert_refuses(unbuilt, full(scale), r"variables \[\].*build the layer before")
 

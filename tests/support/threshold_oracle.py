@@ -4,46 +4,57 @@ import math
 
 import numpy as np
 
+LARGEST = 1e30
+
 
 class ThresholdOracle:
     def __init__(self, fraction):
         self.fraction = fraction
-        self.threshold = self.error = self.share = 0.0
+        self.threshold = self.error = self.square = self.share = 0.0
         self.age, self.tied = 0, False
 
     def follow(self, phi):
         """What is selected of a batch without masked entries; moves the state."""
         f, n = self.fraction, phi.size
-        noise = 1 / math.sqrt(f * n)
-        changed = abs(self.error) > 0.5 + max(0.8 * noise, 0.25 * noise**2)
-        much = f + (1 - f) / 2 * (1 + noise**2)
-        changed = changed or (self.share > much and not self.tied)
-        settled = self.tied and abs(self.error) < 0.1
-        turn = self.threshold == 0 or (self.age % 32 == 0 and not settled)
-        level, look = self.threshold, changed or turn
-        if look:
-            level = np.sort(phi.ravel())[::-1][max(round(f * n), 1) - 1]
-        above, reaching = self.shares(phi, level)
-        equal = reaching - above
-        self.tied = equal >= 0.1 * f and equal * n >= 2
-        t, error = self.threshold, self.error
-        if not look or changed or self.tied or t == 0:
-            t = level
-        if t != self.threshold:
-            error = 0.0
-        if changed:
-            self.age = 0
-        self.threshold = t
+        if self.age % 32 == 0:
+            self.look(np.sort(phi.ravel())[::-1][max(round(f * n), 1) - 1], phi)
+        else:
+            self.wait_if_flooded(phi)
+        t = self.threshold
         selected = (phi >= t) & (phi > 0)
+        share = selected.mean()
+        above = (phi > t).mean() if self.tied else share
+        reaching = share if t > 0 else 1.0
         wrong = max(above / f - 1, 0) + min(reaching / f - 1, 0)
-        wrong = min(wrong, 1 + 4 * noise**2)
-        if not (self.tied and abs(error) < 0.1):
-            gain = min(max(0.012, 0.3 / (self.age + 1)), f * n)
-            self.threshold = t * math.exp(min(gain * wrong, 1))
-        self.error = error + (wrong - error) / 16
+        hits = min(f * n, 1)
+        self.error += (wrong - self.error) * hits / 32
+        self.square += (wrong**2 - self.square) * hits / 256
+        self.tied = self.tied and abs(self.error) < 0.1
+        if not self.tied and t < LARGEST:
+            gain = min(max(min(0.012, f), 0.5 / (self.age + 1)), f * n)
+            self.threshold = min(t * math.exp(min(gain * wrong, 1)), LARGEST)
         self.age += 1
-        self.share = selected.mean()
+        self.share = share
         return selected
 
-    def shares(self, phi, t):
-        return (phi > t).mean(), (phi >= t).mean() if t > 0 else 1.0
+    def look(self, found, phi):
+        f, n, t = self.fraction, phi.size, self.threshold
+        unset = self.age == 0 or t == 0 or t >= LARGEST
+        one_sided = self.error**2 > self.square / 2 and abs(self.error) > 0.2
+        reaching = (phi >= found).sum() if found > 0 else n
+        equal = reaching - (phi > found).sum()
+        tie, enough = equal >= max(0.1 * f * n, 2), f * n >= 1
+        if unset or one_sided:
+            if tie and not enough and equal > n / 2:
+                found = LARGEST
+            self.threshold, self.tied = min(found, LARGEST), tie and enough
+            self.error, self.square, self.age = 0.0, 1 + 1 / (f * n), 0
+        elif tie and enough and not self.tied and t / 2 < found < 2 * t:
+            self.threshold, self.tied, self.error = found, True, 0.0
+
+    def wait_if_flooded(self, phi):
+        f, t = self.fraction, self.threshold
+        much = f + 0.9 * (1 - f) * (1 + 1 / (f * phi.size))
+        above = (phi > t) if self.tied or t == 0 else (phi >= t)
+        if above.mean() > much and (self.share > much or t == 0):
+            self.threshold = LARGEST

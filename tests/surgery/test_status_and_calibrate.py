@@ -32,7 +32,7 @@ def test_status_of_layers_that_have_seen_nothing():
     assert [row["steps"] for row in rows.values()] == [0, 0, 0]
     assert [row["on"] for row in rows.values()] == [False, False, None]
     assert rows["inhibition"]["share"] == 2 / 16
-    assert rows["penalty"]["threshold"] == 0.0
+    assert rows["penalty"]["threshold"] is None
     assert rows["scale"]["select"] is None
 
 

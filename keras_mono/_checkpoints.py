@@ -1,0 +1,186 @@
+"""Calls that PyTorch repeats in the backward pass, where no batch may count again.
+
+`torch.utils.checkpoint`, on which `keras.RematScope` rests there, does not keep what a
+block computes, and runs the block again when its gradient is due. By then the
+statistics have moved on. So a layer keeps what its first call did, and the repetition
+does the same. It is kept with PyTorch's own record of that run of the block, which
+lives as long as the graph: several runs may wait for their backward pass, in any order,
+and some never get one.
+
+PyTorch has no public way to ask for that record; the Python frames of the caller hold
+it. Where they do not, as in another library's checkpointing, a repetition is an error.
+"""
+
+import functools
+import sys
+import weakref
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import Any, TypeVar, cast
+
+from keras_mono._eager import (
+    constant_while_compiling,
+    current_backward,
+    file_of_checkpoints,
+    is_torch_compiling,
+    modules_below,
+    not_compiled_in_checkpoint,
+)
+
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+_FIRST = ("forward", "checkpoint")  # functions; with and without `use_reentrant`
+_REPEATED = ("backward", "unpack_hook")
+
+
+class TrainingCall:
+    """A layer's training call and the checkpointed blocks that it is part of.
+
+    Attributes:
+        repeats: True if it repeats an earlier call, which has counted the batch.
+        may_be_repeated: True if a later call may repeat it.
+        without_gradient: True if only its repetition will have a gradient.
+    """
+
+    def __init__(self, layer: Any) -> None:
+        self._layer = layer
+        self._starting: list[Any] = []
+        self._repeated: Any = None
+        self.without_gradient = False
+        if not (is_torch_compiling() or file_of_checkpoints() is None):
+            self._look_around()
+            if current_backward() != -1 and self._repeated is None:
+                raise _unknown_repetition(layer)
+
+    @property
+    def repeats(self) -> bool:
+        return self._repeated is not None
+
+    @property
+    def may_be_repeated(self) -> bool:
+        return bool(self._starting)
+
+    def keep(self, what: Any) -> None:
+        """For the calls that repeat this one."""
+        for run in self._starting:
+            _calls_in(run, self._layer).kept.append(what)
+
+    def kept(self) -> Any:
+        """What the call kept that this one repeats."""
+        calls, backward = _calls_in(self._repeated, self._layer), current_backward()
+        if calls.backward != backward:  # the block runs again from its start
+            calls.backward, calls.repeated = backward, 0
+        if backward == -1 or calls.repeated >= len(calls.kept):
+            raise _unknown_repetition(self._layer)
+        what = calls.kept[calls.repeated]
+        calls.repeated += 1
+        self.keep(what)
+        return what
+
+    def _look_around(self) -> None:
+        """Find the runs of blocks, which may be nested.
+
+        The innermost one that is repeated is the one that is repeated here; blocks
+        inside of it start a run of their own.
+        """
+        for frame in _frames_of_checkpoints():
+            name = frame.f_code.co_name
+            if name in _REPEATED:
+                self._repeated = _run_of(frame)
+                return
+            if name in _FIRST and (run := _run_of(frame)) is not None:
+                self._starting.append(run)
+                self.without_gradient |= name == "forward"
+
+
+def counted_once(method: Method) -> Method:
+    """For methods that make a `TrainingCall`, which has to see the caller's frames.
+
+    In a checkpointed block `torch.compile` leaves the method out of its graph: within a
+    graph it would repeat it with the statistics that have moved on.
+    """
+
+    @functools.wraps(method)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if is_torch_compiling() and _is_in_checkpoint():
+            return not_compiled_in_checkpoint(method, *args, **kwargs)
+        return method(*args, **kwargs)
+
+    return cast(Method, call)
+
+
+@constant_while_compiling
+def _is_in_checkpoint() -> bool:
+    """Of the call that is being compiled: around the compiler, or within its graph."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        code = frame.f_code
+        if code.co_filename == file_of_checkpoints():
+            return True
+        if code.co_qualname.startswith("CheckpointHigherOrderVariable."):
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _frames_of_checkpoints() -> Iterator[FrameType]:
+    """Those of the caller that belong to PyTorch's `checkpoint.py`, innermost first."""
+    file = file_of_checkpoints()
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        if frame.f_code.co_filename == file:
+            yield frame
+        frame = frame.f_back
+
+
+class _Calls:
+    """What a layer's calls in a run of a block kept, in order."""
+
+    def __init__(self) -> None:
+        self.kept: list[Any] = []
+        self.repeated = 0  # so many of them
+        self.backward = -1  # in this backward pass
+
+
+_calls: weakref.WeakKeyDictionary[Any, dict[Any, _Calls]] = weakref.WeakKeyDictionary()
+
+
+def _calls_in(run: Any, layer: Any) -> _Calls:
+    return _calls.setdefault(run, {}).setdefault(layer, _Calls())
+
+
+def _run_of(frame: FrameType) -> Any:
+    """PyTorch's record of the run that a function of its `checkpoint.py` works on.
+
+    The same object in the first run and when it is repeated.
+    """
+    names = frame.f_locals
+    if frame.f_code.co_name == "checkpoint":
+        generator = names.get("gen")  # none with `use_reentrant`
+        return generator and generator.gi_frame.f_locals.get("new_frame")
+    return names.get("ctx", names.get("frame"))
+
+
+def _unknown_repetition(layer: Any) -> RuntimeError:
+    return RuntimeError(
+        f"{_place(layer)} was computed again in the backward pass, and what its first "
+        "call did is not known, so its batch would count twice. Use "
+        "`torch.utils.checkpoint.checkpoint` (HuggingFace's "
+        "`gradient_checkpointing_enable` does) or `keras.RematScope` in place of "
+        "another checkpointing, or end the checkpointed block before this module and "
+        "begin the next one behind it."
+    )
+
+
+def _place(layer: Any) -> str:
+    """The path of the PyTorch module in the largest one that is being computed."""
+    given = layer.name
+    name = f"Layer '{given}'"
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        holder = frame.f_locals.get("self")
+        for path, module in modules_below(holder):
+            if path and (module is layer or getattr(module, "layer", None) is layer):
+                name = f"Module '{path}' of a {type(holder).__name__} ({given})"
+        frame = frame.f_back
+    return name

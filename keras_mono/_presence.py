@@ -1,0 +1,35 @@
+"""Variables that a running `fit` keeps elsewhere.
+
+On JAX `fit` takes the values out of the variables and keeps them itself; a model's
+`self.model` in a callback brings them back. In between a variable has no value: what
+is read from it means nothing, and what is assigned to it is overwritten.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import keras
+
+
+def is_away(variable: keras.Variable) -> bool:
+    """True while a `fit` on JAX holds the value."""
+    if keras.backend.backend() != "jax":
+        return False
+    try:  # no public method of Keras tells
+        return variable.value is None
+    except (TypeError, AttributeError):
+        return True
+
+
+def check_present(
+    layer: Any, variables: Iterable[keras.Variable], attempt: str
+) -> None:
+    """Raise a `RuntimeError` if a `fit` holds the value of one of the variables."""
+    if any(is_away(variable) for variable in variables):
+        raise RuntimeError(
+            f"Layer '{layer.name}' cannot {attempt} now: on JAX a running `fit` keeps "
+            "the values of all variables itself. In a callback use `self.model` before "
+            f"(for example `self.model.get_layer({layer.name!r})`), which brings them "
+            "back into the layers, or an `InhibitionSchedule` to change `strength`, "
+            "`weight` or `enabled`."
+        )

@@ -1,0 +1,73 @@
+"""Numbers of a layer's config that may be set while a compiled step goes on."""
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any, Generic, TypeVar, overload
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_mono import _presence
+
+T = TypeVar("T", bound=float)
+
+
+class Setting(Generic[T]):
+    """An attribute that belongs to the config and acts without compiling again.
+
+    Once the layer is built the number lies in a variable, which the compiled step
+    reads. What was set stays beside it: float32 would make 0.1 another number, and on
+    JAX a running `fit` takes the variable's value away.
+    """
+
+    def __init__(self, check: Callable[[Any], T], doc: str) -> None:
+        self.check = check
+        self.__doc__ = doc
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    @overload
+    def __get__(self, layer: None, owner: type) -> "Setting[T]": ...
+
+    @overload
+    def __get__(self, layer: keras.layers.Layer, owner: type) -> T: ...
+
+    def __get__(
+        self, layer: keras.layers.Layer | None, owner: type
+    ) -> "Setting[T] | T":
+        if layer is None:
+            return self
+        given: T = getattr(layer, f"_given_{self.name}")
+        variable = self.variable(layer)
+        if variable is None or _presence.is_away(variable):
+            return given
+        # It differs if a checkpoint of all variables was restored.
+        now = float(ops.convert_to_numpy(variable))
+        return given if now == np.float32(given) else type(given)(now)
+
+    def __set__(self, layer: keras.layers.Layer, value: T) -> None:
+        value = self.check(value)
+        variable = self.variable(layer)
+        if variable is not None:
+            _presence.check_present(layer, [variable], f"set `{self.name}`")
+            variable.assign(float(value))
+        setattr(layer, f"_given_{self.name}", value)
+
+    def variable(self, layer: keras.layers.Layer) -> keras.Variable | None:
+        """What a compiled step reads; None before the layer is built."""
+        found: keras.Variable | None = getattr(layer, f"_{self.name}", None)
+        return found
+
+
+def settings_of(layer: keras.layers.Layer) -> dict[str, keras.Variable | None]:
+    """The variables of a layer's settings by name; None before it is built."""
+    kind: Any = type(layer)
+    return {x.name: x.variable(layer) for x in _settings(kind)}
+
+
+@cache
+def _settings(kind: Any) -> tuple[Setting[Any], ...]:
+    held = [x for base in kind.__mro__ for x in vars(base).values()]
+    return tuple(x for x in held if isinstance(x, Setting))

@@ -1,0 +1,207 @@
+"""Which positions of a layer's output are padding, as far as the model says it."""
+
+import inspect
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import keras
+
+from keras_mono._typing import Tensor
+
+_ARGUMENT = "padding_mask"  # of KerasHub's layers, also behind a prefix
+
+
+class Masks:
+    """Follows padding through the calls of a model on one batch.
+
+    A call's mask is, in this order: the one that Keras gives its output; the one that
+    Keras would give it from the masks of the call's inputs; those masks themselves,
+    where the output has kept their positions. A padding mask among the call's arguments
+    is added.
+
+    It is remembered for what the call puts out, because Keras ends a mask where a layer
+    does not support it, and `MultiHeadAttention` takes it from its own inputs. The
+    model does not see it. A model's input `padding_mask` marks its other inputs.
+    """
+
+    def __init__(self) -> None:
+        self._signatures: dict[int, inspect.Signature] = {}
+        self._taker = _MaskTaker(autocast=False)
+        self.new_batch()
+
+    def new_batch(self) -> None:
+        # With the tensors, so that no other gets the same id.
+        self._of: dict[int, tuple[Tensor, Tensor]] = {}
+
+    def of(self, x: Any) -> Tensor | None:
+        """The mask of a tensor, Keras' or the one that was remembered."""
+        mask = self._taker.mask_of(x)
+        return self._of[id(x)][1] if mask is None and id(x) in self._of else mask
+
+    def call(self, layer: Any, original: Callable[..., Any], given: Any) -> Any:
+        """What `layer.call` gives for `(args, kwargs)`, its masks remembered.
+
+        `layer` may be an operation of a functional model too, such as an addition.
+        """
+        args, kwargs = given
+        if _has_input_names(layer) and args:
+            args = (self._marked_inputs(layer, args[0]), *args[1:])
+        arguments = self._arguments(layer, original, args, kwargs)
+        first = next(iter(arguments.values()), None)
+        if not isinstance(layer, keras.layers.Layer):
+            first = [*arguments.values()]
+        # Before the call, which may take the masks away.
+        known = arguments.get("mask")
+        if known is None:
+            known = keras.tree.map_structure(self.of, first)
+        tensors = keras.tree.flatten(first)
+        for x, mask in zip(tensors, keras.tree.flatten(known), strict=False):
+            self._remember(x, mask)
+        padding = list(_padding_arguments(arguments))
+        outputs = original(*args, **kwargs)
+        masks = [m for m in keras.tree.flatten(known) if m is not None]
+        tensors = [x for x in keras.tree.flatten(outputs) if keras.ops.is_tensor(x)]
+        from_keras = self._from_keras(layer, first, known, tensors)
+        for x, mask in zip(tensors, from_keras, strict=True):
+            found = masks if mask is None else [mask]
+            self._remember(x, _together(x, [*found, *padding]))
+        return outputs
+
+    def _marked_inputs(self, model: keras.Model, inputs: Any) -> Any:
+        """A model's inputs as it will use them, the masks among them remembered."""
+        declared = {x.name: x.dtype for x in model.inputs}
+        if isinstance(inputs, dict):
+            named = dict(inputs)
+        elif isinstance(inputs, list | tuple) and len(inputs) == len(declared):
+            named = dict(zip(declared, inputs, strict=True))
+        else:
+            return inputs
+        masks = [n for n in named if n.endswith(_ARGUMENT) and n in declared]
+        if not masks:
+            return inputs
+        for name, x in named.items():  # or the model would make tensors of its own
+            if name in declared and x is not None:
+                named[name] = keras.ops.convert_to_tensor(x, dtype=declared[name])
+        for name in masks:
+            for x in _marked_by(name, named):
+                self._remember(x, named[name])
+        return named if isinstance(inputs, dict) else list(named.values())
+
+    def _arguments(
+        self,
+        layer: keras.layers.Layer,
+        original: Callable[..., Any],
+        args: Any,
+        kwargs: Any,
+    ) -> dict[str, Any]:
+        """By name, in the order in which `call` declares them."""
+        if id(layer) not in self._signatures:
+            self._signatures[id(layer)] = inspect.signature(original)
+        return dict(self._signatures[id(layer)].bind(*args, **kwargs).arguments)
+
+    def _from_keras(
+        self, layer: Any, first: Any, known: Any, outputs: list[Tensor]
+    ) -> list[Tensor | None]:
+        """The masks that Keras gives the outputs after the call."""
+        masks = [self._taker.mask_of(x) for x in outputs]
+        supports = getattr(layer, "supports_masking", False)
+        if supports and any(m is None for m in masks):
+            computed = keras.tree.flatten(layer.compute_mask(first, known))
+            for i, mask in enumerate(computed[: len(masks)]):
+                masks[i] = mask if masks[i] is None else masks[i]
+        return masks
+
+    def _remember(self, x: Any, mask: Tensor | None) -> None:
+        if mask is not None and keras.ops.is_tensor(x):
+            self._of[id(x)] = x, mask
+
+
+def keras_mask(x: Any) -> Tensor | None:
+    """The mask that Keras would give to a layer called on `x`."""
+    return _MaskTaker(autocast=False).mask_of(x)
+
+
+class _MaskTaker(keras.layers.Layer):
+    supports_masking = True
+    found: Tensor | None = None
+
+    def mask_of(self, x: Any) -> Tensor | None:
+        if not keras.ops.is_tensor(x):
+            return None
+        self(x)
+        found, self.found = self.found, None
+        return found
+
+    def call(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        self.found = mask
+        return x
+
+
+def _has_input_names(layer: Any) -> bool:
+    return isinstance(layer, keras.Model) and bool(getattr(layer, "inputs", None))
+
+
+def _marked_by(name: str, inputs: dict[str, Tensor]) -> Iterator[Tensor]:
+    """The inputs of the model whose positions the input `name` marks.
+
+    Those that begin as it does, such as `encoder_token_ids`; with no beginning, those
+    of its shape.
+    """
+    prefix, mask = name.removesuffix(_ARGUMENT), inputs[name]
+    if mask is None:
+        return
+    for other, x in inputs.items():
+        is_other = other.startswith(prefix) and not other.endswith(_ARGUMENT)
+        if not is_other or not keras.ops.is_tensor(x):
+            continue
+        fits = tuple(x.shape)[: mask.ndim] == tuple(mask.shape)
+        if fits and (prefix or x.ndim == mask.ndim):
+            yield x
+
+
+def _padding_arguments(arguments: dict[str, Any]) -> Iterator[Tensor]:
+    """Masks among a call's arguments that mark padding of its first argument."""
+    first = next(iter(arguments), "")
+    sequences = {n for n, x in arguments.items() if "mask" not in n and x is not None}
+    for name, x in arguments.items():
+        prefix = name.removesuffix(_ARGUMENT)
+        if name in (first, prefix) or not keras.ops.is_tensor(x):
+            continue
+        # `encoder_padding_mask` is that of `encoder_sequence`, if there is one.
+        of_another = not first.startswith(prefix) and any(
+            n.startswith(prefix) for n in sequences
+        )
+        if not (of_another or prefix.startswith("cross_")):
+            yield x
+
+
+def _together(x: Tensor, masks: list[Tensor]) -> Tensor | None:
+    """True where all masks are, at the positions of `x`; None where none fits."""
+    found = None
+    for mask in masks:
+        fitting = at_positions(mask, x)
+        if fitting is not None:
+            found = fitting if found is None else _both(found, fitting)
+    return found
+
+
+def at_positions(mask: Tensor, x: Tensor) -> Tensor | None:
+    """A mask with an entry a position of `x`, which has neurons on its last axis.
+
+    What `x` has no axis for is padding if all of it is. None if `x` has other positions
+    than the mask.
+    """
+    mask = keras.ops.cast(mask, "bool")
+    for axes in range(min(mask.ndim, x.ndim - 1), 0, -1):
+        if mask.ndim > axes:
+            mask = keras.ops.any(mask, axis=tuple(range(axes, mask.ndim)))
+        pairs = zip(tuple(mask.shape), tuple(x.shape)[:axes], strict=True)
+        if all(n in (1, length) for n, length in pairs):
+            return mask
+    return None
+
+
+def _both(a: Tensor, b: Tensor) -> Tensor:
+    rank = max(a.ndim, b.ndim)
+    a, b = (keras.ops.reshape(m, (*m.shape, *[1] * (rank - m.ndim))) for m in (a, b))
+    return keras.ops.logical_and(a, b)

@@ -1,0 +1,81 @@
+"""The other callbacks of a `fit`, which Keras does not hand to a callback."""
+
+import inspect
+import warnings
+from collections.abc import Iterable, Sequence
+
+import keras
+
+_READ_NO_FIGURES = (
+    keras.callbacks.BackupAndRestore,
+    keras.callbacks.LearningRateScheduler,
+    keras.callbacks.SwapEMAWeights,
+    keras.callbacks.TerminateOnNaN,
+)
+
+Callbacks = Sequence[keras.callbacks.Callback]
+
+
+def before_and_after(callback: keras.callbacks.Callback) -> tuple[Callbacks, Callbacks]:
+    """What Keras runs before and after `callback`, one of whose hooks is running.
+
+    They stand in Keras' list of callbacks, whose method is among the callers. None if
+    something else runs the callback. A callback that is given twice is before itself.
+    """
+    frame = inspect.currentframe()
+    while frame is not None:
+        runner = frame.f_locals.get("self")
+        if isinstance(runner, keras.callbacks.CallbackList):
+            every = runner.callbacks
+            places = [i for i, x in enumerate(every) if x is callback]
+            return (
+                (every[: places[-1]], every[places[-1] + 1 :]) if places else ([], [])
+            )
+        frame = frame.f_back
+    return [], []
+
+
+def tell_of_readers(before: Callbacks, keys: Iterable[str], unit: str) -> None:
+    """Warn of callbacks that read `logs` before the figures are in them."""
+    readers = [type(x).__name__ for x in before if _reads(x, set(keys), unit)]
+    if readers:
+        warnings.warn(
+            f"{', '.join(dict.fromkeys(readers))} before the MonosemanticityMonitor in "
+            "`callbacks` sees none of its figures: callbacks run in the order of the "
+            "list, on the same logs. Put the monitor first.",
+            stacklevel=4,  # Keras, which runs the callback
+        )
+
+
+def check_patience(after: Callbacks, keys: Iterable[str], epochs: int) -> None:
+    """Refuse callbacks that would run out of patience before the next measurement."""
+    for callback in after:
+        monitored = getattr(callback, "monitor", None)
+        patience = getattr(callback, "patience", epochs)
+        if monitored in set(keys) and patience < epochs:
+            raise ValueError(
+                f"{type(callback).__name__}(monitor='{monitored}') must be patient "
+                f"until the next measurement, which is {epochs} epochs later; its "
+                f"patience counts epochs. Received: patience={patience}. Set it to at "
+                f"least {epochs}, or measure more often with a smaller `every`."
+            )
+
+
+def _reads(callback: keras.callbacks.Callback, keys: set[str], unit: str) -> bool:
+    """Whether a callback may want the figures: it does something with logs."""
+    if isinstance(callback, _READ_NO_FIGURES):
+        return False
+    monitored = getattr(callback, "monitor", None)
+    if isinstance(monitored, str):  # and a path may hold figures: "{name_ms_top1:.2f}"
+        path = str(getattr(callback, "filepath", ""))
+        return monitored in keys or any("{" + key in path for key in keys)
+    hooks = ["on_epoch_end"]
+    if unit == "batch":
+        hooks += ["on_train_batch_end", "on_batch_end"]
+    return any(_is_overridden(callback, hook) for hook in hooks)
+
+
+def _is_overridden(callback: keras.callbacks.Callback, hook: str) -> bool:
+    method = getattr(callback, hook)
+    original = getattr(keras.callbacks.Callback, hook)
+    return getattr(method, "__func__", method) is not original

@@ -1,0 +1,119 @@
+"""The figures of one watched layer."""
+
+import math
+
+import keras
+import numpy as np
+
+from keras_mono._history import LARGEST_DEVIATION
+from keras_mono.analysis.recording import Recorded
+from keras_mono.analysis.summary import own_phi, tail_figures
+from keras_mono.callbacks._steps import steps_seen
+from keras_mono.layers.monosemantic_penalty import MonosemanticPenalty
+from keras_mono.layers.running_statistics import RunningStatistics
+from keras_mono.layers.selecting_layer import SelectingLayer
+from keras_mono.selectors.moving_threshold import MovingThreshold
+
+_TAIL_FIGURES = ("ms_top1", "ms_threshold", "ms_tail", "ms_kurtosis")
+
+
+def figures_of(layer: keras.layers.Layer, has_data: bool) -> tuple[str, ...]:
+    """Figures of a layer, as `logs` name them after the layer's name."""
+    figures = list(_TAIL_FIGURES) if has_data else []
+    if isinstance(layer, SelectingLayer):
+        penalizes = isinstance(layer, MonosemanticPenalty)
+        has_threshold = isinstance(layer.select, MovingThreshold)
+        if has_data or has_threshold:
+            figures.append("penalized" if penalizes else "inhibited")
+        if has_threshold:
+            figures.append("tau")
+        if penalizes:
+            figures.append("penalty")
+    if figures and isinstance(layer, RunningStatistics):
+        figures.append("non_finite")
+    return tuple(figures)
+
+
+def figures_from_state(layer: keras.layers.Layer) -> dict[str, float]:
+    """Figures that need no forward pass."""
+    figures: dict[str, float] = {}
+    if isinstance(layer, RunningStatistics):
+        left_out = keras.ops.convert_to_numpy(layer.non_finite) if layer.built else 0
+        figures["non_finite"] = float(left_out)
+    if isinstance(layer, MonosemanticPenalty):
+        figures["penalty"] = layer.penalty
+    if isinstance(layer, SelectingLayer) and isinstance(layer.select, MovingThreshold):
+        state = layer.selector_state
+        started = steps_seen(layer) > 0 and state["age"] > 0
+        # Nothing exceeds it. NaN would be the best value of an EarlyStopping for good.
+        figures["tau"] = state["threshold"] if started else math.inf
+        figures["selected"] = state["share"]
+    return figures
+
+
+class Scores:
+    """Collects the φ of one layer, batch by batch, and sums them up."""
+
+    def __init__(self, layer: keras.layers.Layer) -> None:
+        self.layer = layer
+        self.running = isinstance(layer, RunningStatistics)
+        self.reference = "running statistics" if self.running else "data"
+        self.parts: list[np.ndarray] = []
+        self.selected = self.counted = 0
+
+    def add(self, recorded: Recorded) -> None:
+        z = keras.ops.convert_to_numpy(keras.ops.cast(recorded.value, "float32"))
+        if z.ndim == 0:
+            raise ValueError(
+                f"Layer '{self.layer.name}' gives one number for a whole batch. Watch "
+                "layers with an output for each sample."
+            )
+        if not self.running:
+            self.parts.append(z.reshape(-1, 1) if z.ndim == 1 else z)
+            return
+        phi = keras.ops.convert_to_numpy(self.layer.score(*recorded))
+        counted = _counts(self.layer, z)
+        if recorded.mask is not None:
+            mask = keras.ops.convert_to_numpy(recorded.mask).astype(bool)
+            counted &= mask.reshape(mask.shape + (1,) * (z.ndim - mask.ndim))
+        self.parts.append(np.where(counted, phi, np.nan))
+        if isinstance(self.layer, SelectingLayer):
+            selected = keras.ops.convert_to_numpy(self.layer.selected(*recorded))
+            self.selected += int(selected.sum())
+            self.counted += int(counted.sum())
+
+    def figures(self) -> dict[str, float]:
+        """The tail figures, and what a layer selects; NaN if nothing can be scored."""
+        values = _stacked(self.parts)
+        if not self.running:
+            scorable = len(values) >= 2 and values.size > 0
+            values = own_phi(values) if scorable else np.full((1, 1), np.nan)
+        figures = tail_figures(values)
+        if isinstance(self.layer, SelectingLayer):
+            share = self.selected / self.counted if self.counted else math.nan
+            figures["selected"] = share
+        return figures
+
+
+def _counts(layer: RunningStatistics, z: np.ndarray) -> np.ndarray:
+    """Which entries the layer scores: of neurons with a history, and not too large."""
+    known = keras.ops.convert_to_numpy(layer.count) >= 2
+    mean = keras.ops.convert_to_numpy(layer.mean)
+    return known & (np.abs(z - mean) < LARGEST_DEVIATION)  # not NaN either
+
+
+def _stacked(parts: list[np.ndarray]) -> np.ndarray:
+    """All samples in one array; NaN at the positions that a shorter one has not."""
+    if not parts:
+        return np.full((1, 1), np.nan)
+    if len({part.ndim for part in parts}) > 1:
+        parts = [part.reshape(len(part), -1) for part in parts]
+    if len({part.shape[1:] for part in parts}) > 1:
+        widest = np.max([part.shape[1:] for part in parts], axis=0)
+        parts = [_widened(part, widest) for part in parts]
+    return np.concatenate(parts)
+
+
+def _widened(part: np.ndarray, widest: np.ndarray) -> np.ndarray:
+    missing = [(0, int(n) - m) for n, m in zip(widest, part.shape[1:], strict=True)]
+    return np.pad(part, [(0, 0), *missing], constant_values=np.nan)

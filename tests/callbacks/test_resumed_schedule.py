@@ -1,0 +1,72 @@
+"""A run with a schedule that is killed goes on as if nothing had happened."""
+
+import keras
+import numpy as np
+import pytest
+from training import numbers
+
+import keras_mono as km
+
+SCHEDULES = {
+    "numbers": [3.0, 0.5, 2.0, 1.5],
+    "off and on": [3.0, None, None, 2.0],
+    "off at last": [3.0, 0.5, None, None],
+}
+
+
+class Killed(Exception):
+    pass
+
+
+class Kill(keras.callbacks.Callback):
+    def __init__(self, epoch):
+        super().__init__()
+        self.epoch = epoch
+
+    def on_epoch_end(self, epoch, logs=None):  # noqa: ARG002
+        if epoch == self.epoch:
+            raise Killed
+
+
+def network(seed):
+    keras.utils.set_random_seed(seed)
+    model = keras.Sequential(
+        [
+            keras.Input((4,)),
+            keras.layers.Dense(8),
+            km.layers.MonosemanticInhibition(2, start_step=1, name="inhibition"),
+            km.layers.MonosemanticPenalty(0.1, start_step=1, name="penalty"),
+            keras.layers.Dense(2),
+        ]
+    )
+    model.compile(keras.optimizers.SGD(0.01), "mse")
+    return model
+
+
+def fit(model, values, *callbacks):
+    x = np.random.default_rng(0).standard_t(4, size=(24, 4)).astype("float32")
+    schedule = km.callbacks.InhibitionSchedule(lambda epoch: values[epoch])
+    options = {"epochs": 4, "batch_size": 8, "shuffle": False, "verbose": 0}
+    model.fit(x, x[:, :2], callbacks=[*callbacks, schedule], **options)
+    return model
+
+
+def everything(model):
+    layers = [model.get_layer(name) for name in ("inhibition", "penalty")]
+    configs = [layer.get_config() for layer in layers]
+    return [numbers(v) for v in model.weights], configs
+
+
+@pytest.mark.support("`BackupAndRestore` in the middle of an `InhibitionSchedule`")
+@pytest.mark.parametrize("killed_after", [0, 2])
+@pytest.mark.parametrize("values", SCHEDULES.values(), ids=SCHEDULES.keys())
+def test_resumed_equals_uninterrupted(values, killed_after, tmp_path):
+    weights, configs = everything(fit(network(1), values))
+    backup = keras.callbacks.BackupAndRestore(tmp_path / "backup")
+    with pytest.raises(Killed):
+        fit(network(1), values, backup, Kill(killed_after))
+    backup = keras.callbacks.BackupAndRestore(tmp_path / "backup")
+    resumed, resumed_configs = everything(fit(network(2), values, backup))
+    assert resumed_configs == configs
+    for a, b in zip(resumed, weights, strict=True):
+        np.testing.assert_array_equal(a, b)

@@ -1,0 +1,67 @@
+"""A step counts where there are data, also if nobody knows where they end."""
+
+import keras
+import numpy as np
+import pytest
+from training import numbers
+
+import keras_mono as km
+
+
+def network(**options):
+    model = keras.Sequential(
+        [
+            keras.Input((5, 4)),
+            keras.layers.Dense(6),
+            km.layers.MonosemanticInhibition(0.1, start_step=1, name="inhibition"),
+            km.layers.MonosemanticPenalty(start_step=1, name="penalty"),
+            km.layers.MonosemanticScale(axis=-1, name="scale"),
+            km.layers.InhibitedRNN(
+                keras.layers.GRUCell(3),
+                km.layers.MonosemanticInhibition(start_step=1),
+                name="recurrent",
+            ),
+        ]
+    )
+    model.compile("sgd", "mse", **options)
+    return model
+
+
+def layers(model):
+    found = [model.get_layer(n) for n in ("inhibition", "penalty", "scale")]
+    return [*found, model.get_layer("recurrent").inhibition]
+
+
+def batches(number):
+    rng = np.random.default_rng(0)
+    for _ in range(number):
+        yield rng.normal(size=(8, 5, 4)), rng.normal(size=(8, 3))
+
+
+def as_data(number, kind):
+    if kind == "generator" or keras.config.backend() != "tensorflow":
+        return batches(number)
+    import tensorflow as tf
+
+    x, y = (np.concatenate(part) for part in zip(*batches(number), strict=True))
+    data = tf.data.Dataset.from_tensor_slices((x, y)).filter(lambda *_: True)
+    return data.batch(8, drop_remainder=kind == "fixed batches")
+
+
+@pytest.mark.parametrize("kind", ["generator", "data set", "fixed batches"])
+@pytest.mark.parametrize("masked", [False, True])
+def test_every_batch_counts_once(kind, masked):
+    """After two epochs of three and two batches."""
+    model = network(jit_compile=False)
+    if masked:
+        model = keras.Sequential([keras.layers.Masking(), *model.layers])
+        model.compile("sgd", "mse", jit_compile=False)
+    for number in (3, 2):
+        model.fit(as_data(number, kind), verbose=0)
+    for layer in layers(model):
+        assert int(numbers(layer.step)) == 5, layer.name
+        assert int(numbers(layer.non_finite)) == 0
+        # Of 8 samples a batch, once or at each of 5 positions.
+        assert numbers(layer.count).max() in (40, 200)
+        if layer.name == "inhibition":
+            assert layer.selector_state["age"] == 4

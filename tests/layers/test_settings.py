@@ -1,0 +1,301 @@
+"""`strength`, `weight` and `enabled` belong to the config, not to what is learned."""
+
+import keras
+import numpy as np
+import pytest
+from training import numbers
+
+import keras_mono as km
+
+BACKEND = keras.config.backend()
+ON_JAX = pytest.mark.skipif(BACKEND != "jax", reason="there `fit` takes values away")
+
+
+def network(strength=1.0, weight=0.1, enabled=True):
+    keras.utils.clear_session()  # PyTorch names parameters after the layers
+    model = keras.Sequential(
+        [
+            keras.Input((4,)),
+            keras.layers.Dense(6),
+            km.layers.MonosemanticInhibition(
+                strength=strength, start_step=1, name="inhibition"
+            ),
+            km.layers.MonosemanticPenalty(weight, start_step=1, name="penalty"),
+            keras.layers.Dense(2),
+        ],
+        name="network",
+    )
+    model.compile(keras.optimizers.SGD(0.01), "mse")
+    for name in ("inhibition", "penalty"):
+        model.get_layer(name).enabled = enabled
+    return model
+
+
+def fit(model, *callbacks, **options):
+    x = np.random.default_rng(0).standard_t(3, size=(24, 4)).astype("float32")
+    options = {"batch_size": 8, "shuffle": False, "verbose": 0, **options}
+    return model.fit(x, x[:, :2], callbacks=list(callbacks), **options)
+
+
+def in_force(model):
+    inhibition, penalty = model.get_layer("inhibition"), model.get_layer("penalty")
+    found = {
+        "strength": inhibition.strength,
+        "weight": penalty.weight,
+        "enabled": (inhibition.enabled, penalty.enabled),
+    }
+    configs = inhibition.get_config(), penalty.get_config()
+    assert configs[0]["strength"] == found["strength"]
+    assert configs[1]["weight"] == found["weight"]
+    assert tuple(c["enabled"] for c in configs) == found["enabled"]
+    # What a compiled step reads is the same number.
+    np.testing.assert_allclose(numbers(inhibition._strength), found["strength"])
+    np.testing.assert_allclose(numbers(penalty._weight), found["weight"])
+    read = (bool(numbers(inhibition._enabled)), bool(numbers(penalty._enabled)))
+    assert read == found["enabled"]
+    return found
+
+
+SET = {"strength": 5.0, "weight": 0.7, "enabled": (False, False)}
+
+
+def by_file(source, target, folder):
+    source.save_weights(folder / "of.weights.h5")
+    target.load_weights(folder / "of.weights.h5")
+
+
+def by_list(source, target, folder):  # noqa: ARG001
+    target.set_weights(source.get_weights())
+
+
+def by_layers(source, target, folder):  # noqa: ARG001
+    for a, b in zip(source.layers, target.layers, strict=True):
+        b.set_weights(a.get_weights())
+
+
+def by_state_dict(source, target, folder):  # noqa: ARG001
+    target.load_state_dict(source.state_dict())
+
+
+WAYS = [by_file, by_list, by_layers] + [by_state_dict] * (BACKEND == "torch")
+
+
+@pytest.mark.support("weights files leave `strength`, `weight`, `enabled` alone")
+@pytest.mark.parametrize("way", WAYS)
+def test_weights_leave_settings_alone(way, tmp_path):
+    source, target = network(), network(5.0, 0.7, enabled=False)
+    fit(source)
+    way(source, target, tmp_path)
+    assert in_force(target) == SET
+    for name in ("inhibition", "penalty"):
+        learned = target.get_layer(name), source.get_layer(name)
+        assert int(numbers(learned[0].step)) == 3
+        for a, b in zip(*(x.saved_variables() for x in learned), strict=True):
+            np.testing.assert_array_equal(numbers(a), numbers(b), err_msg=a.path)
+
+
+def test_settings_are_no_weights():
+    model = network()
+    for listed in (model.weights, model.non_trainable_weights):
+        assert not {"strength", "weight", "enabled"} & {v.name for v in listed}
+    stored = {}
+    model.get_layer("inhibition").save_own_variables(stored)
+    assert not {"strength", "enabled"} & set(stored)
+    # A step on JAX takes them as arguments; PyTorch has no use for them there.
+    names = [v.name for v in model.variables]
+    assert names.count("enabled") == (0 if BACKEND == "torch" else 2)
+
+
+def test_enabled_is_an_argument():
+    for kind in (km.layers.MonosemanticInhibition, km.layers.MonosemanticPenalty):
+        assert kind().enabled
+        assert not kind(enabled=False).enabled
+
+
+def test_a_file_that_still_holds_settings():
+    layer = km.layers.MonosemanticInhibition(strength=2.0)
+    layer.build((None, 3))
+    stored = {}
+    layer.save_own_variables(stored)
+    layer.load_own_variables(
+        {**stored, "strength": np.float32(9), "enabled": np.float32(0)}
+    )
+    assert (layer.strength, layer.enabled) == (2.0, True)
+
+
+def test_early_stopping_restores_weights_and_no_settings():
+    """The best epoch is the first, the schedule goes on after it."""
+
+    class Worse(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            logs["figure"] = float(epoch)
+
+    model = network()
+    stop = keras.callbacks.EarlyStopping(
+        "figure", patience=1, restore_best_weights=True, mode="min"
+    )
+    schedule = km.callbacks.InhibitionSchedule(lambda epoch: 2.0 + epoch)
+    fit(model, Worse(), schedule, stop, epochs=5)
+    assert stop.stopped_epoch == 1
+    assert model.get_layer("inhibition").strength == 3.0
+    assert int(numbers(model.get_layer("inhibition").step)) == 3
+
+
+def test_a_sweep_over_strengths_from_one_file(tmp_path):
+    """Each trains what its config says."""
+    file = tmp_path / "start.weights.h5"
+    network().save_weights(file)
+    trained = []
+    for strength in (1.0, 100.0):
+        model = network(strength)
+        model.load_weights(file)
+        fit(model, epochs=2)
+        assert model.get_layer("inhibition").get_config()["strength"] == strength
+        trained.append(numbers(model.layers[0].kernel))
+    assert np.abs(trained[0] - trained[1]).max() > 1e-3
+
+
+def changed():
+    model = network()
+    model.get_layer("inhibition").strength = 5.0
+    model.get_layer("penalty").weight = 0.7
+    for name in ("inhibition", "penalty"):
+        model.get_layer(name).enabled = False
+    return model
+
+
+def test_a_whole_model_holds_what_was_set(tmp_path):
+    model = changed()
+    model.save(tmp_path / "model.keras")
+    assert in_force(keras.saving.load_model(tmp_path / "model.keras")) == SET
+    assert in_force(keras.models.clone_model(model)) == SET
+
+
+@pytest.mark.parametrize("built", [False, True])
+def test_a_template_hands_on_what_was_set(built):
+    template = km.layers.MonosemanticInhibition()
+    if built:
+        template.build((None, 6))
+    template.strength, template.enabled = 4.0, False
+    copy = type(template).from_config(template.get_config())
+    plain = keras.Sequential([keras.Input((4,)), keras.layers.Dense(6, name="dense")])
+    inserted = km.insert_after(plain, "dense", template).layers[-1]
+    for layer in (copy, inserted):
+        assert (layer.strength, layer.enabled) == (4.0, False)
+    z = np.arange(12, dtype="float32").reshape(2, 6)
+    for _ in range(12):
+        assert (numbers(inserted(z, training=True)) == z).all()  # it is off
+
+
+def test_numbers_come_back_as_they_were_given():
+    layer = km.layers.MonosemanticPenalty(0.1)
+    layer.build((None, 3))
+    assert layer.weight == layer.get_config()["weight"] == 0.1
+
+
+def test_what_acts_is_told_when_all_variables_were_restored():
+    """As by an Orbax checkpoint, which knows of no config."""
+    model = network()
+    model.get_layer("inhibition")._strength.assign(3.0)
+    model.get_layer("penalty")._enabled.assign(0.0)
+    assert in_force(model) == {"strength": 3.0, "weight": 0.1, "enabled": (True, False)}
+
+
+class Held(keras.callbacks.Callback):
+    """Does something to layers that it holds, after a batch, without `self.model`."""
+
+    def __init__(self, layers, do):
+        super().__init__()
+        self.layers, self.do = layers, do
+
+    def on_train_batch_end(self, batch, logs=None):  # noqa: ARG002
+        if batch == 1:
+            self.do(*self.layers)
+
+
+def set_strength(inhibition, penalty):  # noqa: ARG001
+    inhibition.strength = 3.0
+
+
+def set_weight(inhibition, penalty):  # noqa: ARG001
+    penalty.weight = 3.0
+
+
+def switch_off(inhibition, penalty):  # noqa: ARG001
+    inhibition.enabled = False
+
+
+def reset(inhibition, penalty):  # noqa: ARG001
+    inhibition.reset()
+
+
+def score(inhibition, penalty):  # noqa: ARG001
+    inhibition.score(np.zeros((2, 6), "float32"))
+
+
+def select(inhibition, penalty):  # noqa: ARG001
+    inhibition.selected(np.zeros((2, 6), "float32"))
+
+
+def observe(inhibition, penalty):  # noqa: ARG001
+    inhibition.observe(np.zeros((2, 6), "float32"))
+
+
+def read_penalty(inhibition, penalty):  # noqa: ARG001
+    assert isinstance(penalty.penalty, float)
+
+
+def read_state(inhibition, penalty):  # noqa: ARG001
+    assert "threshold" in penalty.selector_state
+
+
+CHANGES = [set_strength, set_weight, switch_off, reset]
+LOOKS = [score, select, observe, read_penalty, read_state]
+
+
+@pytest.mark.parametrize("do", [*CHANGES, *LOOKS])
+def test_a_held_layer_in_a_running_fit(do):
+    """It works, or says on JAX what to do; it is never without effect."""
+    model = network()
+    held = [model.get_layer(name) for name in ("inhibition", "penalty")]
+    if BACKEND == "jax":
+        with pytest.raises(RuntimeError, match=r"Layer '\w+' cannot.*`self.model`"):
+            fit(model, Held(held, do))
+        return
+    fit(model, Held(held, do))
+    if do is reset:
+        assert int(numbers(held[0].step)) == 1
+    if do in (set_strength, set_weight):
+        assert 3.0 in (held[0].strength, held[1].weight)
+    if do is switch_off:
+        assert not held[0].enabled
+
+
+@ON_JAX
+@pytest.mark.parametrize("do", CHANGES)
+def test_after_self_model_it_takes_effect(do):
+    class Synced(Held):
+        def on_train_batch_end(self, batch, logs=None):
+            assert self.model is not None
+            super().on_train_batch_end(batch, logs)
+
+    model = network()
+    held = [model.get_layer(name) for name in ("inhibition", "penalty")]
+    fit(model, Synced(held, do))
+    assert int(numbers(held[0].step)) == (1 if do is reset else 3)
+    assert held[0].strength == (3.0 if do is set_strength else 1.0)
+    assert held[1].weight == (3.0 if do is set_weight else 0.1)
+    assert held[0].enabled == (do is not switch_off)
+
+
+def test_the_config_of_a_held_layer_in_a_running_fit():
+    configs = []
+
+    def keep(inhibition, penalty):
+        configs.extend([inhibition.get_config(), penalty.get_config()])
+
+    model = network(2.0, 0.3)
+    held = [model.get_layer(name) for name in ("inhibition", "penalty")]
+    fit(model, Held(held, keep))
+    assert (configs[0]["strength"], configs[1]["weight"]) == (2.0, 0.3)
+    assert configs[0]["enabled"]
