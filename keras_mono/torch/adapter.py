@@ -22,10 +22,10 @@ class Adapter(torch.nn.Module):  # type: ignore[name-defined]
     """A layer of this library as a PyTorch module.
 
     A Keras layer that is called in a PyTorch loop does not follow `module.train()` and
-    `module.eval()`, and would do nothing. This one does, and behaves as PyTorch users
-    expect: statistics are buffers under their own names in `state_dict`, move with
-    `.to(device)`, and stay float32 under `.half()`. It works under `torch.compile` and
-    autocast; the output has the input's dtype.
+    `module.eval()`, and would do nothing. This one does, and behaves as `BatchNorm1d`
+    does: statistics are buffers under their own names in `state_dict`, move with
+    `.to(device)`, may be replaced by a tool, and stay float32 under `.half()`. It works
+    under `torch.compile`, `torch.func` and autocast; the output has the input's dtype.
 
     Args:
         layer: `MonosemanticInhibition`, `MonosemanticPenalty` or `MonosemanticScale`.
@@ -39,13 +39,18 @@ class Adapter(torch.nn.Module):  # type: ignore[name-defined]
             shape of `x`; a HuggingFace `attention_mask` is one.
 
     Attributes:
-        layer: The Keras layer: `layer.score(z)`, `layer.strength`, `layer.reset()`.
+        layer: The Keras layer: `layer.score(z)`, `layer.strength`, `layer.reset()`. Ask
+            for it anew after a tool has replaced buffers.
         loss: What the latest call adds to the loss, a scalar with gradient: the penalty
             of a `MonosemanticPenalty` in training mode, else 0.
 
     Raises:
         ImportError: on import, if Keras does not run on PyTorch.
-        ValueError: for another layer, and without `input_shape` for an unbuilt one.
+        ValueError: for another layer, without `input_shape` for an unbuilt one, and in
+            training if a tool left memory in the buffers that holds no statistics.
+        TypeError: for an input that is not one tensor.
+        RuntimeError: in training mode under `torch.func.vmap` and the like, unless the
+            transformed function is given the buffers.
 
     Example (PyTorch only)::
 
@@ -138,7 +143,9 @@ class Adapter(torch.nn.Module):  # type: ignore[name-defined]
         layer = self._held[0]
         self._state = {v.name: (v, v.value.dtype) for v in layer._statistics()}
         kept = {id(variable) for variable, _ in self._state.values()}
-        self._settings = [v for v in layer.variables if id(v) not in kept]
+        # `layer.variables` leaves some out.
+        held = [v for v in vars(layer).values() if isinstance(v, keras.Variable)]
+        self._settings = [v for v in held if id(v) not in kept]
         self._is_checked = True
 
     def _bind(self) -> None:

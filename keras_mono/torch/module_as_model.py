@@ -11,7 +11,7 @@ torch = torch_module("keras_mono.torch")
 
 
 class ModuleAsModel:
-    """A PyTorch module with the part of a Keras model's methods that analysis needs."""
+    """A PyTorch module with those of a Keras model's methods that analysis needs."""
 
     built = True
 
@@ -23,6 +23,11 @@ class ModuleAsModel:
     def weights(self) -> list[Any]:
         return list(self.module.parameters())
 
+    @property
+    def variables(self) -> list[keras.Variable]:
+        """Those of Keras."""
+        return [v for x in self.adapted_layers().values() for v in x.variables]
+
     def adapted_layers(self) -> dict[str, RunningStatistics]:
         """The layers of its adapters, by the adapters' paths."""
         found = {}
@@ -33,20 +38,23 @@ class ModuleAsModel:
         return found
 
     def __call__(self, batch: Any, training: bool = False) -> Any:  # noqa: ARG002
-        """The module's output at inference: of a dict by names, of a list in order."""
+        """At inference; by `call`, which may be listened to as that of a layer."""
         modes = [(module, module.training) for module in self.module.modules()]
-        batch = keras.tree.map_structure(self._as_tensor, batch)
         self.module.eval()
         try:
             with torch.no_grad(), torch.compiler.set_stance("force_eager"):
-                if isinstance(batch, dict):
-                    return self.module(**batch)
-                if isinstance(batch, list | tuple):
-                    return self.module(*batch)
-                return self.module(batch)
+                return self.call(keras.tree.map_structure(self._as_tensor, batch))
         finally:
             for module, mode in modes:
                 module.training = mode
+
+    def call(self, batch: Any) -> Any:
+        """The module's output: of a dict by names, of a list or tuple in order."""
+        if isinstance(batch, dict):
+            return self.module(**batch)
+        if isinstance(batch, list | tuple):
+            return self.module(*batch)
+        return self.module(batch)
 
     def _as_tensor(self, x: Any) -> Any:
         """Where the module is, and of its precision."""

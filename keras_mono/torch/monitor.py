@@ -29,7 +29,7 @@ class Monitor:
 
     Example (PyTorch only)::
 
-        monitor = km.torch.Monitor(model, x_val[:256])
+        monitor = Monitor(model, x_val[:256])
         for epoch in range(10):
             train(model)
             for name, value in monitor.measure().items():

@@ -52,10 +52,13 @@ def test_the_layers_took_part(printed):
 @pytest.mark.skipif(keras.config.backend() != "torch", reason="for PyTorch")
 def test_the_page_on_pytorch_runs():
     text = (FOLDER.parents[1] / "docs" / "pytorch.md").read_text("utf-8")
-    (block,) = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
-    done = subprocess.run([sys.executable, "-c", block], capture_output=True, text=True)
+    program = "".join(re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL))
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "torch.Size([1, 64])" in done.stdout
+    assert "2 layers of keras_mono in 'Sequential'" in done.stdout
+    assert "'2_ms_top1': " in done.stdout
 
 
 def test_every_example_is_tested():
