@@ -1,6 +1,6 @@
 import copy
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -9,8 +9,9 @@ from keras_mono import _validation
 from keras_mono._layers import find_layers, named_layers
 from keras_mono._snapshot import Snapshot
 from keras_mono.analysis._extras import need
+from keras_mono.analysis.data import batches, check, repeatable
 from keras_mono.analysis.plots.tail_over_training import tail_over_training
-from keras_mono.analysis.recording import NeverCalledError, batches, record
+from keras_mono.analysis.recording import NeverCalledError, record_batches
 from keras_mono.callbacks._others import (
     before_and_after,
     check_patience,
@@ -64,9 +65,11 @@ class MonosemanticityMonitor(keras.callbacks.Callback):
     Reference: MEmeL (arXiv:2312.11560), Def. 3.1; the 2 % is L2E's (arXiv:2503.23298).
 
     Args:
-        data: The model's inputs, without labels: an array, or a list, tuple or dict of
-            arrays. A few hundred held-out samples will do. None: only the figures from
-            the layers' state, which cost no forward pass.
+        data: The model's inputs, as for `analysis.activations`: arrays or tensors, or a
+            dataset, loader or generator of batches (whose labels are not used; what can
+            be read once only is kept in memory). A few hundred held-out samples will
+            do. None: only the figures from the layers' state, which cost no forward
+            pass.
         layers: Names of the layers to watch; with a path or a number as `km.status`
             shows them. None: all layers of this library (without `data`, those that
             have a figure).
@@ -74,7 +77,8 @@ class MonosemanticityMonitor(keras.callbacks.Callback):
             first of a `fit`. In between nothing is computed.
         unit: `"epoch"` or `"batch"`: what `every` counts. By batch, the figures stand
             in the batch's logs, and the latest ones in the epoch's.
-        batch_size: Samples a forward pass.
+        batch_size: Samples a forward pass; not used for data that give batches.
+        steps: How many batches of `data` to take. None: all.
         model: The part of the model to watch and to run on `data`, such as
             `vae.encoder`, where the model itself cannot be called on inputs. None: the
             model that is trained.
@@ -127,6 +131,7 @@ class MonosemanticityMonitor(keras.callbacks.Callback):
         every: int = 1,
         unit: str = "epoch",
         batch_size: int = 128,
+        steps: int | None = None,
         model: keras.layers.Layer | None = None,
         prefix: str = "",
     ) -> None:
@@ -140,6 +145,9 @@ class MonosemanticityMonitor(keras.callbacks.Callback):
         self.batch_size = _validation.positive_integer(
             "batch_size", batch_size, "of samples"
         )
+        self.steps = steps
+        if steps is not None:
+            self.steps = _validation.positive_integer("steps", steps, "of batches")
         if not (model is None or isinstance(model, keras.layers.Layer)):
             raise ValueError(
                 "`model` must be a Keras model, a part of the one that is trained. "
@@ -169,6 +177,8 @@ class MonosemanticityMonitor(keras.callbacks.Callback):
         self._forget()
         self._watched()
         if self.data is not None:
+            check(self.data, self.batch_size, self.steps)
+            self.data = repeatable(self.data, self.batch_size, self.steps)
             self._try_data()
         self._keys = {
             self._key(name, figure)
@@ -233,6 +243,7 @@ class MonosemanticityMonitor(keras.callbacks.Callback):
             self.every,
             self.unit,
             self.batch_size,
+            self.steps,
             self.part,
             self.prefix,
         )
@@ -285,7 +296,7 @@ class MonosemanticityMonitor(keras.callbacks.Callback):
         measured = {name: figures_from_state(layer) for name, layer in watched.items()}
         if self.data is not None:
             try:
-                self._run(self.data, scores)
+                self._run(self._inputs(), scores)
             except NeverCalledError as error:  # in this epoch, though not at first
                 self._tell_of_uncalled(error.layers, "Their figures are NaN.")
             for name, score in scores.items():
@@ -303,18 +314,20 @@ class MonosemanticityMonitor(keras.callbacks.Callback):
             self.rows.append(row)
         return logs
 
-    def _run(self, data: Any, scores: dict[str, Scores]) -> None:
+    def _inputs(self) -> Iterator[Any]:
+        return batches(self.data, self.batch_size, self.steps)
+
+    def _run(self, inputs: Iterable[Any], scores: dict[str, Scores]) -> None:
         model = self._target()
         watched = {name: score.layer for name, score in scores.items()}
         # Some models draw at inference too; training goes on as without a monitor.
         seeds = [v for v in model.variables if v.name == "seed_generator_state"]
         before = Snapshot(seeds)
         try:
-            record(
+            record_batches(
                 model,
-                data,
+                inputs,
                 watched,
-                self.batch_size,
                 lambda name, recorded: scores[name].add(recorded),
             )
         finally:
@@ -322,12 +335,12 @@ class MonosemanticityMonitor(keras.callbacks.Callback):
 
     def _try_data(self) -> None:
         """Meet before training what would end it after its first epoch."""
-        model, batch = self._target(), next(batches(self.data, self.batch_size))
+        model, batch = self._target(), next(self._inputs())
         scores = {name: Scores(layer) for name, layer in self._watched().items()}
         try:
             if not model.built:  # as a subclassed model on TensorFlow before training
                 model(batch, training=False)
-            self._run(batch, scores)
+            self._run([batch], scores)
         except NeverCalledError as error:
             if self.layers is not None or len(error.layers) == len(scores):
                 raise
