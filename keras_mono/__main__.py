@@ -2,10 +2,9 @@
 
 import argparse
 import sys
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import keras
 import numpy as np
@@ -19,10 +18,27 @@ def main(given: list[str] | None = None) -> int:
     try:
         path = _report(arguments)
     except (ImportError, OSError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        _tell(f"error: {error}", sys.stderr)
         return 2
-    print(f"wrote {path}")
+    except Exception as error:  # what backends raise on data that do not fit
+        _tell(f"error: {_on_data(error)}", sys.stderr)
+        return 2
+    _tell(f"wrote {path}", sys.stdout)
     return 0
+
+
+def _tell(text: str, stream: TextIO) -> None:
+    """Also names with bytes that are no text."""
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    print(text.encode(encoding, "backslashreplace").decode(encoding), file=stream)
+
+
+def _on_data(error: Exception) -> str:
+    return (
+        f"the report could not be made: {type(error).__name__}: {error}\nLook whether "
+        "the models can run on these data, for example whether ids lie within the "
+        "vocabulary; `keras_mono.analysis.report` from Python shows where it failed."
+    )
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -89,10 +105,11 @@ def _loaded(path: Path) -> tuple[Any, np.ndarray]:
             arrays = dict(loaded) if isinstance(loaded, Mapping) else {}
     except FileNotFoundError:
         raise
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except Exception as error:  # what a zip file's parts raise when they are damaged
         raise ValueError(
-            f"'{path}' is not a file of numpy.savez, or holds Python objects: {error}. "
-            "Save labels as strings or numbers: `labels.astype(str)`."
+            f"'{path}' is not a file of numpy.savez that is whole and unencrypted, or "
+            f"it holds Python objects: {type(error).__name__}: {error}. Save labels as strings "
+            "or numbers: `labels.astype(str)`."
         ) from error
     if "labels" not in arrays or len(arrays) < 2:
         raise ValueError(

@@ -61,21 +61,37 @@ class FeatureStatistics:
 
     def __init__(self, neurons: int) -> None:
         self.neurons = neurons
-        self.moments: dict[Any, np.ndarray] = {}  # count, mean, squared deviations
+        self._row_of: dict[Any, int] = {}  # of a feature
+        self._moments = np.zeros((3, 0, neurons))  # count, mean, squared deviations
 
     def add(self, z: np.ndarray, labels: Any) -> None:
         """Count activations `(inputs, neurons)` with a label each; NaN is left out."""
         z, labels = np.asarray(z, np.float64), as_labels(labels)
-        for feature in np.unique(labels):
-            part = z[labels == feature]
-            counted = np.isfinite(part)
-            count = counted.sum(axis=0).astype(float)
-            mean = np.where(counted, part, 0.0).sum(axis=0) / np.maximum(count, 1)
-            squares = (np.where(counted, part - mean, 0.0) ** 2).sum(axis=0)
-            key = feature.item()
-            new = np.stack([count, mean, squares])
-            old = self.moments.get(key, np.zeros((3, self.neurons)))
-            self.moments[key] = _union(old, new)
+        features, numbers = np.unique(labels, return_inverse=True)
+        if not len(features):
+            return
+        order = np.argsort(numbers, kind="stable")
+        numbers, z = numbers[order], z[order]
+        starts = np.searchsorted(numbers, np.arange(len(features)))
+        counted = np.isfinite(z)
+        count = np.add.reduceat(counted, starts, axis=0, dtype=float)
+        sums = np.add.reduceat(np.where(counted, z, 0.0), starts, axis=0)
+        mean = sums / np.maximum(count, 1)
+        deviations = np.where(counted, z - mean[numbers], 0.0)
+        squares = np.add.reduceat(deviations**2, starts, axis=0)
+        rows = self._rows(features.tolist())
+        new = np.stack([count, mean, squares])
+        self._moments[:, rows] = _union(self._moments[:, rows], new)
+
+    def _rows(self, features: list[Any]) -> list[int]:
+        """Where the features' moments lie, with room for those that are new."""
+        for feature in features:
+            self._row_of.setdefault(feature, len(self._row_of))
+        missing = len(self._row_of) - self._moments.shape[1]
+        if missing > 0:  # half as much again: not a copy a batch
+            room = np.zeros((3, missing + len(self._row_of) // 2, self.neurons))
+            self._moments = np.concatenate([self._moments, room], axis=1)
+        return [self._row_of[feature] for feature in features]
 
     def scores(self) -> FeatureScores:
         """What the inputs so far tell.
@@ -83,13 +99,14 @@ class FeatureStatistics:
         Raises:
             ValueError: for fewer than two features.
         """
-        if len(self.moments) < 2:
+        if len(self._row_of) < 2:
             raise ValueError(
                 "An analysis by features needs inputs of at least two. Received: "
-                f"{list(self.moments)}."
+                f"{list(self._row_of)}."
             )
-        features = np.array(sorted(self.moments))
-        parts = np.stack([self.moments[f.item()] for f in features])
+        features = as_labels(sorted(self._row_of))
+        rows = [self._row_of[f] for f in features.tolist()]
+        parts = self._moments[:, rows].transpose(1, 0, 2)
         whole = np.zeros((3, self.neurons))
         for part in parts:
             whole = _union(whole, part)

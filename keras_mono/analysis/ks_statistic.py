@@ -41,8 +41,10 @@ def ks_for(z: np.ndarray, labels: Any, scores: FeatureScores) -> np.ndarray:
     z, numbers, features = labelled(z, labels)
     phi = own_phi(z, 0.0)
     found = np.full(z.shape[1], np.nan)
-    for neuron in np.flatnonzero(~np.isnan(scores.best_phi)):
-        own = features[numbers] == scores.best_feature[neuron]
+    best = np.searchsorted(features, scores.best_feature)
+    here = np.isin(scores.best_feature, features)  # `z` may be a sample
+    for neuron in np.flatnonzero(here & ~np.isnan(scores.best_phi)):
+        own = numbers == best[neuron]
         found[neuron] = _largest_distance(phi[:, neuron], own)
     return found
 

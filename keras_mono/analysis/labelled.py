@@ -52,17 +52,27 @@ def as_labels(labels: Any) -> np.ndarray:
         ValueError: for missing labels (NaN, None) and for labels of several kinds.
     """
     found = as_array(labels)
+    if found.dtype.name == "bfloat16":  # NumPy takes it for bytes
+        found = found.astype("float32")
+    if found.dtype.kind == "f" and not hasattr(labels, "dtype"):
+        found = _without_rounding(labels, found)
     if found.dtype.kind in "Mm":
         missing, found = np.isnat(found), found.astype(str)
     elif found.dtype.kind == "f":
         missing = np.isnan(found)
     elif found.dtype.kind == "O":
         each = found.reshape(-1).tolist()
-        missing = np.array([x is None or x != x for x in each], bool)
+        missing = np.array([_is_missing(x) for x in each], bool)
         if not missing.any():
             found = _of_one_kind(each).reshape(found.shape)
-    else:
+    elif found.dtype.kind in _KINDS:
         missing = np.zeros((), bool)
+    else:
+        raise ValueError(
+            "`labels` must be numbers that have an order, truth values or strings. "
+            f"Received: labels of dtype {found.dtype}. Convert them, for example with "
+            "`str`."
+        )
     if missing.any():
         raise ValueError(
             "`labels` must name the feature of every input. Received: "
@@ -71,16 +81,49 @@ def as_labels(labels: Any) -> np.ndarray:
     return found
 
 
+_KINDS = "biufUS"
+
+
+def _is_missing(x: Any) -> bool:
+    if x is None:
+        return True
+    try:
+        return bool(x != x)
+    except TypeError:  # pandas' NA is neither equal nor unequal to itself
+        return True
+    except ValueError:  # an array
+        return False
+
+
+def _without_rounding(labels: Any, found: np.ndarray) -> np.ndarray:
+    """NumPy turns a list with integers on both sides of 2⁶³ into floats."""
+    each = np.asarray(labels, object).reshape(-1).tolist()
+    if not all(isinstance(x, int | np.integer) for x in each):
+        return found
+    return _of_one_kind([int(x) for x in each]).reshape(found.shape)
+
+
 def _of_one_kind(labels: list[Any]) -> np.ndarray:
     kinds = {type(label) for label in labels}
+    if kinds == {int} and max(labels) >= 2**63:
+        return _large_integers(labels)
     found = np.array(labels) if len(kinds) < 2 else np.empty(0, object)
-    if found.dtype.kind not in "biufUS":
+    if found.dtype.kind not in _KINDS:
         names = sorted(kind.__name__ for kind in kinds)
         raise ValueError(
             "`labels` must be of one kind: numbers, truth values or strings. Received: "
             f"{names}. Convert them, for example with `str`."
         )
     return found
+
+
+def _large_integers(labels: list[int]) -> np.ndarray:
+    if min(labels) < 0 or max(labels) >= 2**64:
+        raise ValueError(
+            "`labels` that are integers must fit into int64 or into uint64. Received: "
+            f"{min(labels)} to {max(labels)}. Convert them, for example with `str`."
+        )
+    return np.array(labels, np.uint64)
 
 
 def label_of_inputs(labels: np.ndarray, inputs: tuple[int, ...]) -> np.ndarray:

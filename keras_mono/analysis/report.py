@@ -16,8 +16,9 @@ from keras_mono.analysis import plots
 from keras_mono.analysis.activations import activations
 from keras_mono.analysis.compare import compare
 from keras_mono.analysis.data import Batches, check, pairs
-from keras_mono.analysis.labelled import as_labels
+from keras_mono.analysis.labelled import as_labels, label_of_inputs
 from keras_mono.analysis.page_file import replacing
+from keras_mono.analysis.plots.by_feature import MOST_FEATURES
 from keras_mono.analysis.profile import Profile, labels_in, profile
 from keras_mono.layers.running_statistics import RunningStatistics
 
@@ -286,11 +287,14 @@ def _neurons(
     held: Batches,
     labels: np.ndarray,
 ) -> str:
-    few = _some_of_each_feature(labels)
-    part = held.some(few)
     parts = []
     for layer, found in layers.items():
-        z = activations(model, part, [layer], masked=np.nan)[layer]
+        shown = found.scores.ranking()[:_SHOWN_NEURONS]
+        of_each = {int(n): _strongest_features(found, n) for n in shown}
+        few = _some_of_each_feature(labels, np.unique([*of_each.values()]))
+        z = activations(model, held.some(few), [layer], masked=np.nan)[layer]
+        inputs = label_of_inputs(labels[few], z.shape[:-1])
+        z = z.reshape(-1, z.shape[-1])
         parts += [
             f"<h3>{html.escape(layer)}</h3>",
             _figure(
@@ -299,22 +303,29 @@ def _neurons(
                 "dot marks the neuron's own feature.",
             ),
         ]
-        for neuron in found.scores.ranking()[:_SHOWN_NEURONS]:
-            parts.append(
-                _figure(
-                    plots.neuron_response(z, labels[few], int(neuron)),
-                    f"What neuron {neuron}, one of the first, gives on each feature: "
-                    "quartiles, 1st and 99th percentile, mean as a dot. Boxes that lie "
-                    "on one line: it answers to a few inputs only.",
-                )
+        for neuron, features in of_each.items():
+            here = np.isin(inputs, features)
+            caption = (
+                f"What neuron {neuron}, one of the first, gives on each feature: "
+                "quartiles, 1st and 99th percentile, mean as a dot. Boxes that lie "
+                "on one line: it answers to a few inputs only."
             )
+            if len(features) < len(found.scores.features):
+                caption += f" Only the {len(features)} features with its largest φ."
+            picture = plots.neuron_response(z[here], inputs[here], neuron)
+            parts.append(_figure(picture, caption))
     return _section(f"The neurons of {name}", *parts)
 
 
-def _some_of_each_feature(labels: np.ndarray) -> np.ndarray:
+def _strongest_features(found: Profile, neuron: int) -> np.ndarray:
+    """Those that the picture of a neuron has room for."""
+    phi = np.nan_to_num(found.scores.phi[:, neuron], nan=-1.0)
+    return found.scores.features[np.argsort(-phi, kind="stable")[:MOST_FEATURES]]
+
+
+def _some_of_each_feature(labels: np.ndarray, features: np.ndarray) -> np.ndarray:
     """Samples that are enough for a picture, of rare features too."""
-    by_sample = labels.reshape(len(labels), -1)
-    features, rng = np.unique(labels), np.random.default_rng(0)
+    by_sample, rng = labels.reshape(len(labels), -1), np.random.default_rng(0)
     each = -(-_SHOWN_INPUTS // len(features))
     chosen = [
         rng.permutation(np.flatnonzero((by_sample == f).any(axis=1)))[:each]

@@ -12,9 +12,15 @@ from keras_mono.analysis.labelled import labelled
 from keras_mono.analysis.plots.style import COLOURS, look, plain
 from keras_mono.analysis.profile import Profile
 
+MOST_FEATURES = 60  # whose names can be read in a picture
+
 
 def neuron_response(
-    z: np.ndarray, labels: Any, neuron: int, name: str | None = None
+    z: np.ndarray,
+    labels: Any,
+    neuron: int,
+    name: str | None = None,
+    most: int = MOST_FEATURES,
 ) -> Any:
     """What a neuron gives on the inputs of each feature (MEmeL, Fig. 1).
 
@@ -23,6 +29,7 @@ def neuron_response(
         labels: The feature of each sample, or of each input.
         neuron: Its number.
         name: How to call it in the title.
+        most: How many features to show at most: those with its largest φ.
 
     Returns:
         A matplotlib `Figure`: a box a feature from the lower to the upper quartile with
@@ -44,9 +51,11 @@ def neuron_response(
         raise ValueError(
             f"`neuron` must lie between 0 and {z.shape[1] - 1}. Received: {neuron}."
         )
+    kept = ~np.isnan(z[:, neuron])
+    parts = _by_feature(z[kept, neuron], numbers[kept], len(features))
+    shown, part_of = _most(features, _squares(parts), most)
+    parts, features = [parts[i] for i in shown], features[shown]
     figure, axes = panel(_width(features, 0.6, 1.5))
-    parts = [z[numbers == i, neuron] for i in range(len(features))]
-    parts = [part[~np.isnan(part)] for part in parts]
     axes.boxplot(
         parts,
         whis=(1, 99),
@@ -66,8 +75,30 @@ def neuron_response(
     _name(axes.set_xticks, features, first=1)
     axes.set_ylabel("activation")
     title = f"Neuron {neuron} by feature" if name is None else plain(name, most=60)
-    axes.set_title(title, fontsize=10)
+    axes.set_title(title + part_of, fontsize=10)
     return figure
+
+
+def _by_feature(
+    values: np.ndarray, numbers: np.ndarray, features: int
+) -> list[np.ndarray]:
+    order = np.argsort(numbers, kind="stable")
+    ends = np.cumsum(np.bincount(numbers, minlength=features))[:-1]
+    return np.split(values[order], ends)
+
+
+def _squares(parts: list[np.ndarray]) -> np.ndarray:
+    """φ of each feature, but for the neuron's variance; -1 where it has no input."""
+    center = np.concatenate(parts).mean() if any(map(len, parts)) else 0.0
+    return np.array([((p - center) ** 2).mean() if len(p) else -1.0 for p in parts])
+
+
+def _most(features: np.ndarray, phi: np.ndarray, most: int) -> tuple[np.ndarray, str]:
+    """Numbers of the features to show, in order, and what the title adds."""
+    shown = np.sort(np.argsort(-phi, kind="stable")[:most])
+    if len(shown) == len(features):
+        return shown, ""
+    return shown, f": the {len(shown)} of {len(features):,} features with the largest φ"
 
 
 def ablation_by_feature(found: Ablation) -> Any:
@@ -103,12 +134,16 @@ def ablation_by_feature(found: Ablation) -> Any:
     return figure
 
 
-def feature_heat_map(scores: FeatureScores, neurons: int = 20) -> Any:
+def feature_heat_map(
+    scores: FeatureScores, neurons: int = 20, most: int = MOST_FEATURES
+) -> Any:
     """φ_ℓ of the most monosemantic neurons, features across.
 
     Args:
         scores: From `feature_scores` or a `Profile`.
         neurons: How many to show.
+        most: How many features to show at most: ℓ* of the neurons shown, then those
+            with the largest φ.
 
     Returns:
         A matplotlib `Figure`. Dark is a large φ_ℓ; a dot marks ℓ*.
@@ -118,19 +153,23 @@ def feature_heat_map(scores: FeatureScores, neurons: int = 20) -> Any:
     """
     order = scores.ranking()[:neurons]
     order = order[~np.isnan(scores.best_phi[order])]
-    shown = scores.phi[:, order].T
+    phi = np.nan_to_num(scores.phi[:, order], nan=-1.0).max(axis=1, initial=-1.0)
+    phi[np.searchsorted(scores.features, scores.best_feature[order])] = np.inf
+    chosen, part_of = _most(scores.features, phi, most)
+    features, shown = scores.features[chosen], scores.phi[chosen][:, order].T
     height = max(2.5, 0.22 * len(order) + 1.5)
-    figure, axes = panel(_width(scores.features, 0.6, 2.5), height)
+    figure, axes = panel(_width(features, 0.6, 2.5), height)
     axes.grid(visible=False)
-    axes.set_title("φ by feature of the most monosemantic neurons", fontsize=10)
+    title = "φ by feature of the most monosemantic neurons"
+    axes.set_title(title + part_of.replace(": the", "\nthe"), fontsize=10)
     if not len(order):
         axes.set_axis_off()
         axes.text(0.5, 0.5, "no neuron has a score: none of them changes", ha="center")
         return figure
     image = axes.imshow(shown, cmap="Greys", aspect="auto", vmin=0)
-    best = np.searchsorted(scores.features, scores.best_feature[order])
+    best = np.searchsorted(features, scores.best_feature[order])
     axes.scatter(best, np.arange(len(order)), s=14, color=COLOURS[1])
-    _name(axes.set_xticks, scores.features)
+    _name(axes.set_xticks, features)
     axes.set_yticks(range(len(order)), [str(n) for n in order], fontsize=7)
     axes.set_ylabel("neuron")
     figure.colorbar(image, ax=axes, label="φ of a feature's inputs")

@@ -19,7 +19,7 @@ def look(index: int) -> dict[str, str]:
 
 def plain(text: Any, most: int = 24) -> str:
     """A name as it is written: no mathematics, no name that matplotlib hides, short."""
-    shown = str(text)
+    shown = str(text).encode("utf-8", "backslashreplace").decode()
     shown = shown if len(shown) <= most else f"{shown[: most - 1]}…"
     shown = shown.replace("$", r"\$")
     return f" {shown}" if shown.startswith("_") else shown
