@@ -38,10 +38,6 @@ def kth_by_bisection(
     # The smallest integer is -inf's, the largest one past that of inf.
     state = (zero - _INFINITY - 1, zero + _INFINITY + 1, zero + k, x)
     low, *_ = ops.fori_loop(0, passes, _halve, state)
-    if not isinstance(
-        passes, int
-    ):  # not the -inf it began with, which looks like a fault
-        low = ops.where(passes > 0, low, 0)
     return _float_of(low)
 
 
@@ -53,8 +49,7 @@ def kth_of_replicas(x: Tensor, k: Tensor, look: Tensor) -> Tensor:
     """
     low = ops.zeros((), "int32")
     for shift, parts in ((20, 2**11), (10, 2**10), (0, 2**10)):  # the bits of a float
-        edges = low + ops.arange(parts, dtype="int32") * 2**shift
-        edges = _float_of(ops.minimum(edges, _INFINITY - 1))
+        edges = _float_of(low + ops.arange(parts, dtype="int32") * 2**shift)
         reaching = _replicas.total(
             ops.cond(
                 look,
