@@ -120,6 +120,8 @@ def reaches(x: Tensor, level: Tensor) -> Tensor:
 def highest(x: Tensor, axis: Any, least: float) -> Tensor:
     """The largest along axes that are kept, and `least` at least."""
     if is_torch_compiling():  # it finds no way through Keras' `ops.max`
+        if 0 in x.shape:
+            return ops.sum(x, axis=axis, keepdims=True) + least
         return ops.maximum(ops.amax(x, axis=axis, keepdims=True), least)
     return ops.max(x, axis=axis, keepdims=True, initial=least)
 

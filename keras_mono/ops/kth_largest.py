@@ -3,13 +3,13 @@ import numpy as np
 from keras import ops
 
 from keras_mono import _validation
-from keras_mono._bisection import kth_by_bisection
 from keras_mono._eager import highest, is_eager_on_cpu
 from keras_mono._typing import Tensor
 
 _GROUP = 16  # values a group; 8 to 128 were tried
-_FEW = 8 * _GROUP  # k is few if rows are this many times as long
-_MANY_ON_TORCH = 2**20  # below, its top-k is as fast
+_LONG = 2**16  # values of a row from which groups may pay,
+_FEW = 1024  # if there are this many times k of them
+_MANY_ON_TORCH = 2**20  # below, groups do not pay there
 
 
 def kth_largest(x: Tensor, k: int) -> Tensor:
@@ -19,11 +19,10 @@ def kth_largest(x: Tensor, k: int) -> Tensor:
     with the k-th, which is how MEmeL selects neurons. Unlike the indices of a top-k,
     which break ties differently on each backend, it is the same on all of them.
 
-    Exact and fast: a k below 1/128 of the row is looked for in those groups of values
-    that have the largest maxima (on PyTorch if there are a million and more on a CPU),
-    and a larger one, on JAX, where a top-k sorts whole rows, by bisection, in 32 passes
-    of comparing and counting. Elsewhere the backend's own top-k is used.
-    `benchmarks/kth_largest.py` compares them.
+    It is the least of the backend's top-k, which XLA finds without a sort of whole rows
+    as long as its order is not asked for. A few of a very long row (k up to n / 1024,
+    n from 65,536) are looked for only in those groups of values that have the largest
+    maxima. `benchmarks/kth_largest.py` compares them.
 
     Args:
         x: Shape `(rows, n)`, float without NaN; may hold infinities. `n` ≥ 1.
@@ -36,10 +35,6 @@ def kth_largest(x: Tensor, k: int) -> Tensor:
     Raises:
         ValueError: if `x` is not a matrix of floats, or `k` not a positive integer or
             larger than a statically known `n`.
-
-    Notes:
-        The bisection takes values below 1.2e-38 in magnitude (subnormal in float32) for
-        0.
 
     Example:
 
@@ -55,8 +50,10 @@ def kth_largest(x: Tensor, k: int) -> Tensor:
             f"{tuple(x.shape)}, dtype={dtype}. Reshape or cast it."
         )
     n = x.shape[1] if isinstance(x.shape[1], int) else None
-    k = _validation.positive_integer("k", k, f"from 1 to the row length {n}")
-    if n is not None and k > n:
+    if not isinstance(k, int) or isinstance(k, bool):
+        k = _validation.positive_integer("k", k, "from 1 to the row length")
+    # Only here: torch.compile takes a length that stands in a text for a constant.
+    if k < 1 or (n is not None and k > n):
         raise ValueError(
             f"`k` must be an integer from 1 to the row length {n}. Received: k={k}. "
             "Choose a smaller `k` or pass longer rows."
@@ -65,20 +62,21 @@ def kth_largest(x: Tensor, k: int) -> Tensor:
         return x[:, :1]
     if k == 1:
         return highest(x, -1, -np.inf)
-    backend = keras.backend.backend()
-    pays = backend != "torch" or (is_eager_on_cpu(x) and x.numel() >= _MANY_ON_TORCH)
-    if n is not None and n >= _FEW * k and pays:
-        return _last_of_top_k(_groups_with_the_largest_maxima(x, k), k)
-    # TensorFlow's top-k is fast without XLA, which is Keras' default on a CPU.
-    if dtype != "float64" and (n is None or backend == "jax"):
-        return ops.cast(kth_by_bisection(ops.cast(x, "float32"), k), dtype)
     if n is None:
         x = ops.pad(x, ((0, 0), (0, k)), constant_values=-np.inf)
-    return _last_of_top_k(x, k)
+    elif _groups_pay(x, k):
+        x = _groups_with_the_largest_maxima(x, k)
+    # Its last column instead would make XLA sort.
+    return ops.amin(ops.top_k(x, k, sorted=False)[0], axis=1, keepdims=True)
 
 
-def _last_of_top_k(x: Tensor, k: int) -> Tensor:
-    return ops.top_k(x, k, sorted=True)[0][:, k - 1 :]
+def _groups_pay(x: Tensor, k: int) -> bool:
+    n = x.shape[1]
+    if n < max(_LONG, _FEW * k):
+        return False
+    if keras.backend.backend() != "torch":
+        return True
+    return is_eager_on_cpu(x) and x.numel() >= _MANY_ON_TORCH
 
 
 def _groups_with_the_largest_maxima(x: Tensor, k: int) -> Tensor:

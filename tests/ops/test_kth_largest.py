@@ -44,8 +44,7 @@ KINDS = ["duplicates", "normal", "squared, tiny to huge", "constant", "neighbour
     st.data(),
 )
 def test_equals_a_sort(rows, n, seed, kind, data):
-    few = st.integers(1, max(1, n // 128))  # what rows this long do for few
-    k = data.draw(few | st.integers(1, n) | st.just(n))
+    k = data.draw(st.integers(1, n) | st.just(n))
     x = drawn(rows, n, seed, kind)
     np.testing.assert_array_equal(found(x, k), sorted_kth(x, k))
 
@@ -53,8 +52,8 @@ def test_equals_a_sort(rows, n, seed, kind, data):
 @given(st.integers(0, 10**6), st.sampled_from(KINDS))
 @example(0, "normal")
 def test_a_few_of_a_long_row(seed, kind):
-    x = drawn(3, 10007, seed, kind)
-    for k in (2, 7, 50, 78):
+    x = drawn(3, 70007, seed, kind)
+    for k in (2, 7, 50, 68, 69):
         np.testing.assert_array_equal(found(x, k), sorted_kth(x, k))
 
 
