@@ -9,9 +9,9 @@ from keras_mono._layers import named_layers
 from keras_mono._table import Table
 from keras_mono._typing import Tensor
 from keras_mono.layers.running_statistics import RunningStatistics
-from keras_mono.surgery import padding
-from keras_mono.surgery.places import Place, Where, matching
-from keras_mono.surgery.rebuild import rebuild
+from keras_mono.surgery.padding import Padding, check_mask_argument
+from keras_mono.surgery.places import Place, Where, matching, operations
+from keras_mono.surgery.rebuild import Call, rebuild
 
 _POLICIES = {"float16": "mixed_float16", "bfloat16": "mixed_bfloat16"}
 
@@ -23,6 +23,7 @@ def insert_after(
     exclude: Where | None = None,
     mask: str | bool | None = None,
     dry_run: bool = False,
+    output: int | None = None,
 ) -> keras.Model | Table:
     """A new model with a copy of `layer` after every layer that `where` means.
 
@@ -33,7 +34,8 @@ def insert_after(
 
     Reaches layers of Functional and Sequential models and of such models nested in
     them. What is inside the `call` of a layer or of a subclassed model is not part of a
-    graph and raises.
+    graph and raises. Operations such as the addition in `x + residual` are reached by
+    their names.
 
     A layer with weights that is called several times on inputs of one form is one set
     of neurons: all calls share one inserted layer, which counts each call as a step.
@@ -45,17 +47,23 @@ def insert_after(
             of either such as `"transformer_layer_[4-7]"`, a `re.Pattern` (full match),
             a layer class, a function of the layer that returns a bool, or a list of
             these, each of which must match. `middle(model, where)` gives the papers'
-            choice. Layers of this library are never followed.
+            choice. Layers of this library are never followed. A name may be that of an
+            operation; a pattern means operations only if it means no layer.
         layer: What to put in: `MonosemanticInhibition`, `MonosemanticPenalty` or
             `MonosemanticScale`. Copies are made from its config; they compute in the
             type of the layer they follow and are named after it.
         exclude: Layers not to follow, in the forms of `where`.
         mask: Name of the model input that marks padding, of shape `(batch, length)`,
             not 0 where a token counts. The inserted layers get it as their mask, so
-            that padding is neither counted nor selected. None: the input whose name
-            ends in `padding_mask`, as in KerasHub, if there is one. False: none.
-            Keras' own masks are always passed on.
+            that padding is neither counted nor selected. Or the name of a layer before
+            them: its Keras mask, as of an `Embedding(mask_zero=True)`, or what it puts
+            out, of shape `(batch, length)`. None: the inputs whose names end in
+            `padding_mask`, as in KerasHub, each for the layers that depend on what it
+            marks and have its positions. False: none. Keras' own masks are always
+            passed on.
         dry_run: True returns the table of what would be inserted instead.
+        output: Which output to follow, counted from 0, of layers with several, such as
+            an `LSTM(return_state=True)`; those in a dict in the order of their keys.
 
     Returns:
         The new model; for `dry_run=True` a `Table` with the columns `after`, `insert`,
@@ -64,9 +72,11 @@ def insert_after(
     Raises:
         ValueError: if something in `where` or `exclude` matches nothing (with the
             candidates), lies inside a block that the graph cannot see, or has several
-            outputs; for a subclassed model; for a `mask` that is no input of the model,
-            or that none of the inserted layers can be given; and for what `layer`
-            itself refuses, such as `axis=None` with unknown lengths.
+            outputs and `output` names none; for a subclassed model, and one whose class
+            has a `call` that does not run its graph; where padding is marked, and the
+            mask cannot be given to a layer or it cannot be told whether it is the
+            layer's; and for what `layer` itself refuses, such as `axis=None` with
+            unknown lengths.
 
     Example:
 
@@ -87,27 +97,31 @@ def insert_after(
             "`layer` must be a layer of this library, such as "
             f"`km.layers.MonosemanticInhibition()`. Received: layer={layer!r}."
         )
-    padding.check_mask_argument(mask)
     matched = matching(model, where, exclude)
-    graphs = padding.all_graphs(model)
-    if isinstance(mask, str) and not any(
-        padding.padding_input(g, mask) for g in graphs
-    ):
-        raise ValueError(
-            f"`mask` must name an input of the model. Received: mask={mask!r}. Inputs "
-            f"of '{model.name}': {padding.input_names(model)}."
-        )
-    insertion = _Insertion(model, matched, layer, mask)
+    check_mask_argument(mask, model)
+    padding = Padding(model, mask)
+    insertion = _Insertion(model, matched, layer, padding, _index(output))
     new = rebuild(model, insertion)
-    insertion.check_that_padding_is_used(graphs)
+    padding.check()
     return insertion.table(model) if dry_run else new
+
+
+def _index(output: Any) -> int | None:
+    if output is None:
+        return None
+    if isinstance(output, bool) or not isinstance(output, int) or output < 0:
+        raise ValueError(
+            "`output` must be the number of one of a layer's outputs, counted from 0, "
+            f"or None. Received: output={output!r}."
+        )
+    return output
 
 
 class _Inserted:
     def __init__(self, after: str, layer: RunningStatistics) -> None:
         self.after = after
         self.layer = layer
-        self.mask: str | None = None
+        self.masks: dict[str, None] = {}  # of its calls, in their order
 
 
 class _Insertion:
@@ -118,75 +132,70 @@ class _Insertion:
         model: keras.Model,
         matched: list[Place],
         template: RunningStatistics,
-        mask: str | bool | None,
+        padding: Padding,
+        output: int | None,
     ) -> None:
         self.paths = {id(p.layer): p.path for p in matched}
         self.template = template
-        self.mask = mask
+        self.padding = padding
+        self.output = output
         self.inserted: dict[Any, _Inserted] = {}
         self._taken = {x.name for x in named_layers(model).values()}
-        self._without_mask: list[str] = []
 
     def changes(self, graph: keras.Model) -> bool:
-        return any(id(x) in self.paths for x in graph.layers)
+        return any(id(x) in self.paths for x in operations(graph))
 
     def replace(self, layer: keras.layers.Layer) -> keras.layers.Layer:
         return layer
 
-    def after_in_list(self, layer: keras.layers.Layer) -> list[keras.layers.Layer]:
+    def after_in_list(
+        self, graph: keras.Model, layer: keras.layers.Layer
+    ) -> list[keras.layers.Layer]:
+        self.padding.pass_on(graph, layer)
         if id(layer) not in self.paths:
             return []
-        return [self._copy_for(id(layer), layer).layer]
+        self.padding.in_list(graph, layer, self.paths[id(layer)])
+        return [self._copy_for(id(layer), layer, layer.compute_dtype).layer]
 
-    def after_call(
-        self,
-        graph: keras.Model,
-        layer: keras.layers.Layer,
-        outputs: Any,
-        inputs: dict[str, Tensor],
-    ) -> Any:
-        if id(layer) not in self.paths:
-            return outputs
-        path = self.paths[id(layer)]
-        if not isinstance(outputs, keras.KerasTensor):
-            number = len(keras.tree.flatten(outputs))
-            raise ValueError(
-                f"Layer '{path}' has {number} outputs in a {type(outputs).__name__}; "
-                "only a layer with one output tensor can be followed. Name a layer "
-                "inside or after it."
-            )
-        shared = bool(layer.weights)
-        form = self._form(outputs) if shared else len(self.inserted)
-        copy = self._copy_for((id(layer), form), layer)
-        name = padding.padding_input(graph, self.mask)
-        if name is None:
-            if getattr(outputs, "_keras_mask", None) is None:
-                self._without_mask.append(path)
-            return copy.layer(outputs)
-        if not padding.fits(inputs[name], outputs):
-            return copy.layer(outputs)
-        copy.mask = name
-        return copy.layer(outputs, padding_mask=inputs[name])
+    def after_call(self, call: Call) -> Any:
+        self.padding.follow(call)
+        if id(call.operation) not in self.paths:
+            return call.outputs
+        path = self.paths[id(call.operation)]
+        outputs = keras.tree.flatten(call.outputs)
+        number = self._number(path, call.outputs, outputs)
+        outputs[number] = self._inhibited(call, outputs[number], path)
+        return keras.tree.pack_sequence_as(call.outputs, outputs)
 
-    def check_that_padding_is_used(self, graphs: list[keras.Model]) -> None:
-        """Padding that somebody marked must not be counted because nobody passed it."""
-        marked = [g for g in graphs if padding.padding_input(g, self.mask)]
-        if not marked:
-            return
-        name = padding.padding_input(marked[0], self.mask)
-        without = [
-            path for path in self._without_mask if self._has_positions(marked[0], path)
-        ]
-        unused = not any(copy.mask for copy in self.inserted.values())
-        if without or unused:
-            after = without or [copy.after for copy in self.inserted.values()]
-            raise ValueError(
-                f"Model '{marked[0].name}' marks padding in its input '{name}', which "
-                f"cannot be given to the layers after {', '.join(after)}: they have "
-                "no axis of positions, or lie in a nested model without that input. "
-                "Insert where the outputs have the shape (batch, length, ...) and the "
-                "input can be reached, or pass `mask=False` to count every entry."
-            )
+    def _inhibited(self, call: Call, x: Tensor, path: str) -> Tensor:
+        layer = call.operation
+        shared = bool(getattr(layer, "weights", None))
+        form = self._form(x) if shared else len(self.inserted)
+        dtype = getattr(layer, "compute_dtype", x.dtype)
+        copy = self._copy_for((id(layer), form), layer, dtype)
+        found = self.padding.mask_for(call, x, path)
+        if found is None:
+            y = copy.layer(x)
+        else:
+            copy.masks[found[0]] = None
+            y = copy.layer(x, padding_mask=found[1])
+        self.padding.inserted(call, x, y)
+        return y
+
+    def _number(self, path: str, structure: Any, outputs: list[Any]) -> int:
+        """Which of the outputs is meant."""
+        if self.output is None and isinstance(structure, keras.KerasTensor):
+            return 0
+        number = -1 if self.output is None else self.output
+        tensors = {i for i, x in enumerate(outputs) if isinstance(x, keras.KerasTensor)}
+        if number in tensors:
+            return number
+        shapes = [f"{i}: {tuple(outputs[i].shape)}" for i in sorted(tensors)]
+        raise ValueError(
+            f"Layer '{path}' has {len(outputs)} outputs, and one tensor is followed: "
+            f"name it by its number, such as `output=0`. Received: "
+            f"output={self.output}. Their shapes: {', '.join(shapes)}."
+        )
 
     def table(self, model: keras.Model) -> Table:
         rows = [
@@ -195,7 +204,7 @@ class _Insertion:
                 "insert": copy.layer.name,
                 "shape": _output_shape(copy.layer),
                 "neurons": _neurons(copy.layer),
-                "mask": copy.mask,
+                "mask": ", ".join(copy.masks) or None,
             }
             for copy in self.inserted.values()
         ]
@@ -209,9 +218,8 @@ class _Insertion:
         axes = _validation.neuron_axes(self.template.axis, shape)
         return len(shape), axes, tuple(shape[a] for a in axes)
 
-    def _copy_for(self, key: Any, layer: keras.layers.Layer) -> _Inserted:
+    def _copy_for(self, key: Any, layer: Any, compute: str) -> _Inserted:
         if key not in self.inserted:
-            compute = layer.compute_dtype
             config = {
                 **self.template.get_config(),
                 "name": self._free_name(layer),
@@ -221,7 +229,7 @@ class _Insertion:
             self.inserted[key] = _Inserted(self.paths[id(layer)], copy)
         return self.inserted[key]
 
-    def _free_name(self, layer: keras.layers.Layer) -> str:
+    def _free_name(self, layer: Any) -> str:
         kind = re.sub(r"(?<!^)(?=[A-Z])", "_", type(self.template).__name__).lower()
         wanted = name = f"{layer.name}_{kind}"
         number = 0
@@ -230,12 +238,6 @@ class _Insertion:
             name = f"{wanted}_{number}"
         self._taken.add(name)
         return name
-
-    def _has_positions(self, graph: keras.Model, path: str) -> bool:
-        name = padding.padding_input(graph, self.mask)
-        mask = next(x for x in graph.inputs if x.name == name)
-        copies = [c.layer for c in self.inserted.values() if c.after == path]
-        return any(padding.fits(mask, copy.output) for copy in copies)
 
 
 def _output_shape(layer: keras.layers.Layer) -> str | None:

@@ -5,11 +5,16 @@ than inputs and outputs, such as every KerasHub backbone and task. Methods like
 `generate` and `fit` with a preprocessor live in the class and read its attributes.
 """
 
+import copy
+import dataclasses
+from collections import OrderedDict, deque
 from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
 import keras
+
+from keras_mono.surgery import lora
 
 # Not carried over: what `fit` left on the object, and functions compiled around it.
 _LEFT_BEHIND = {"history", "stop_training", "generate_function"}
@@ -36,8 +41,11 @@ def as_class_of(
     for name, value in carried.items():
         if name in _of_every_model() or name.startswith("_jax"):
             continue
+        if name in lora.ATTRIBUTES:
+            continue
         kept = None if name in _LEFT_BEHIND else _replace(value, replaced)
         setattr(new, name, kept)
+    lora.keep_lora(original, new, replaced)
     return new
 
 
@@ -54,12 +62,26 @@ def _of_every_model() -> frozenset[str]:
 
 
 def _replace(value: Any, replaced: Mapping[int, keras.layers.Layer | None]) -> Any:
+    """The value with new layers for old ones, in containers of any depth."""
     if isinstance(value, keras.layers.Layer):
         return replaced.get(id(value), value)
-    if isinstance(value, list):
-        return [_replace(v, replaced) for v in value]
-    if isinstance(value, dict):
-        return {k: _replace(v, replaced) for k, v in value.items()}
-    if type(value) is tuple:
-        return tuple(_replace(v, replaced) for v in value)
+    if isinstance(value, list | deque | set | frozenset | tuple):
+        return _refilled(value, [_replace(v, replaced) for v in value])
+    if isinstance(value, dict):  # not a copy: Keras' own tell the model they are in
+        pairs = {k: _replace(v, replaced) for k, v in value.items()}
+        return OrderedDict(pairs) if isinstance(value, OrderedDict) else pairs
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        new = copy.copy(value)
+        for name, held in vars(value).items():
+            object.__setattr__(new, name, _replace(held, replaced))  # frozen ones too
+        return new
     return value
+
+
+def _refilled(value: Any, items: list[Any]) -> Any:
+    if isinstance(value, deque):
+        return deque(items, value.maxlen)
+    if hasattr(value, "_make"):  # a namedtuple
+        return value._make(items)
+    plain = (list, set, frozenset, tuple)  # Keras and TensorFlow wrap some of them
+    return next(c for c in plain if isinstance(value, c))(items)

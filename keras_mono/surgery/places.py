@@ -2,6 +2,7 @@
 
 import difflib
 import fnmatch
+import inspect
 import re
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
@@ -23,39 +24,61 @@ _LISTED = 40  # most candidates that an error names
 
 
 class Place(NamedTuple):
-    """A layer that some graph calls; `path` joins the names from the model to it."""
+    """What some graph calls; `path` joins the names from the model to it.
+
+    A layer, or an operation such as the addition in `x + residual`.
+    """
 
     path: str
-    layer: keras.layers.Layer
+    layer: Any
+
+    @property
+    def is_layer(self) -> bool:
+        return isinstance(self.layer, keras.layers.Layer)
 
 
 def is_graph(model: Any) -> bool:
     """Whether `model` shows which layer feeds which: Functional or Sequential."""
-    return isinstance(model, keras.Sequential | _functional_class())
+    return _has_graph(model) and _calls_graph(model)
+
+
+def operations(graph: keras.Model) -> list[Any]:
+    """Layers and other operations that the graph calls itself."""
+    return list(getattr(graph, "operations", graph.layers))
 
 
 def is_ours(layer: Any) -> bool:
     return isinstance(layer, RunningStatistics)
 
 
-def check_graph(model: Any) -> None:
+_INSERT = (
+    "Call the layer there yourself: "
+    "`self.inhibition = km.layers.MonosemanticInhibition()` in `__init__`, "
+    "`x = self.inhibition(x, training=training)` in `call`."
+)
+
+
+def check_graph(model: Any, advice: str = _INSERT) -> None:
     """Raise a `ValueError` for what has no graph to change."""
     if is_graph(model):
         return
     kind = type(model).__name__
-    if isinstance(model, keras.layers.Layer):
-        raise ValueError(
-            "Expected a Functional or Sequential model, whose layers form a graph. "
-            f"Received: '{model.name}' of type {kind}, whose `call` is Python code "
-            "that cannot be rebuilt. Call the layer there yourself: "
-            "`self.inhibition = km.layers.MonosemanticInhibition()` in `__init__`, "
-            "`x = self.inhibition(x, training=training)` in `call`."
-        )
-    raise ValueError(f"Expected a Keras model. Received: {model!r} of type {kind}.")
+    if not isinstance(model, keras.layers.Layer):
+        raise ValueError(f"Expected a Keras model. Received: {model!r} of type {kind}.")
+    held = [name for name, x in _held_graphs(model)]
+    parts = (
+        f" It holds models that do: {_some(held)}; pass one of them." if held else ""
+    )
+    own = " of its own beside its graph" if _has_graph(model) else ""
+    raise ValueError(
+        "Expected a Functional or Sequential model, whose layers form a graph. "
+        f"Received: '{model.name}' of type {kind}, whose `call`{own} is Python code "
+        f"that cannot be rebuilt.{parts} {advice}"
+    )
 
 
 def places(model: keras.Model) -> list[Place]:
-    """Every layer that a graph in `model` calls, nested models' too, in their order."""
+    """What a graph in `model` calls, nested models' too, in their order."""
     check_graph(model)
     return list(_walk(model, "", set()))
 
@@ -77,14 +100,42 @@ def matching(model: keras.Model, where: Where, exclude: Where | None) -> list[Pl
     return [p for p in candidates if p.path in chosen]
 
 
+def _has_graph(model: Any) -> bool:
+    return isinstance(model, keras.Sequential | _functional_class())
+
+
+def _calls_graph(model: Any) -> bool:
+    """False for a class whose own `call` never comes to the graph's."""
+    sequential = isinstance(model, keras.Sequential)
+    call = type(model).call
+    if call is (keras.Sequential if sequential else _functional_class()).call:
+        return True
+    code = getattr(inspect.unwrap(call), "__code__", None)
+    return code is not None and "super" in code.co_names
+
+
+def _held_graphs(model: keras.layers.Layer) -> list[tuple[str, keras.Model]]:
+    """The outermost graphs in a subclassed model, by attribute where it has one."""
+    held = {**vars(model), **vars(model).get("_modules", {})}  # PyTorch's are there
+    attributes = {id(x): f"{model.name}.{name}" for name, x in held.items()}
+    found: list[tuple[str, keras.Model]] = []
+    inside: set[int] = set()
+    for path, layer in layer_paths(model):
+        if id(layer) in inside or not is_graph(layer):
+            continue
+        inside |= {id(x) for _, x in layer_paths(layer)}
+        found.append((attributes.get(id(layer), "/".join(path)), layer))
+    return found
+
+
 @cache
-def _functional_class() -> type:
+def _functional_class() -> Any:
     x = keras.Input((1,))
     return type(keras.Model(x, x))
 
 
 def _walk(graph: keras.Model, prefix: str, seen: set[int]) -> Iterator[Place]:
-    for layer in graph.layers:
+    for layer in operations(graph):
         if id(layer) in seen or isinstance(layer, keras.layers.InputLayer):
             continue
         seen.add(id(layer))
@@ -101,20 +152,41 @@ def _meant(
     parts = list(where) if isinstance(where, list | tuple | set) else [where]
     if not parts:
         raise ValueError(f"`{argument}` is empty. {_listed(candidates)}")
+    layers = [p for p in candidates if p.is_layer]
+    others = [p for p in candidates if not p.is_layer]
+    named = [_by_name(layers), _by_name(others)]
     paths: set[str] = set()
     for part in parts:
-        found = {p.path for p in candidates if _means(part, p, candidates)}
+        found = _found(part, layers, named[0]) or (
+            _found(part, others, named[1])
+            if isinstance(part, str | re.Pattern)
+            else set()
+        )
         if not found:
             _raise_no_match(model, candidates, part, argument)
         paths |= found
     return paths
 
 
-def _means(part: Any, place: Place, candidates: list[Place]) -> bool:
+def _by_name(candidates: list[Place]) -> dict[str, set[str]]:
+    """Paths by the names and paths that mean them."""
+    paths: dict[str, set[str]] = {}
+    for p in candidates:
+        for name in (p.layer.name, p.path):
+            paths.setdefault(name, set()).add(p.path)
+    return paths
+
+
+def _found(part: Any, candidates: list[Place], named: dict[str, set[str]]) -> set[str]:
+    if isinstance(part, str) and part in named:
+        return named[part]
+    return {p.path for p in candidates if _means(part, p)}
+
+
+def _means(part: Any, place: Place) -> bool:
+    """Whether a description that is no exact name means the place."""
     names = (place.layer.name, place.path)
     if isinstance(part, str):
-        if any(part in (p.layer.name, p.path) for p in candidates):
-            return part in names
         return any(fnmatch.fnmatchcase(name, part) for name in names)
     if isinstance(part, re.Pattern):
         return any(part.fullmatch(name) for name in names)
@@ -137,7 +209,7 @@ def _raise_no_match(
         for path, layer in layer_paths(model)
         if not is_ours(layer) and all(layer is not p.layer for p in candidates)
     ]
-    inside = [p.path for p in hidden if _means(part, p, hidden)]
+    inside = sorted(_found(part, hidden, _by_name(hidden)))
     if inside:
         raise ValueError(
             f"`{argument}` names layers inside a block, which the model's graph "
@@ -159,7 +231,9 @@ def _raise_no_match(
 
 
 def _listed(candidates: list[Place]) -> str:
-    return f"Its layers: {_some([p.path for p in candidates])}."
+    others = [p.path for p in candidates if not p.is_layer]
+    listed = f"Its layers: {_some([p.path for p in candidates if p.is_layer])}."
+    return f"{listed} Its operations: {_some(others)}." if others else listed
 
 
 def _some(names: list[str]) -> str:

@@ -3,13 +3,26 @@
 import inspect
 import warnings
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import keras
 
 from keras_mono._typing import Tensor
 from keras_mono.surgery.keep_class import as_class_of
 from keras_mono.surgery.places import is_graph
+
+_CANNOT_COPY = (TypeError, ValueError, KeyError, AttributeError, NotImplementedError)
+
+
+class Call(NamedTuple):
+    """A call in the new graph; `graph` and `operation` are the original ones."""
+
+    graph: keras.Model
+    operation: Any
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    outputs: Any
+    inputs: dict[str, Tensor]  # of the new graph, by name
 
 
 class Edit(Protocol):
@@ -21,17 +34,13 @@ class Edit(Protocol):
     def replace(self, layer: keras.layers.Layer) -> keras.layers.Layer | None:
         """What takes the layer's place: itself, another one, or None for nothing."""
 
-    def after_in_list(self, layer: keras.layers.Layer) -> list[keras.layers.Layer]:
+    def after_in_list(
+        self, graph: keras.Model, layer: keras.layers.Layer
+    ) -> list[keras.layers.Layer]:
         """Layers that follow `layer` in a Sequential model."""
 
-    def after_call(
-        self,
-        graph: keras.Model,
-        layer: keras.layers.Layer,
-        outputs: Any,
-        inputs: dict[str, Tensor],
-    ) -> Any:
-        """Outputs after what follows a call of `layer`; `inputs` are the graph's."""
+    def after_call(self, call: Call) -> Any:
+        """Outputs after what follows a call."""
 
 
 def rebuild(model: keras.Model, edit: Edit) -> keras.Model:
@@ -54,6 +63,8 @@ class _Rebuilding:
         new = make(old)
         if type(new) is not type(old):
             new = as_class_of(old, new, self.replaced)
+        if hasattr(old, "output_names"):  # they are those of the layers that end it
+            new.output_names = list(old.output_names)
         if not old.trainable:  # of the model alone: its layers keep their own
             new._trainable = False
         return new
@@ -74,7 +85,7 @@ class _Rebuilding:
         layers: list[Any] = []
         for layer in old.layers:
             new = self.layer(layer)
-            layers += [] if new is None else [new, *self.edit.after_in_list(layer)]
+            layers += [] if new is None else [new, *self.edit.after_in_list(old, layer)]
         layers = layers or [keras.layers.Identity()]
         inputs = getattr(old, "inputs", None)  # missing before it is built
         if inputs and not isinstance(old.layers[0], keras.Model):
@@ -100,7 +111,8 @@ class _Rebuilding:
             if self.replaced.get(id(operation), operation) is None:
                 return args[0] if args else kwargs["inputs"]
             outputs = new(*args, **kwargs)
-            return self.edit.after_call(old, operation, outputs, by_name)
+            seen = Call(old, operation, args, kwargs, outputs, by_name)
+            return self.edit.after_call(seen)
 
         return _uncompiled(
             old,
@@ -110,14 +122,19 @@ class _Rebuilding:
         )
 
 
+def input_name(x: Tensor) -> str:
+    """Name of a model's input, which it keeps."""
+    maker = x._keras_history.operation
+    return str(maker.name if isinstance(maker, keras.layers.InputLayer) else x.name)
+
+
 def _input_like(x: Tensor) -> Tensor:
     maker = x._keras_history.operation
-    is_input = isinstance(maker, keras.layers.InputLayer)
     return keras.Input(
         batch_shape=x.shape,
         dtype=x.dtype,
         sparse=x.sparse,
-        name=maker.name if is_input else x.name,
+        name=input_name(x),
         optional=bool(getattr(maker, "optional", False)),
     )
 
@@ -135,12 +152,11 @@ def _compile_like(old: keras.Model, new: keras.Model) -> None:
     if not old.compiled:
         return
     try:
-        given = old.get_compile_config()
-        arguments = keras.saving.deserialize_keras_object(given)
-    except (TypeError, ValueError, KeyError, AttributeError) as error:
+        arguments = _compile_arguments(old)
+    except _CANNOT_COPY as error:
         warnings.warn(
-            f"Model '{old.name}' is compiled with objects that Keras cannot copy, so "
-            "the new model is not compiled. Call its `compile` with your loss, "
+            f"Model '{old.name}' is compiled with an optimizer that Keras cannot copy, "
+            "so the new model is not compiled. Call its `compile` with your loss, "
             f"optimizer and metrics. ({type(error).__name__}: {error})",
             stacklevel=4,
         )
@@ -150,3 +166,35 @@ def _compile_like(old: keras.Model, new: keras.Model) -> None:
         if name not in arguments and hasattr(old, name):
             arguments[name] = getattr(old, name)
     new.compile(**arguments)
+
+
+def _compile_arguments(old: keras.Model) -> dict[str, Any]:
+    """What the model was compiled with, with an optimizer and metrics of its own.
+
+    Losses and functions are the same objects: they hold no state.
+    """
+    is_own = type(old).get_compile_config is not keras.Model.get_compile_config
+    given = getattr(getattr(old, "_compile_config", None), "config", None)
+    if is_own or given is None:
+        config = old.get_compile_config()
+        return dict(keras.saving.deserialize_keras_object(config))
+    given = dict(given)
+    optimizer = given.get("optimizer")
+    if optimizer is not None:
+        given["optimizer"] = type(optimizer).from_config(optimizer.get_config())
+    for name in ("metrics", "weighted_metrics"):
+        given[name] = _with_copied_metrics(given.get(name))
+    return given
+
+
+def _with_copied_metrics(given: Any) -> Any:
+    if isinstance(given, list | tuple):
+        return [_with_copied_metrics(x) for x in given]
+    if isinstance(given, dict):
+        return {k: _with_copied_metrics(x) for k, x in given.items()}
+    if not isinstance(given, keras.metrics.Metric):
+        return given
+    try:
+        return type(given).from_config(given.get_config())
+    except _CANNOT_COPY:
+        return given  # such as one that holds a lambda; `fit` resets it

@@ -3,10 +3,9 @@ from typing import Any
 import keras
 
 from keras_mono._layers import named_layers
-from keras_mono._typing import Tensor
 from keras_mono.layers.inhibited_rnn import InhibitedRNN
 from keras_mono.surgery.places import check_graph, is_ours
-from keras_mono.surgery.rebuild import rebuild
+from keras_mono.surgery.rebuild import Call, rebuild
 
 
 def strip(model: keras.Model) -> keras.Model:
@@ -37,7 +36,7 @@ def strip(model: keras.Model) -> keras.Model:
     >>> [layer.name for layer in km.strip(model).layers]
     ['hidden']
     """
-    check_graph(model)
+    check_graph(model, _ADVICE)
     stripped = rebuild(model, _Removal())
     left = [name for name, x in named_layers(stripped).items() if is_ours(x)]
     if left:
@@ -48,6 +47,13 @@ def strip(model: keras.Model) -> keras.Model:
             "them, build those layers without them and load the weights."
         )
     return stripped
+
+
+_ADVICE = (
+    "At inference this library's layers pass values through, so it may be used as it "
+    "is. For a model without them, leave them out where its class makes and calls "
+    "them, and load the weights."
+)
 
 
 class _Removal:
@@ -65,15 +71,10 @@ class _Removal:
 
     def after_in_list(
         self,
+        graph: keras.Model,  # noqa: ARG002
         layer: keras.layers.Layer,  # noqa: ARG002
     ) -> list[keras.layers.Layer]:
         return []
 
-    def after_call(
-        self,
-        graph: keras.Model,  # noqa: ARG002
-        layer: keras.layers.Layer,  # noqa: ARG002
-        outputs: Any,
-        inputs: dict[str, Tensor],  # noqa: ARG002
-    ) -> Any:
-        return outputs
+    def after_call(self, call: Call) -> Any:
+        return call.outputs

@@ -174,15 +174,6 @@ def test_compilation_is_carried_over_with_an_optimizer_of_its_own():
     big.fit(data(), np.ones((24, 2)), verbose=0)
 
 
-def test_a_loss_that_cannot_be_copied_leaves_the_model_uncompiled_and_says_so():
-    model = sequential()
-    model.compile("sgd", lambda y, p: keras.ops.mean((y - p) ** 2, axis=-1))
-    with pytest.warns(UserWarning, match="Call its `compile`"):
-        big = km.insert_after(model, "block_1", LAYER)
-    assert not big.compiled
-    assert model.compiled
-
-
 def test_a_class_with_methods_of_its_own_is_kept():
     model = Counting(6, name="counting")
     big = km.insert_after(model, "hidden", LAYER)

@@ -1,0 +1,53 @@
+"""KerasHub's LoRA on a rebuilt backbone.
+
+It freezes every layer of the backbone, ours too, and remembers the ones that it trains
+by their number among all layers.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+
+from keras_mono._layers import named_layers
+from keras_mono.surgery.places import is_ours
+
+ATTRIBUTES = ("enable_lora", "_lora_enabled_layers")  # not to be copied as they are
+
+
+def keep_lora(
+    old: Any, new: Any, replaced: Mapping[int, keras.layers.Layer | None]
+) -> None:
+    """What LoRA knows of the old backbone holds for the new one."""
+    cls = type(new)
+    if not (hasattr(cls, "enable_lora") and hasattr(cls, "save_lora_weights")):
+        return
+    # Ours last, so that no other layer has a new number: LoRA files then fit both.
+    new._layers.sort(key=is_ours)
+    numbers = getattr(old, "_lora_enabled_layers", None)
+    if numbers is not None:
+        before, after = _counted(old), _counted(new)
+        place = {id(x): i for i, x in enumerate(after)}
+        held = [before[i] for i in numbers]
+        held = [replaced.get(id(x), x) for x in held]
+        new._lora_enabled_layers = [place[id(x)] for x in held]
+    new.enable_lora = _WithoutOurs(new)
+
+
+class _WithoutOurs:
+    """`enable_lora` that leaves this library's layers as they are."""
+
+    def __init__(self, backbone: Any) -> None:
+        self.backbone = backbone
+
+    def __call__(self, *args: Any, **kwargs: Any) -> None:
+        ours = [x for x in named_layers(self.backbone).values() if is_ours(x)]
+        before = [x.trainable for x in ours]
+        type(self.backbone).enable_lora(self.backbone, *args, **kwargs)
+        for layer, trainable in zip(ours, before, strict=True):
+            layer.trainable = trainable
+
+
+def _counted(backbone: Any) -> list[keras.layers.Layer]:
+    layers = backbone._flatten_layers(include_self=False)
+    return [x for x in layers if x.weights]

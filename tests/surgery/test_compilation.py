@@ -1,0 +1,101 @@
+"""The new model is compiled with the same losses and functions as the old one."""
+
+import keras
+import numpy as np
+import pytest
+from existing import LAYER, data, sequential
+from training import numbers
+
+import keras_mono as km
+
+Y = np.ones((24, 2))
+
+
+def own_loss(y, p):
+    return keras.ops.mean((y - p) ** 2, axis=-1)
+
+
+class OwnMetric(keras.metrics.Mean):
+    """Not registered, so that `keras.saving` cannot make another."""
+
+    def update_state(self, y, p, sample_weight=None):  # noqa: ARG002
+        return super().update_state(keras.ops.abs(y - p))
+
+
+class OwnLoss(keras.losses.Loss):
+    def call(self, y, p):
+        return own_loss(y, p)
+
+
+LOSSES = [own_loss, lambda y, p: own_loss(y, p) * 2.0, OwnLoss()]
+
+
+def both(model):
+    big = km.insert_after(model, "block_1", LAYER)
+    return [big, km.strip(big)]
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_own_losses_and_metrics_are_the_same_objects(loss):
+    model = sequential()
+    error = lambda y, p: keras.ops.abs(y - p)  # noqa: E731
+    model.compile("sgd", loss, metrics=[own_loss, error, "mae"])
+    for new in both(model):
+        assert new.compiled
+        assert new.loss is loss
+        before = model.evaluate(data(), Y, verbose=0)
+        np.testing.assert_allclose(new.evaluate(data(), Y, verbose=0), before, 1e-6)
+        new.fit(data(), Y, verbose=0)
+
+
+def test_metrics_with_state_are_not_shared():
+    model = sequential()
+    own, known = OwnMetric(name="own"), keras.metrics.MeanAbsoluteError(name="known")
+    model.compile("sgd", "mse", metrics={"head": [own]}, weighted_metrics=[known])
+    expected = model.evaluate(data(), Y, verbose=0, return_dict=True)
+    value = float(numbers(known.result()))
+    for new in both(model):
+        found = new.evaluate(2 * data(), Y, verbose=0, return_dict=True)
+        assert {*found} == {*expected}
+        new.fit(data(), Y, verbose=0)
+    assert float(numbers(known.result())) == value
+    assert float(numbers(own.result())) == pytest.approx(expected["own"])
+
+
+def test_a_metric_that_cannot_be_copied_is_shared():
+    model = sequential()
+    metric = keras.metrics.MeanMetricWrapper(lambda y, p: own_loss(y, p), name="own")
+    model.compile("sgd", "mse", metrics=[metric])
+    for new in both(model):
+        assert "own" in new.evaluate(data(), Y, verbose=0, return_dict=True)
+
+
+def test_the_rest_of_the_compilation_is_kept():
+    model = sequential()
+    model.compile(
+        keras.optimizers.Adam(0.25, clipnorm=1.0),
+        own_loss,
+        loss_weights=[2.0],
+        run_eagerly=True,
+    )
+    for new in both(model):
+        assert new.run_eagerly
+        assert new.optimizer.clipnorm == 1.0
+        assert new.optimizer is not model.optimizer
+        np.testing.assert_allclose(
+            new.evaluate(data(), Y, verbose=0), model.evaluate(data(), Y, verbose=0)
+        )
+
+
+class OwnSchedule(keras.optimizers.schedules.LearningRateSchedule):
+    def __call__(self, step):
+        return keras.ops.cast(step, "float32") * 0.0 + 0.1
+
+
+def test_an_optimizer_that_cannot_be_copied_leaves_the_model_uncompiled_and_says_so():
+    model = sequential()
+    model.compile(keras.optimizers.SGD(OwnSchedule()), "mse")
+    with pytest.warns(UserWarning, match="optimizer that Keras cannot copy"):
+        big = km.insert_after(model, "block_1", LAYER)
+    assert not big.compiled
+    assert model.compiled
