@@ -108,8 +108,8 @@ def _loaded(path: Path) -> tuple[Any, np.ndarray]:
     except Exception as error:  # what a zip file's parts raise when they are damaged
         raise ValueError(
             f"'{path}' is not a file of numpy.savez that is whole and unencrypted, or "
-            f"it holds Python objects: {type(error).__name__}: {error}. Save labels as strings "
-            "or numbers: `labels.astype(str)`."
+            f"it holds Python objects: {type(error).__name__}: {error}. Save labels as "
+            "strings or numbers: `labels.astype(str)`."
         ) from error
     if "labels" not in arrays or len(arrays) < 2:
         raise ValueError(
