@@ -237,7 +237,7 @@ def _from_running_mean(z: Tensor, history: History) -> tuple[Tensor, _Frame]:
 @on_arrays
 def _is_negligible(remainder: Tensor, variance: Tensor) -> Tensor:
     """Whether no neuron's deviations show the remainder of its mean."""
-    return ~any_of(remainder * remainder > variance * _NEGLIGIBLE**2)
+    return ~any_of(abs(remainder) > variance**0.5 * _NEGLIGIBLE)
 
 
 def _compared(
@@ -268,7 +268,7 @@ def _from_near(
 
     def again() -> _Part:
         found = part
-        moves = indicator(history.count * _OUTWEIGHED < part.count)
+        moves = indicator(history.count < part.count / _OUTWEIGHED)
         remainder = history.mean_remainder * (1.0 - moves)
         # The second mean is right to the last digits, however naively the backend adds.
         for _ in range(2):
@@ -284,7 +284,7 @@ def _from_near(
 @on_arrays
 def _is_outweighed(count: Tensor, batch_count: Tensor) -> Tensor:
     """Whether any neuron's history is too short to measure its batch from."""
-    return any_of(count * _OUTWEIGHED < batch_count)
+    return any_of(count < batch_count / _OUTWEIGHED)
 
 
 def _must_not_read(z: Tensor) -> bool:
