@@ -29,7 +29,8 @@ from keras_mono._eager import (
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
-_FIRST = ("forward", "checkpoint")  # functions; with and without `use_reentrant`
+# Functions; with and without `use_reentrant`, whose name PyTorch 2.15 has changed.
+_FIRST = ("forward", "checkpoint", "_checkpoint_impl")
 _REPEATED = ("backward", "unpack_hook")
 
 
@@ -168,7 +169,7 @@ def _run_of(frame: FrameType) -> Any:
     The same object in the first run and when it is repeated.
     """
     names = frame.f_locals
-    if frame.f_code.co_name == "checkpoint":
+    if frame.f_code.co_name in ("checkpoint", "_checkpoint_impl"):
         generator = names.get("gen")  # none with `use_reentrant`
         return generator and generator.gi_frame.f_locals.get("new_frame")
     return names.get("ctx", names.get("frame"))
