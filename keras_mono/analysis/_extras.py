@@ -11,6 +11,6 @@ def need(module: str) -> ModuleType:
     except ImportError as error:
         package = module.partition(".")[0]
         raise ImportError(
-            f"This needs {package}, which is not installed. Install the extra: "
-            '`pip install "keras-mono[analysis]"`.'
+            f"This needs {package}, which is not installed. Install it, or the extra "
+            '`analysis`: `pip install ".[analysis]"` in a checkout.'
         ) from error

@@ -29,8 +29,8 @@ def labelled(z: np.ndarray, labels: Any) -> tuple[np.ndarray, np.ndarray, np.nda
     if labels.ndim == 0 or labels.shape != inputs[: labels.ndim]:
         raise ValueError(
             "`labels` must have one entry a sample or one an input, that is the shape "
-            f"{inputs[:1]} or {inputs}. Received: shape {labels.shape} for activations "
-            f"of shape {z.shape}."
+            f"{' or '.join(dict.fromkeys(map(str, (inputs[:1], inputs))))}. Received: "
+            f"shape {labels.shape} for activations of shape {z.shape}."
         )
     flat = label_of_inputs(labels, inputs)
     features, numbers = np.unique(flat, return_inverse=True)
@@ -51,7 +51,13 @@ def as_labels(labels: Any) -> np.ndarray:
     Raises:
         ValueError: for missing labels (NaN, None) and for labels of several kinds.
     """
+    if labels is None:
+        raise ValueError(
+            "`labels` must name the feature of every input. Received: None."
+        )
     found = as_array(labels)
+    if isinstance(labels, list | tuple):
+        found = _without_conversion(labels, found)
     if found.dtype.name == "bfloat16":  # NumPy takes it for bytes
         found = found.astype("float32")
     if found.dtype.kind == "f" and not hasattr(labels, "dtype"):
@@ -93,6 +99,17 @@ def _is_missing(x: Any) -> bool:
         return True
     except ValueError:  # an array
         return False
+
+
+def _without_conversion(labels: Any, found: np.ndarray) -> np.ndarray:
+    """NumPy makes strings of all that stands beside a string, numbers of all truth."""
+    given = np.asarray(labels, object)
+    if found.dtype.kind not in "USiuf" or given.shape != found.shape:
+        return found
+    each = given.reshape(-1).tolist()
+    if found.dtype.kind in "US":
+        return found if all(isinstance(x, str | bytes) for x in each) else given
+    return given if any(isinstance(x, bool | np.bool_) for x in each) else found
 
 
 def _without_rounding(labels: Any, found: np.ndarray) -> np.ndarray:

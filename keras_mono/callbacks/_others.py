@@ -49,6 +49,8 @@ def tell_of_readers(before: Callbacks, keys: Iterable[str], unit: str) -> None:
 
 def check_patience(after: Callbacks, keys: Iterable[str], epochs: int) -> None:
     """Refuse callbacks that would run out of patience before the next measurement."""
+    if epochs <= 1:  # then no epoch repeats a figure
+        return
     figures = set(keys)
     for callback in after:
         monitored = getattr(callback, "monitor", None)

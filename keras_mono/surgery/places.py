@@ -67,7 +67,10 @@ def check_graph(model: Any, advice: str = _INSERT) -> None:
         raise ValueError(f"Expected a Keras model. Received: {model!r} of type {kind}.")
     held = [name for name, x in _held_graphs(model)]
     parts = (
-        f" It holds models that do: {_some(held)}; pass one of them." if held else ""
+        f" It holds models that do: {_some(held)}; pass one of them, and put the "
+        "result in its place before the model is first called."
+        if held
+        else ""
     )
     own = " of its own beside its graph" if _has_graph(model) else ""
     raise ValueError(

@@ -5,6 +5,13 @@ from keras_mono._as_model import as_model
 from keras_mono.callbacks.monosemanticity_monitor import MonosemanticityMonitor
 
 
+class _WithoutFit(MonosemanticityMonitor):
+    """Nobody trains between its measurements unless the caller does."""
+
+    def _tell_of_layers_without_batches(self) -> None:
+        pass
+
+
 class Monitor:
     """`MonosemanticityMonitor` for a training loop of your own.
 
@@ -44,7 +51,7 @@ class Monitor:
         layers: Sequence[str] | None = None,
         batch_size: int = 128,
     ) -> None:
-        self._callback = MonosemanticityMonitor(data, layers, batch_size=batch_size)
+        self._callback = _WithoutFit(data, layers, batch_size=batch_size)
         self._callback.set_model(as_model(module))
         self._callback.set_params({})
         self._measured = 0

@@ -125,3 +125,21 @@ def test_a_report_on_many_classes(tmp_path):
     text = path.read_text("utf-8")
     assert "800 inputs of 400 features" in text
     assert "Only the 60 features with its largest φ." in text
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (["a", float("nan"), "b"], r"Received: 30 missing ones"),
+        (["a", None, "b"], r"Received: 30 missing ones"),
+        ([1, "1", 2], r"one kind.*\['int', 'str'\]"),
+        ([True, 1, 2], r"one kind.*\['bool', 'int'\]"),
+        (None, r"name the feature of every input. Received: None"),
+    ],
+)
+def test_a_plain_list_is_not_converted(labels, message):
+    """NumPy would make a string of NaN, and one label of 1 and '1'."""
+    z = np.random.default_rng(0).normal(size=(90, 2))
+    given = labels if labels is None else labels * 30
+    with pytest.raises(ValueError, match=message):
+        km.analysis.feature_scores(z, given)

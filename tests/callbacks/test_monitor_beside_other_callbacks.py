@@ -75,6 +75,13 @@ def test_early_stopping_is_patient_until_the_next_measurement():
     assert len(history.epoch) == 9  # 3 and 6 were better
 
 
+def test_no_patience_is_needed_where_every_epoch_is_measured():
+    model, x, key = counting()
+    stopping = keras.callbacks.EarlyStopping(key, mode="max")  # patience is 0
+    history = fit(model, Monitor(inputs(8)), stopping, x=x, epochs=3)
+    assert len(history.epoch) == 3
+
+
 @pytest.mark.parametrize("unit", ["epoch", "batch"])
 @pytest.mark.parametrize(
     "kind", [keras.callbacks.EarlyStopping, keras.callbacks.ReduceLROnPlateau]

@@ -399,7 +399,7 @@ def test_a_missing_extra_is_named(monkeypatch, module, use):
     monitor = km.callbacks.MonosemanticityMonitor(inputs(8))
     fit(watched_model(), monitor)
     monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(ImportError, match=r'pip install "keras-mono\[analysis\]"'):
+    with pytest.raises(ImportError, match=r'pip install "\.\[analysis\]"'):
         getattr(monitor, use)()
 
 

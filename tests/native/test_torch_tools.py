@@ -149,6 +149,12 @@ def test_errors_say_what_a_module_lacks():
         km.strip(made())
 
 
+@pytest.mark.filterwarnings("error::UserWarning")
+def test_the_monitor_may_measure_before_training():
+    figures = Monitor(made(), data(9)).measure()
+    assert figures["penalty_penalty"] == 0
+
+
 def test_the_monitor_measures_in_a_loop():
     model = made()
     monitor = Monitor(model, data(9))
