@@ -42,7 +42,7 @@ def kth_largest(x: Tensor, k: int) -> Tensor:
     >>> [float(km.ops.kth_largest(x, k)[0, 0]) for k in (1, 2, 3, 4)]
     [3.0, 3.0, 2.0, 1.0]
     """
-    x = ops.stop_gradient(ops.convert_to_tensor(x))
+    x = ops.convert_to_tensor(x)
     dtype = keras.backend.standardize_dtype(x.dtype)
     if len(x.shape) != 2 or not keras.backend.is_float_dtype(dtype):
         raise ValueError(
@@ -58,12 +58,24 @@ def kth_largest(x: Tensor, k: int) -> Tensor:
             f"`k` must be an integer from 1 to the row length {n}. Received: k={k}. "
             "Choose a smaller `k` or pass longer rows."
         )
+    return kth_of_rows(x, k, -np.inf)
+
+
+def kth_of_rows(x: Tensor, k: int, least: float) -> Tensor:
+    """`kth_largest` without checks, of values that are `least` at least.
+
+    A row whose unknown length is smaller than `k` gives `least`.
+    """
+    x = ops.stop_gradient(x)
+    n = x.shape[1] if isinstance(x.shape[1], int) else None
     if x.shape[0] == 0:
         return x[:, :1]
     if k == 1:
-        return highest(x, -1, -np.inf)
+        if n is None:
+            return highest(x, -1, least)
+        return ops.amax(x, axis=-1, keepdims=True)
     if n is None:
-        x = ops.pad(x, ((0, 0), (0, k)), constant_values=-np.inf)
+        x = ops.pad(x, ((0, 0), (0, k)), constant_values=least)
     elif _groups_pay(x, k):
         x = _groups_with_the_largest_maxima(x, k)
     # Its last column instead would make XLA sort.
@@ -83,14 +95,11 @@ def _groups_with_the_largest_maxima(x: Tensor, k: int) -> Tensor:
     """All values of k groups of each row; the k largest of the row are among them.
 
     What stands in another group does not exceed any of the k maxima, so k values at
-    least as large are here.
+    least as large are here. What is left over of the row joins them.
     """
-    n = x.shape[1]
-    groups = -(-n // _GROUP)
-    if n < groups * _GROUP:
-        missing = ((0, 0), (0, groups * _GROUP - n))
-        x = ops.pad(x, missing, constant_values=-np.inf)
-    grouped = ops.reshape(x, (-1, _GROUP, groups))
+    groups = x.shape[1] // _GROUP
+    grouped = ops.reshape(x[:, : groups * _GROUP], (-1, _GROUP, groups))
     best = ops.top_k(ops.max(grouped, axis=1), k)[1]
     chosen = ops.take_along_axis(grouped, ops.expand_dims(best, 1), axis=2)
-    return ops.reshape(chosen, (-1, _GROUP * k))
+    chosen = ops.reshape(chosen, (-1, _GROUP * k))
+    return ops.concatenate([chosen, x[:, groups * _GROUP :]], axis=1)

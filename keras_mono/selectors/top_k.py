@@ -7,7 +7,7 @@ from keras import ops
 from keras_mono import _validation
 from keras_mono._eager import computed_once, highest, reaches
 from keras_mono._typing import Tensor
-from keras_mono.ops.kth_largest import kth_largest
+from keras_mono.ops.kth_largest import kth_largest, kth_of_rows
 from keras_mono.ops.monosemantic_scale import SMALLEST_PHI
 from keras_mono.selectors.selector import Selector
 
@@ -106,7 +106,7 @@ class TopK(Selector):
             size = math.prod(ranked)
             kth = kth_largest(ops.reshape(phi, (-1, size)), min(self.k, size))
         else:
-            kth = kth_largest(_rows_of_unknown_length(phi, ranked), self.k)
+            kth = kth_of_rows(_rows_of_unknown_length(phi, ranked), self.k, 0.0)
         kept = shape[:1] + [1] * (len(shape) - 1) if per_sample else [*shape[:-1], 1]
         kth = ops.maximum(ops.reshape(kth, kept), SMALLEST_PHI)
         return kth if per_sample else ops.moveaxis(kth, -1, channel_axis)
