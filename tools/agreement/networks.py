@@ -99,5 +99,5 @@ def statistics_and_weights(model: Any) -> tuple[Arrays, Arrays]:
 
 def _variables(model: Any) -> Iterator[tuple[str, Any]]:
     for layer in model.layers:
-        for variable in layer.variables:
+        for variable in layer.weights:
             yield f"{layer.name}/{variable.name}", variable
