@@ -22,10 +22,14 @@ CHAPTERS = {
     "tests.distribution.test_statistics": "Many devices",
     "tests.robustness.test_precision": "Precision",
     "tests.robustness.test_interruptions": "Interruptions",
+    "tests.callbacks.test_resumed_schedule": "Interruptions",
+    "tests.robustness.test_bad_statistics": "Interruptions",
     "tests.robustness.test_training_options": "What Keras offers around training",
     "tests.robustness.test_memory": "What Keras offers around training",
     "tests.layers.test_training": "Ways to train",
+    "tests.layers.test_symbolic_shapes": "Ways to train",
     "tests.layers.test_saving": "Saving and serving",
+    "tests.layers.test_settings": "Saving and serving",
     "tests.serving.test_export": "Saving and serving",
 }
 HEAD = """# What is supported, by backend
