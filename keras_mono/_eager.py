@@ -97,16 +97,6 @@ if _torch is not None:
     not_compiled_in_checkpoint = _torch.compiler.disable(not_compiled_in_checkpoint)
 
 
-def is_differentiated_again() -> bool:
-    """True while PyTorch computes gradients that shall have gradients themselves.
-
-    Those have to be calculated from the arguments: what was kept has no graph.
-    """
-    if _torch is None or is_torch_compiling():
-        return False
-    return _torch.is_grad_enabled()
-
-
 def reaches(x: Tensor, level: Tensor) -> Tensor:
     """`x >= level`, boolean.
 

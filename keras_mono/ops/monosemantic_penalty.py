@@ -6,9 +6,7 @@ from keras import ops
 from keras_mono import _validation
 from keras_mono._eager import (
     at_places,
-    is_differentiated_again,
     is_eager_on_cpu,
-    is_transformed,
     marked_places,
 )
 from keras_mono._typing import Tensor
@@ -70,8 +68,8 @@ def penalty_of_marked(
         # 1, whose logarithm is 0, where nothing is selected; never NaN or infinite.
         return ops.where(selected, deviation, 1.0)
 
-    # XLA fuses this, and it can be differentiated further.
-    if keras.backend.backend() == "jax" or is_transformed():
+    # It can be differentiated further, and on PyTorch `z` may change in place after it.
+    if keras.backend.backend() != "tensorflow":
         return _mean_logarithm(deviation_of(z), _number(selected))
     number = _number(selected)
 
@@ -82,8 +80,7 @@ def penalty_of_marked(
 
         def gradient(*args: Tensor, upstream: Tensor | None = None) -> Tensor:
             dy = args[0] if upstream is None else upstream
-            deviation = deviation_of(args[0]) if is_differentiated_again() else kept
-            pull = ops.where(selected, _pull(deviation, number, dy), 0.0)
+            pull = ops.where(selected, _pull(kept, number, dy), 0.0)
             return ops.cast(pull, z.dtype)
 
         return _mean_logarithm(kept, number), gradient
