@@ -196,7 +196,7 @@ class MonosemanticPenalty(SelectingLayer):
         if self.observing:
             self.observe(inputs, mask)
         elif self._is_training(training):
-            penalty = self.penalize(inputs, mask)
+            penalty = self._penalize(inputs, mask)
             if not TrainingCall(self).repeats:
                 self._add_penalty(penalty)
         return inputs
@@ -223,7 +223,6 @@ class MonosemanticPenalty(SelectingLayer):
         for loss in kept:
             self._add_penalty(loss)
 
-    @counted_once
     def penalize(self, inputs: Tensor, mask: Tensor | None = None) -> Tensor:
         """What a training batch adds to the loss; learns from the batch.
 
@@ -238,6 +237,11 @@ class MonosemanticPenalty(SelectingLayer):
             Scalar, float32, with gradient; `weight` included.
         """
         self._check_outside_recurrence()
+        return self._penalize(inputs, mask)
+
+    @counted_once
+    def _penalize(self, inputs: Tensor, mask: Tensor | None) -> Tensor:
+        """`penalize`, after `_check_call`."""
         call = TrainingCall(self)
         if call.repeats:
             *kept, weight = call.kept()

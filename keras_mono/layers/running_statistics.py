@@ -19,9 +19,7 @@ from keras_mono._setting import settings_of
 from keras_mono._typing import Tensor
 
 # The others are counts and variances.
-_OF_ANY_SIGN = frozenset({"mean", "mean_remainder", "selector_state", "penalty"})
-
-_NEW_SINCE_0_1: frozenset[str] = frozenset()
+OF_ANY_SIGN = frozenset({"mean", "mean_remainder", "selector_state", "penalty"})
 
 
 class RunningStatistics(keras.layers.Layer):
@@ -169,9 +167,6 @@ class RunningStatistics(keras.layers.Layer):
         expected = {v.name: v for v in self.saved_variables()}
         # Settings are the config's: version 0.1 saved them among the weights too.
         found = set(store.keys()) - set(settings_of(self))
-        added = _NEW_SINCE_0_1.intersection(expected) - found
-        for name in added:  # saved by a version without it: its first value holds
-            del expected[name]
         if found != set(expected):
             raise ValueError(
                 f"Layer '{self.name}' expected the saved variables {sorted(expected)}. "
@@ -199,7 +194,7 @@ class RunningStatistics(keras.layers.Layer):
                     f"Received: {tuple(value.shape)}. Load weights of a layer with the "
                     "same input shape and `axis`."
                 )
-            low = None if name in _OF_ANY_SIGN else 0
+            low = None if name in OF_ANY_SIGN else 0
             high = _counting.LARGEST if variables[name].dtype == "int32" else None
             _validation.saved_numbers(self.name, name, value, low, high)
 

@@ -118,7 +118,7 @@ class Adapter(torch.nn.Module):  # type: ignore[name-defined]
             if layer.learns(self.training) and not layer.observing:
                 layer._check_call(x)
                 # Keras' `add_loss` keeps a list, for which PyTorch compiles anew.
-                loss = layer.penalize(x, padding_mask)
+                loss = layer._penalize(x, padding_mask)
                 if current_backward() == -1:  # else it would keep the block's graph
                     self.loss = loss
                 return x

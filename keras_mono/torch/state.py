@@ -1,10 +1,9 @@
 from typing import Any
 
 from keras_mono._eager import torch_module
+from keras_mono.layers.running_statistics import OF_ANY_SIGN
 
 torch = torch_module("keras_mono.torch")
-
-_NEVER_NEGATIVE = {"variance", "count", "largest_batch", "non_finite", "step"}
 
 
 def problem_with(name: str, tensor: Any) -> str | None:
@@ -16,7 +15,7 @@ def problem_with(name: str, tensor: Any) -> str | None:
         return None
     if not bool(torch.isfinite(tensor).all()):
         return f"hold NaN or infinity in `{name}`"
-    if name in _NEVER_NEGATIVE and bool((tensor < 0).any()):
+    if name not in OF_ANY_SIGN and bool((tensor < 0).any()):
         return f"hold negative numbers in `{name}`"
     return None
 
