@@ -12,7 +12,7 @@ import numpy as np
 from keras import ops
 
 from keras_mono._eager import ARRAYS, in_numpy, in_torch, is_eager_on_cpu
-from keras_mono._typing import Tensor
+from keras_mono._internal.typing import Tensor
 
 _SMALL = 2**15  # elements: beyond, PyTorch's threads are faster
 

@@ -12,7 +12,7 @@ import numpy as np
 from keras import ops
 
 from keras_mono import _replicas
-from keras_mono._typing import Tensor
+from keras_mono._internal.typing import Tensor
 
 _INFINITY = 0x7F800000  # its bits
 _FRACTION_BITS = 23

@@ -2,7 +2,7 @@
 
 from keras import ops
 
-from keras_mono._typing import Tensor
+from keras_mono._internal.typing import Tensor
 
 LARGEST = 2**31 - 1
 

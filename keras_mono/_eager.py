@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_mono._typing import Tensor
+from keras_mono._internal.typing import Tensor
 
 # Keras has imported them; on other backends they need not be installed.
 _torch: Any = (

@@ -13,7 +13,7 @@ from keras import ops
 from keras_mono import _replicas
 from keras_mono._arrays import any_of, in_common, indicator, on_arrays, spread, total
 from keras_mono._eager import either, is_eager_on_cpu
-from keras_mono._typing import Axes, Tensor
+from keras_mono._internal.typing import Axes, Tensor
 from keras_mono.ops.merge_moments import union_of_moments
 from keras_mono.ops.monosemantic_scale import inverse_denominator
 

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_mono._typing import Tensor
+from keras_mono._internal.typing import Tensor
 
 _BACKEND = keras.backend.backend()
 # Keras has imported it; other backends need not be installed.

@@ -25,7 +25,7 @@ from keras_mono._eager import (
     reaches,
     scalars,
 )
-from keras_mono._typing import Tensor
+from keras_mono._internal.typing import Tensor
 from keras_mono.ops.monosemantic_scale import SMALLEST_PHI
 
 # What the following numbers do is measured in tests/selectors

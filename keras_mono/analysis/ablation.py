@@ -5,9 +5,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_mono._layers import find_layers
-from keras_mono._typing import Tensor
-from keras_mono.analysis._extras import need
+from keras_mono._internal.model_layers import find_layers
+from keras_mono._internal.optional_imports import require
+from keras_mono._internal.typing import Tensor
 from keras_mono.analysis.data import as_array, as_arrays, batches, number_of_samples
 from keras_mono.analysis.labelled import as_labels
 from keras_mono.analysis.masks import keras_mask
@@ -47,7 +47,7 @@ class Ablation:
             for j, neuron in enumerate(self.neurons)
             for i, feature in enumerate(self.features)
         ]
-        return need("pandas").DataFrame(rows)
+        return require("pandas").DataFrame(rows)
 
 
 def ablation(

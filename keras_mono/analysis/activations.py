@@ -4,8 +4,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_mono._as_model import as_model
-from keras_mono._layers import find_layers
+from keras_mono._internal.as_model import as_model
+from keras_mono._internal.model_layers import find_layers
 from keras_mono.analysis.recording import Recorded, counted, record
 
 

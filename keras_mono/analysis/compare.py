@@ -3,9 +3,9 @@ from typing import Any
 
 import numpy as np
 
-from keras_mono import _validation
-from keras_mono._table import Table
-from keras_mono.analysis._extras import need
+from keras_mono._internal import validation
+from keras_mono._internal.optional_imports import require
+from keras_mono._internal.table import Table
 from keras_mono.analysis.profile import Profile
 
 _COLUMNS = [
@@ -67,7 +67,7 @@ def compare(
     >>> [row["neurons"] for row in km.analysis.compare(found)]
     [4, 16]
     """
-    _validation.positive_integer("resamples", resamples, "of bootstrap samples")
+    validation.positive_integer("resamples", resamples, "of bootstrap samples")
     if not isinstance(profiles, Mapping) or len(profiles) < 2:
         raise ValueError(
             "A comparison needs at least two models, as name to what `profile` gave. "
@@ -116,7 +116,7 @@ def _effect(
     these, those = (_known(p.scores.best_phi) for p in (found, base))
     if not (len(these) and len(those)):
         return {}
-    test = need("scipy.stats").mannwhitneyu(these, those)
+    test = require("scipy.stats").mannwhitneyu(these, those)
     rng = np.random.default_rng(seed)
     drawn = [
         cliffs_delta(rng.choice(these, len(these)), rng.choice(those, len(those)))

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_mono import _validation
+from keras_mono._internal import validation
 
 
 class Batches:
@@ -73,9 +73,9 @@ def pairs(
 
 def check(data: Any, batch_size: int, steps: int | None = None) -> None:
     """Raise what `batches` would, as far as it is seen without taking a batch."""
-    _validation.positive_integer("batch_size", batch_size, "of samples")
+    validation.positive_integer("batch_size", batch_size, "of samples")
     if steps is not None:
-        _validation.positive_integer("steps", steps, "of batches")
+        validation.positive_integer("steps", steps, "of batches")
     if not gives_batches(data):
         next(_cut(data, batch_size))
     elif steps is None and _never_ends(data):

@@ -7,9 +7,9 @@ import keras
 import numpy as np
 
 from keras_mono._eager import RandomState
-from keras_mono._layers import find_layers, named_layers
-from keras_mono._snapshot import Snapshot
-from keras_mono._table import Table
+from keras_mono._internal.model_layers import find_layers, named_layers
+from keras_mono._internal.snapshot import Snapshot
+from keras_mono._internal.table import Table
 from keras_mono.analysis.activations import activations
 from keras_mono.analysis.data import as_array, as_arrays, batches, number_of_samples
 from keras_mono.layers.monosemantic_inhibition import MonosemanticInhibition

@@ -2,7 +2,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from keras_mono.analysis._extras import need
+from keras_mono._internal.optional_imports import require
 
 
 class LabelledInputs(NamedTuple):
@@ -33,6 +33,6 @@ def digits() -> LabelledInputs:
     >>> found.x.shape, sorted(set(found.labels.tolist()))
     ((1797, 8, 8, 1), [0, 1, 2, 3, 4, 5, 6, 7, 8, 9])
     """
-    x, labels = need("sklearn.datasets").load_digits(return_X_y=True)
+    x, labels = require("sklearn.datasets").load_digits(return_X_y=True)
     images = (x / 16).astype("float32").reshape(-1, 8, 8, 1)
     return LabelledInputs(images, labels.astype("int32"))

@@ -3,7 +3,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_mono.analysis._extras import need
+from keras_mono._internal.optional_imports import require
 from keras_mono.analysis.labelled import as_labels, labelled
 from keras_mono.analysis.summary import varies
 
@@ -50,7 +50,7 @@ class FeatureScores:
         }
         for number, feature in enumerate(self.features):
             columns[f"phi {feature}"] = self.phi[number, order]
-        return need("pandas").DataFrame(columns)
+        return require("pandas").DataFrame(columns)
 
 
 class FeatureStatistics:

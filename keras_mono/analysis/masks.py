@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from keras_mono._typing import Tensor
+from keras_mono._internal.typing import Tensor
 
 _ARGUMENT = "padding_mask"  # of KerasHub's layers, also behind a prefix
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_mono.analysis._extras import need
+from keras_mono._internal.optional_imports import require
 from keras_mono.analysis.labelled import labelled
 from keras_mono.analysis.summary import varies
 
@@ -46,7 +46,7 @@ class Measures:
             ImportError: if pandas is missing, naming the extra.
         """
         columns = {f.name: getattr(self, f.name) for f in fields(self)}
-        return need("pandas").DataFrame(columns).rename_axis("neuron")
+        return require("pandas").DataFrame(columns).rename_axis("neuron")
 
 
 BY_FEATURE = ("class_selectivity", "class_purity", "mono_score")
@@ -206,7 +206,7 @@ def wasserstein(z: np.ndarray) -> np.ndarray:
 
 def _distance_to_normal(values: np.ndarray) -> float:
     """∫ |F⁻¹(q) - Φ⁻¹(q)| dq, exactly for the empirical distribution F."""
-    normal = need("scipy.stats").norm
+    normal = require("scipy.stats").norm
     values = np.sort(values[np.isfinite(values)])
     if len(values) < 2 or not varies(values.mean(), values.var()):
         return np.nan

@@ -3,7 +3,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_mono.analysis._extras import need
+from keras_mono._internal.optional_imports import require
 from keras_mono.analysis.labelled import labelled
 
 
@@ -48,7 +48,7 @@ class Probe:
             for number_of, feature in enumerate(self.features)
             for rank, neuron in enumerate(self.top(number)[number_of])
         ]
-        return need("pandas").DataFrame(rows)
+        return require("pandas").DataFrame(rows)
 
 
 def probe(z: np.ndarray, labels: Any, held_out: float = 0.3, seed: int = 0) -> Probe:
@@ -86,7 +86,7 @@ def probe(z: np.ndarray, labels: Any, held_out: float = 0.3, seed: int = 0) -> P
     (2, True)
     """
     z, numbers, features = labelled(z, labels)
-    split = need("sklearn.model_selection").train_test_split
+    split = require("sklearn.model_selection").train_test_split
     parts: Any = None
     try:
         parts = split(

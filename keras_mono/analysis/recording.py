@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
-from keras_mono._layers import named_layers
-from keras_mono._typing import Tensor
+from keras_mono._internal.model_layers import named_layers
+from keras_mono._internal.typing import Tensor
 from keras_mono.analysis.data import batches as batches
 from keras_mono.analysis.masks import Masks, at_positions
 from keras_mono.analysis.tap import heard, observing

@@ -9,9 +9,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_mono._as_model import as_model
-from keras_mono._layers import named_layers
-from keras_mono._table import Table
+from keras_mono._internal.as_model import as_model
+from keras_mono._internal.model_layers import named_layers
+from keras_mono._internal.table import Table
 from keras_mono.analysis import plots
 from keras_mono.analysis.activations import activations
 from keras_mono.analysis.compare import compare

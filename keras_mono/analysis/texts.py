@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from keras_mono.analysis._extras import need
+from keras_mono._internal.optional_imports import require
 
 LOCALES = ("de", "en", "es", "fi", "fr", "it", "nl", "pl", "pt", "ru", "sv", "tr")
 CODE = {
@@ -93,7 +93,7 @@ def natural_languages(
     >>> len(found.texts), found.as_bytes(16).shape
     (100, (100, 16))
     """
-    core = need("babel.core")
+    core = require("babel.core")
     phrases: dict[str, set[str]] = {}
     for name in locales:
         try:

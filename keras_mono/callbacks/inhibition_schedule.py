@@ -2,8 +2,8 @@ from collections.abc import Callable, Sequence
 
 import keras
 
-from keras_mono import _validation
-from keras_mono._layers import find_layers, named_layers
+from keras_mono._internal import validation
+from keras_mono._internal.model_layers import find_layers, named_layers
 from keras_mono.callbacks._steps import steps_before, steps_done
 from keras_mono.layers.monosemantic_inhibition import MonosemanticInhibition
 from keras_mono.layers.monosemantic_penalty import MonosemanticPenalty
@@ -129,7 +129,7 @@ class InhibitionSchedule(keras.callbacks.Callback):
         value = self.fn(count)
         if value is None:
             return None
-        return _validation.finite_number(f"fn({count})", value, " Return None for off.")
+        return validation.finite_number(f"fn({count})", value, " Return None for off.")
 
     def _set(self, value: float | None) -> None:
         for layer in self._scheduled():

@@ -5,10 +5,10 @@ from typing import Any
 
 import keras
 
-from keras_mono import _validation
-from keras_mono._layers import find_layers, named_layers
-from keras_mono._snapshot import Snapshot
-from keras_mono.analysis._extras import need
+from keras_mono._internal import validation
+from keras_mono._internal.model_layers import find_layers, named_layers
+from keras_mono._internal.optional_imports import require
+from keras_mono._internal.snapshot import Snapshot
 from keras_mono.analysis.data import batches, check, repeatable
 from keras_mono.analysis.plots.tail_over_training import tail_over_training
 from keras_mono.analysis.recording import NeverCalledError, record_batches
@@ -140,14 +140,14 @@ class MonosemanticityMonitor(keras.callbacks.Callback):
             raise ValueError(f"`unit` must be 'epoch' or 'batch'. Received: {unit!r}.")
         self.data = data
         self.layers = [layers] if isinstance(layers, str) else layers
-        self.every = _validation.positive_integer("every", every, f"of {unit}s")
+        self.every = validation.positive_integer("every", every, f"of {unit}s")
         self.unit = unit
-        self.batch_size = _validation.positive_integer(
+        self.batch_size = validation.positive_integer(
             "batch_size", batch_size, "of samples"
         )
         self.steps = steps
         if steps is not None:
-            self.steps = _validation.positive_integer("steps", steps, "of batches")
+            self.steps = validation.positive_integer("steps", steps, "of batches")
         if not (model is None or isinstance(model, keras.layers.Layer)):
             raise ValueError(
                 "`model` must be a Keras model, a part of the one that is trained. "
@@ -224,7 +224,7 @@ class MonosemanticityMonitor(keras.callbacks.Callback):
         Raises:
             ImportError: if pandas is missing, naming the extra.
         """
-        return need("pandas").DataFrame(self.rows)
+        return require("pandas").DataFrame(self.rows)
 
     def plot(self) -> Any:
         """The figures over training as a matplotlib `Figure`, one panel a figure.

@@ -4,7 +4,7 @@ from typing import Any, Self
 import keras
 from keras import ops
 
-from keras_mono._typing import Tensor
+from keras_mono._internal.typing import Tensor
 from keras_mono.layers.conv_gru2d_cell import ConvGRU2DCell
 from keras_mono.layers.inhibited_rnn import InhibitedRNN
 from keras_mono.layers.monosemantic_inhibition import MonosemanticInhibition

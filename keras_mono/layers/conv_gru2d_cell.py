@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_mono._typing import Tensor
+from keras_mono._internal.typing import Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_mono")

@@ -5,9 +5,9 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_mono._checkpoints import TrainingCall, counted_once
-from keras_mono._recurrence import after_loop
-from keras_mono._typing import Tensor
+from keras_mono._internal.gradient_checkpoints import TrainingCall, counted_once
+from keras_mono._internal.recurrence import after_loop
+from keras_mono._internal.typing import Tensor
 from keras_mono.layers.monosemantic_inhibition import MonosemanticInhibition
 
 

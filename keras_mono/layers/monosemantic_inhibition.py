@@ -5,10 +5,11 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_mono import _history, _validation, selectors
-from keras_mono._checkpoints import TrainingCall, counted_once
-from keras_mono._setting import Setting
-from keras_mono._typing import Tensor
+from keras_mono import _history, selectors
+from keras_mono._internal import validation
+from keras_mono._internal.gradient_checkpoints import TrainingCall, counted_once
+from keras_mono._internal.setting import Setting
+from keras_mono._internal.typing import Tensor
 from keras_mono.layers.running_statistics import combine_masks
 from keras_mono.layers.selecting_layer import SelectingLayer
 from keras_mono.ops.deactivate import deactivate_marked
@@ -96,7 +97,7 @@ class MonosemanticInhibition(SelectingLayer):
     """
 
     strength = Setting(
-        partial(_validation.finite_number, "strength"),
+        partial(validation.finite_number, "strength"),
         "Δ in force. Setting it takes effect at the next step, without recompiling.",
     )
 

@@ -6,11 +6,12 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_mono import _history, _replicas, _validation, selectors
-from keras_mono._checkpoints import TrainingCall, counted_once
+from keras_mono import _history, _replicas, selectors
 from keras_mono._eager import count_marks
-from keras_mono._setting import Setting
-from keras_mono._typing import Tensor
+from keras_mono._internal import validation
+from keras_mono._internal.gradient_checkpoints import TrainingCall, counted_once
+from keras_mono._internal.setting import Setting
+from keras_mono._internal.typing import Tensor
 from keras_mono.layers.running_statistics import as_entries, combine_masks
 from keras_mono.layers.selecting_layer import SelectingLayer
 from keras_mono.ops.monosemantic_penalty import penalty_of_marked
@@ -130,7 +131,7 @@ class MonosemanticPenalty(SelectingLayer):
     """
 
     weight = Setting(
-        partial(_validation.finite_number, "weight"),
+        partial(validation.finite_number, "weight"),
         "Factor in force. Setting it takes effect at the next step.",
     )
 

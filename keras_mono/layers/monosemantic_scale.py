@@ -1,6 +1,6 @@
 import keras
 
-from keras_mono._typing import Tensor
+from keras_mono._internal.typing import Tensor
 from keras_mono.layers.running_statistics import RunningStatistics, combine_masks
 
 

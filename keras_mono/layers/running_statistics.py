@@ -5,18 +5,16 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_mono import (
-    _counting,
-    _history,
-    _lost_masks,
-    _presence,
-    _recurrence,
-    _validation,
-)
-from keras_mono._checkpoints import TrainingCall, counted_once, repeats_training
+from keras_mono import _counting, _history
 from keras_mono._eager import after, is_torch_compiling
-from keras_mono._setting import settings_of
-from keras_mono._typing import Tensor
+from keras_mono._internal import lost_masks, presence, recurrence, validation
+from keras_mono._internal.gradient_checkpoints import (
+    TrainingCall,
+    counted_once,
+    repeats_training,
+)
+from keras_mono._internal.setting import settings_of
+from keras_mono._internal.typing import Tensor
 
 # The others are counts and variances.
 OF_ANY_SIGN = frozenset({"mean", "mean_remainder", "selector_state", "penalty"})
@@ -48,13 +46,13 @@ class RunningStatistics(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.axis = _validation.axis_argument(axis)
+        self.axis = validation.axis_argument(axis)
         self.forget_steps = (
             None
             if forget_steps is None
-            else _validation.positive_steps("forget_steps", forget_steps)
+            else validation.positive_steps("forget_steps", forget_steps)
         )
-        self.variance_compensation = _validation.variance_compensation(
+        self.variance_compensation = validation.variance_compensation(
             variance_compensation
         )
         self.supports_masking = True
@@ -69,7 +67,7 @@ class RunningStatistics(keras.layers.Layer):
         }
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        neurons = _validation.neuron_axes(self.axis, tuple(input_shape))
+        neurons = validation.neuron_axes(self.axis, tuple(input_shape))
         rank = len(input_shape)
         self._channel_axis = neurons[-1]
         self._reduction_axes = tuple(i for i in range(rank) if i not in neurons)
@@ -87,7 +85,7 @@ class RunningStatistics(keras.layers.Layer):
 
     def compute_output_spec(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
         if not args and kwargs.get("mask") is kwargs.get("padding_mask") is None:
-            _lost_masks.warn_of_lost_mask(self.name, inputs)
+            lost_masks.warn_of_lost_mask(self.name, inputs)
         return super().compute_output_spec(inputs, *args, **kwargs)
 
     def score(self, z: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -156,7 +154,7 @@ class RunningStatistics(keras.layers.Layer):
 
     def check_present(self, attempt: str) -> None:
         """Raise a `RuntimeError` while a `fit` on JAX holds the layer's state."""
-        _presence.check_present(self, self._statistics(), attempt)
+        presence.check_present(self, self._statistics(), attempt)
 
     def save_own_variables(self, store: Any) -> None:
         self.check_present("be saved")
@@ -196,7 +194,7 @@ class RunningStatistics(keras.layers.Layer):
                 )
             low = None if name in OF_ANY_SIGN else 0
             high = _counting.LARGEST if variables[name].dtype == "int32" else None
-            _validation.saved_numbers(self.name, name, value, low, high)
+            validation.saved_numbers(self.name, name, value, low, high)
 
     def _statistic(
         self, name: str, shape: tuple[int | None, ...], dtype: str = "float32"
@@ -308,7 +306,7 @@ class RunningStatistics(keras.layers.Layer):
 
     def _check_outside_recurrence(self) -> None:
         if not is_torch_compiling():
-            _recurrence.check_outside(self.name)
+            recurrence.check_outside(self.name)
 
     def _check_shape(self, shape: tuple[Any, ...]) -> None:
         """The layer keeps a statistic an index, so the neurons cannot change."""

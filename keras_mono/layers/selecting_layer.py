@@ -5,10 +5,11 @@ from typing import Any, NamedTuple
 import keras
 from keras import ops
 
-from keras_mono import _history, _validation, selectors
-from keras_mono._checkpoints import TrainingCall, counted_once
-from keras_mono._setting import Setting
-from keras_mono._typing import Tensor
+from keras_mono import _history, selectors
+from keras_mono._internal import validation
+from keras_mono._internal.gradient_checkpoints import TrainingCall, counted_once
+from keras_mono._internal.setting import Setting
+from keras_mono._internal.typing import Tensor
 from keras_mono.layers.running_statistics import RunningStatistics
 
 
@@ -51,7 +52,7 @@ class SelectingLayer(RunningStatistics):
     ) -> None:
         super().__init__(axis, forget_steps, variance_compensation, **kwargs)
         self.select = selectors.get(select)
-        self.start_step = _validation.positive_steps("start_step", start_step)
+        self.start_step = validation.positive_steps("start_step", start_step)
         self.include_current_batch = bool(include_current_batch)
         self.enabled = enabled
 

@@ -3,14 +3,14 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_mono import _validation
 from keras_mono._eager import (
     at_places,
     is_eager_on_cpu,
     is_transformed,
     marked_places,
 )
-from keras_mono._typing import Tensor
+from keras_mono._internal import validation
+from keras_mono._internal.typing import Tensor
 
 
 def deactivate(
@@ -47,7 +47,7 @@ def deactivate(
     >>> keras.ops.convert_to_numpy(out).tolist()
     [1.0, 2.0]
     """
-    return deactivate_marked(z, _validation.marks(selected, z), mean, strength)
+    return deactivate_marked(z, validation.marks(selected, z), mean, strength)
 
 
 def deactivate_marked(

@@ -2,9 +2,9 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_mono import _validation
 from keras_mono._eager import highest, is_eager_on_cpu
-from keras_mono._typing import Tensor
+from keras_mono._internal import validation
+from keras_mono._internal.typing import Tensor
 
 _GROUP = 16  # values a group; 8 to 128 were tried
 _LONG = 2**16  # values of a row from which groups may pay,
@@ -51,7 +51,7 @@ def kth_largest(x: Tensor, k: int) -> Tensor:
         )
     n = x.shape[1] if isinstance(x.shape[1], int) else None
     if not isinstance(k, int) or isinstance(k, bool):
-        k = _validation.positive_integer("k", k, "from 1 to the row length")
+        k = validation.positive_integer("k", k, "from 1 to the row length")
     # Only here: torch.compile takes a length that stands in a text for a constant.
     if k < 1 or (n is not None and k > n):
         raise ValueError(

@@ -2,7 +2,7 @@ import keras
 from keras import ops
 
 from keras_mono._arrays import indicator
-from keras_mono._typing import Tensor
+from keras_mono._internal.typing import Tensor
 
 
 def merge_moments(

@@ -3,13 +3,13 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_mono import _validation
 from keras_mono._eager import (
     at_places,
     is_eager_on_cpu,
     marked_places,
 )
-from keras_mono._typing import Tensor
+from keras_mono._internal import validation
+from keras_mono._internal.typing import Tensor
 
 _NEAREST = 1e-18  # 1 / its square, as in a second derivative, is finite in float32
 
@@ -46,7 +46,7 @@ def monosemantic_penalty(z: Tensor, selected: Tensor, mean: Tensor) -> Tensor:
     >>> round(float(penalty), 4)  # (log 9 + log 1) / 2
     1.0986
     """
-    return penalty_of_marked(z, _validation.marks(selected, z), mean)
+    return penalty_of_marked(z, validation.marks(selected, z), mean)
 
 
 def penalty_of_marked(

@@ -2,7 +2,7 @@ import keras
 from keras import ops
 
 from keras_mono._arrays import indicator
-from keras_mono._typing import Tensor
+from keras_mono._internal.typing import Tensor
 
 # Smallest normal float32: φ below it is 0, and 0 is never selected.
 SMALLEST_PHI = 1.2e-38

@@ -3,8 +3,9 @@ from typing import NamedTuple
 
 from keras import ops
 
-from keras_mono import _replicas, _validation
-from keras_mono._typing import Axes, Tensor
+from keras_mono import _replicas
+from keras_mono._internal import validation
+from keras_mono._internal.typing import Axes, Tensor
 
 OF = ("log_phi", "phi")
 # A neuron whose standard deviation is below this share of its mean is constant in the
@@ -71,9 +72,9 @@ def scale_invariant_penalty(
     if of not in OF:
         raise ValueError(f"`of` must be one of {OF}. Received: of={of!r}.")
     z = ops.convert_to_tensor(z)
-    neurons = _validation.neuron_axes(axis, tuple(z.shape))
+    neurons = validation.neuron_axes(axis, tuple(z.shape))
     axes = tuple(i for i in range(len(z.shape)) if i not in neurons)
-    selected = _validation.marks(selected, z)
+    selected = validation.marks(selected, z)
     valid = ops.isfinite(z)
     if mask is not None:
         valid = ops.logical_and(valid, ops.cast(mask, "bool"))

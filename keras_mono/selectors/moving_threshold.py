@@ -3,8 +3,9 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_mono import _threshold, _validation
-from keras_mono._typing import Tensor
+from keras_mono import _threshold
+from keras_mono._internal import validation
+from keras_mono._internal.typing import Tensor
 from keras_mono.selectors.selector import Selector
 
 
@@ -64,7 +65,7 @@ class MovingThreshold(Selector):
     state_names = _threshold.Threshold._fields
 
     def __init__(self, fraction: float = 0.02) -> None:
-        self.fraction = _validation.finite_number("fraction", fraction)
+        self.fraction = validation.finite_number("fraction", fraction)
         if not 0 < self.fraction < 1:
             raise ValueError(
                 "`fraction` must lie between 0 and 1: the share of activations to "

@@ -4,7 +4,7 @@ from typing import Any, Self
 
 import keras
 
-from keras_mono._typing import Tensor
+from keras_mono._internal.typing import Tensor
 
 
 class Selector:

@@ -4,9 +4,9 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_mono import _validation
 from keras_mono._eager import computed_once, highest, reaches
-from keras_mono._typing import Tensor
+from keras_mono._internal import validation
+from keras_mono._internal.typing import Tensor
 from keras_mono.ops.kth_largest import kth_largest, kth_of_rows
 from keras_mono.ops.monosemantic_scale import SMALLEST_PHI
 from keras_mono.selectors.selector import Selector
@@ -56,7 +56,7 @@ class TopK(Selector):
             raise ValueError(
                 f"`per` must be 'sample' or 'position'. Received: per={per!r}."
             )
-        self.k = _validation.positive_integer(
+        self.k = validation.positive_integer(
             "k", k, "of activations to select", " Pass for example `k=1`."
         )
         self.per = per

@@ -3,9 +3,9 @@ from typing import Any
 
 import keras
 
-from keras_mono._as_model import as_model
-from keras_mono._layers import named_layers
-from keras_mono._snapshot import Snapshot
+from keras_mono._internal.as_model import as_model
+from keras_mono._internal.model_layers import named_layers
+from keras_mono._internal.snapshot import Snapshot
 from keras_mono.analysis.data import batches, check
 from keras_mono.analysis.tap import observing
 from keras_mono.layers.running_statistics import RunningStatistics

@@ -4,10 +4,10 @@ from typing import Any
 
 import keras
 
-from keras_mono import _validation
-from keras_mono._layers import named_layers
-from keras_mono._table import Table
-from keras_mono._typing import Tensor
+from keras_mono._internal import validation
+from keras_mono._internal.model_layers import named_layers
+from keras_mono._internal.table import Table
+from keras_mono._internal.typing import Tensor
 from keras_mono.layers.running_statistics import RunningStatistics
 from keras_mono.surgery.padding import Padding, check_mask_argument
 from keras_mono.surgery.places import Place, Where, matching, operations
@@ -215,7 +215,7 @@ class _Insertion:
     def _form(self, outputs: Tensor) -> Any:
         """Calls whose outputs agree in this have the same neurons."""
         shape = tuple(outputs.shape)
-        axes = _validation.neuron_axes(self.template.axis, shape)
+        axes = validation.neuron_axes(self.template.axis, shape)
         return len(shape), axes, tuple(shape[a] for a in axes)
 
     def _copy_for(self, key: Any, layer: Any, compute: str) -> _Inserted:

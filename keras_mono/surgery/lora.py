@@ -9,7 +9,7 @@ from typing import Any
 
 import keras
 
-from keras_mono._layers import named_layers
+from keras_mono._internal.model_layers import named_layers
 from keras_mono.surgery.places import is_ours
 
 ATTRIBUTES = ("enable_lora", "_lora_enabled_layers")  # not to be copied as they are

@@ -1,6 +1,6 @@
 import keras
 
-from keras_mono import _validation
+from keras_mono._internal import validation
 from keras_mono.surgery.places import Where, matching
 
 
@@ -32,7 +32,7 @@ def middle(model: keras.Model, where: Where, count: int = 4) -> list[str]:
     >>> km.middle(model, "block_*")
     ['block_4', 'block_5', 'block_6', 'block_7']
     """
-    count = _validation.positive_integer("count", count, "of layers")
+    count = validation.positive_integer("count", count, "of layers")
     paths = [place.path for place in matching(model, where, None)]
     if len(paths) < count:
         raise ValueError(

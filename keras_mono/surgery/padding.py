@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import keras
 
-from keras_mono._typing import Tensor
+from keras_mono._internal.typing import Tensor
 from keras_mono.surgery.places import operations, places
 from keras_mono.surgery.positions import Positions, fits, marking_inputs
 from keras_mono.surgery.rebuild import Call, input_name

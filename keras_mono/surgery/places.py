@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import keras
 
-from keras_mono._layers import layer_paths
+from keras_mono._internal.model_layers import layer_paths
 from keras_mono.layers.running_statistics import RunningStatistics
 
 Where = (

@@ -11,7 +11,7 @@ from typing import Any
 
 import keras
 
-from keras_mono._typing import Tensor
+from keras_mono._internal.typing import Tensor
 
 Shapes = dict[str, tuple[int | None, ...]]  # by the input's name
 _ENDING = "padding_mask"  # KerasHub's names: padding_mask, encoder_padding_mask, ...

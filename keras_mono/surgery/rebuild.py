@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Protocol
 
 import keras
 
-from keras_mono._typing import Tensor
+from keras_mono._internal.typing import Tensor
 from keras_mono.surgery.keep_class import as_class_of
 from keras_mono.surgery.places import is_graph
 

@@ -4,9 +4,9 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_mono._as_model import as_model
-from keras_mono._layers import named_layers
-from keras_mono._table import Table
+from keras_mono._internal.as_model import as_model
+from keras_mono._internal.model_layers import named_layers
+from keras_mono._internal.table import Table
 from keras_mono.layers.running_statistics import RunningStatistics
 from keras_mono.layers.selecting_layer import SelectingLayer
 from keras_mono.selectors import TopK

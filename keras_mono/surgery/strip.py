@@ -2,7 +2,7 @@ from typing import Any
 
 import keras
 
-from keras_mono._layers import named_layers
+from keras_mono._internal.model_layers import named_layers
 from keras_mono.layers.inhibited_rnn import InhibitedRNN
 from keras_mono.surgery.places import check_graph, is_ours
 from keras_mono.surgery.rebuild import Call, rebuild

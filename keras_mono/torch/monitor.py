@@ -1,7 +1,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from keras_mono._as_model import as_model
+from keras_mono._internal.as_model import as_model
 from keras_mono.callbacks.monosemanticity_monitor import MonosemanticityMonitor
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_mono.analysis._extras import need
+from keras_mono._internal.optional_imports import require
 from keras_mono.analysis.ablation import Ablation
 from keras_mono.analysis.feature_scores import FeatureScores
 from keras_mono.analysis.labelled import labelled
@@ -303,7 +303,7 @@ def _middle(values: np.ndarray) -> tuple[float, float, float]:
 
 def panel(width: float, height: float = 3.4) -> tuple[Any, Any]:
     """A figure with one quiet panel, in inches."""
-    figure = need("matplotlib.figure").Figure((width, height), layout="constrained")
+    figure = require("matplotlib.figure").Figure((width, height), layout="constrained")
     axes = figure.add_subplot()
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", alpha=0.25)

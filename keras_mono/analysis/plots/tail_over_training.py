@@ -3,7 +3,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_mono.analysis._extras import need
+from keras_mono._internal.optional_imports import require
 from keras_mono.analysis.plots.style import look, plain
 
 _PANELS = (
@@ -49,7 +49,7 @@ def tail_over_training(rows: Sequence[Mapping[str, Any]], unit: str = "epoch") -
     panels = [p for p in _PANELS if any(_is_told(p[0], row) for row in rows)]
     columns = min(3, max(len(panels), 1))
     lines = -(-len(panels) // columns) or 1
-    figure = need("matplotlib.figure").Figure(
+    figure = require("matplotlib.figure").Figure(
         figsize=(4.2 * columns, 3.3 * lines), layout="constrained"
     )
     layers = list(dict.fromkeys(r["layer"] for r in rows))

@@ -4,7 +4,7 @@ import html
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from keras_mono.analysis import _extras
+from keras_mono._internal import optional_imports
 
 
 class Table(Sequence[dict[str, Any]]):
@@ -37,7 +37,9 @@ class Table(Sequence[dict[str, Any]]):
 
     def to_frame(self) -> Any:
         """The rows as a `pandas.DataFrame`."""
-        return _extras.need("pandas").DataFrame(self._rows, columns=self.columns)
+        return optional_imports.require("pandas").DataFrame(
+            self._rows, columns=self.columns
+        )
 
     def __str__(self) -> str:
         cells = [self.columns, *([_text(v) for v in r.values()] for r in self._rows)]

@@ -4,7 +4,7 @@ import importlib
 from types import ModuleType
 
 
-def need(module: str) -> ModuleType:
+def require(module: str) -> ModuleType:
     """Import an optional package, or say how to get it."""
     try:
         return importlib.import_module(module)

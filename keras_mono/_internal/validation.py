@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from keras_mono._typing import Axes, Tensor
+from keras_mono._internal.typing import Axes, Tensor
 
 LARGEST_FLOAT32 = 3.4e38
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import keras
 
-from keras_mono._typing import Tensor
+from keras_mono._internal.typing import Tensor
 
 
 def warn_of_lost_mask(name: str, x: Tensor) -> None:

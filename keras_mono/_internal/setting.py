@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_mono import _presence
+from keras_mono._internal import presence
 
 T = TypeVar("T", bound=float)
 
@@ -41,7 +41,7 @@ class Setting(Generic[T]):
             return self
         given: T = getattr(layer, f"_given_{self.name}")
         variable = self.variable(layer)
-        if variable is None or _presence.is_away(variable):
+        if variable is None or presence.is_away(variable):
             return given
         # It differs if a checkpoint of all variables was restored.
         now = float(ops.convert_to_numpy(variable))
@@ -51,7 +51,7 @@ class Setting(Generic[T]):
         value = self.check(value)
         variable = self.variable(layer)
         if variable is not None:
-            _presence.check_present(layer, [variable], f"set `{self.name}`")
+            presence.check_present(layer, [variable], f"set `{self.name}`")
             variable.assign(float(value))
         setattr(layer, f"_given_{self.name}", value)
 
