@@ -152,13 +152,13 @@ class MonosemanticInhibition(SelectingLayer):
     ) -> Tensor:
         self._check_call(inputs)
         mask = combine_masks(mask, padding_mask)
-        if self._is_training(training) and not self.observing:
+        if self._is_training(training) and not self.calibrating:
             return self._learn_and_inhibit(inputs, mask)
         outputs = inputs
-        if self.acts(training):
-            outputs = self.frozen()(inputs, mask)
-        if self.observing:
-            self.observe(inputs, mask)
+        if self.should_inhibit(training):
+            outputs = self.as_pure_function()(inputs, mask)
+        if self.calibrating:
+            self.update_statistics(inputs, mask)
         return outputs
 
     @counted_once
@@ -174,11 +174,11 @@ class MonosemanticInhibition(SelectingLayer):
         self._store_learned(learned)
         return outputs
 
-    def acts(self, training: bool | None) -> bool:
+    def should_inhibit(self, training: bool | None) -> bool:
         """Whether a call in this mode may inhibit."""
         return self.active == "always" or self._is_training(training)
 
-    def frozen(self) -> Callable[..., Tensor]:
+    def as_pure_function(self) -> Callable[..., Tensor]:
         """The inhibition by the statistics of this moment: a pure `f(z, mask=None)`.
 
         For loops in which statistics cannot change, such as a recurrence.

@@ -194,8 +194,8 @@ class MonosemanticPenalty(SelectingLayer):
     ) -> Tensor:
         self._check_call(inputs)
         mask = combine_masks(mask, padding_mask)
-        if self.observing:
-            self.observe(inputs, mask)
+        if self.calibrating:
+            self.update_statistics(inputs, mask)
         elif self._is_training(training):
             penalty = self._penalize(inputs, mask)
             if not TrainingCall(self).repeats:
@@ -237,7 +237,7 @@ class MonosemanticPenalty(SelectingLayer):
         Returns:
             Scalar, float32, with gradient; `weight` included.
         """
-        self._check_outside_recurrence()
+        self._check_call(inputs)
         return self._penalize(inputs, mask)
 
     @counted_once

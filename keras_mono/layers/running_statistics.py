@@ -56,7 +56,7 @@ class RunningStatistics(keras.layers.Layer):
             variance_compensation
         )
         self.supports_masking = True
-        self.observing = False  # learn at inference too, while `calibrate` runs
+        self.calibrating = False  # update at inference too, while `calibrate` runs
 
     def get_config(self) -> dict[str, Any]:
         return {
@@ -105,14 +105,14 @@ class RunningStatistics(keras.layers.Layer):
         return squared * self._precision(history)
 
     @counted_once
-    def observe(self, z: Tensor, mask: Tensor | None = None) -> None:
+    def update_statistics(self, z: Tensor, mask: Tensor | None = None) -> None:
         """Learn from activations as from a training batch, and do nothing to them.
 
         Args:
             z: Activations, the shape of the layer's input.
             mask: Optional Keras mask, boolean, shape `(batch,)` to the shape of `z`.
         """
-        self.check_present("observe")
+        self.check_present("update its statistics")
         self._check_outside_recurrence()
         if TrainingCall(self).repeats:
             return
@@ -280,9 +280,15 @@ class RunningStatistics(keras.layers.Layer):
         steps = _counting.increased(self.step.value, 1)
         self.step.assign(after(updated.variance, steps))
 
-    def learns(self, training: bool | None) -> bool:
+    @property
+    def channel_axis(self) -> int:
+        """The last of the input axes that `axis` names."""
+        axis: int = self._channel_axis
+        return axis
+
+    def should_update(self, training: bool | None) -> bool:
         """Whether a call in this mode moves the statistics."""
-        return self.observing or self._is_training(training)
+        return self.calibrating or self._is_training(training)
 
     def _is_training(self, training: bool | None) -> bool:
         if training is None:

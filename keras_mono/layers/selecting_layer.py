@@ -86,14 +86,14 @@ class SelectingLayer(RunningStatistics):
         return dict(zip(names, values.tolist(), strict=True))
 
     @counted_once
-    def observe(self, z: Tensor, mask: Tensor | None = None) -> None:
+    def update_statistics(self, z: Tensor, mask: Tensor | None = None) -> None:
         """Learn from activations as from a training batch, and do nothing to them.
 
         Args:
             z: Activations, the shape of the layer's input.
             mask: Optional Keras mask, boolean, shape `(batch,)` to the shape of `z`.
         """
-        self.check_present("observe")
+        self.check_present("update its statistics")
         self._check_outside_recurrence()
         if not TrainingCall(self).repeats:
             self._store_learned(self._learn(ops.convert_to_tensor(z), mask))

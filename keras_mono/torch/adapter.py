@@ -108,17 +108,16 @@ class Adapter(torch.nn.Module):  # type: ignore[name-defined]
         if _uses_state(layer, self.training):
             self._bind()
             self._check_state()
-            if is_transformed() and layer.learns(self.training):
+            if is_transformed() and layer.should_update(self.training):
                 check_may_change(self._buffers["step"], x)
         with _on_device_of(x):
             if not isinstance(layer, MonosemanticPenalty):
                 # Not `__call__`: what Keras keeps about a call does not survive a
                 # compiler.
                 return layer.call(x, None, self.training, padding_mask)
-            if layer.learns(self.training) and not layer.observing:
-                layer._check_call(x)
+            if layer.should_update(self.training) and not layer.calibrating:
                 # Keras' `add_loss` keeps a list, for which PyTorch compiles anew.
-                loss = layer._penalize(x, padding_mask)
+                loss = layer.penalize(x, padding_mask)
                 if current_backward() == -1:  # else it would keep the block's graph
                     self.loss = loss
                 return x
@@ -141,7 +140,7 @@ class Adapter(torch.nn.Module):  # type: ignore[name-defined]
 
     def _find_variables(self) -> None:
         layer = self._held[0]
-        self._state = {v.name: (v, v.value.dtype) for v in layer._statistics()}
+        self._state = {v.name: (v, v.value.dtype) for v in layer.saved_variables()}
         kept = {id(variable) for variable, _ in self._state.values()}
         # `layer.variables` leaves some out.
         held = [v for v in vars(layer).values() if isinstance(v, keras.Variable)]
@@ -270,9 +269,9 @@ def _check_is_tensor(x: Any) -> None:
 
 
 def _uses_state(layer: RunningStatistics, training: bool) -> bool:
-    if layer.learns(training):
+    if layer.should_update(training):
         return True
-    return isinstance(layer, MonosemanticInhibition) and layer.acts(training)
+    return isinstance(layer, MonosemanticInhibition) and layer.should_inhibit(training)
 
 
 def _on_device_of(x: Any) -> Any:
