@@ -163,8 +163,7 @@ class RunningStatistics(keras.layers.Layer):
 
     def load_own_variables(self, store: Any) -> None:
         expected = {v.name: v for v in self.saved_variables()}
-        # Settings are the config's: version 0.1 saved them among the weights too.
-        found = set(store.keys()) - set(settings_of(self))
+        found = set(store.keys())
         if found != set(expected):
             raise ValueError(
                 f"Layer '{self.name}' expected the saved variables {sorted(expected)}. "
