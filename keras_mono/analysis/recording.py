@@ -11,7 +11,7 @@ from keras_mono._internal.model_layers import named_layers
 from keras_mono._internal.typing import Tensor
 from keras_mono.analysis.data import batches as batches
 from keras_mono.analysis.masks import Masks, at_positions
-from keras_mono.analysis.tap import heard, observing
+from keras_mono.analysis.tap import heard
 from keras_mono.layers.running_statistics import RunningStatistics
 
 
@@ -125,7 +125,7 @@ def _listening(
     def hear_inputs(name: str) -> Callable[..., Any]:
         """Also of a layer inside a recurrence, which is not called itself."""
 
-        def hear(_: Any, z: Tensor, mask: Tensor | None = None) -> None:
+        def hear(z: Tensor, mask: Tensor | None) -> None:
             remembered = masks.of(z) if mask is None else None
             if remembered is not None:  # Keras lost it on the way
                 mask = at_positions(remembered, z)
@@ -138,10 +138,7 @@ def _listening(
             stack.enter_context(heard(part, "call", hear_calls(part)))
         for name, layer in layers.items():
             if isinstance(layer, RunningStatistics):
-                stack.enter_context(
-                    heard(layer, "update_statistics", hear_inputs(name))
-                )
-                stack.enter_context(observing(layer))
+                stack.enter_context(layer.listeners.added(hear_inputs(name)))
         yield
 
 

@@ -5,8 +5,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from keras_mono.layers.running_statistics import RunningStatistics
-
 Hearer = Callable[..., Any]
 
 _LOCK = threading.Lock()
@@ -50,32 +48,3 @@ def heard(layer: Any, method: str, hear: Hearer) -> Iterator[None]:
                 vars(layer).pop(method)
                 if tap.was_set:
                     setattr(layer, method, tap.original)
-
-
-class _Threads:
-    """True in the threads that it holds."""
-
-    def __init__(self) -> None:
-        self.held: list[int] = []
-
-    def __bool__(self) -> bool:
-        return threading.get_ident() in self.held
-
-
-@contextmanager
-def observing(layer: RunningStatistics) -> Iterator[None]:
-    """The layer's `update_statistics` is called at inference too, in this thread."""
-    thread = threading.get_ident()
-    with _LOCK:
-        threads: Any = layer.calibrating
-        if not isinstance(threads, _Threads):
-            threads = _Threads()
-            layer.calibrating = threads
-        threads.held.append(thread)
-    try:
-        yield
-    finally:
-        with _LOCK:
-            threads.held.remove(thread)
-            if not threads.held:
-                layer.calibrating = False

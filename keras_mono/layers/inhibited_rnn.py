@@ -206,7 +206,9 @@ def _learn(
     if mask is not None:
         mask = ops.reshape(mask, (-1,))
     activations = ops.reshape(activations, (-1, *shape))
-    after_loop(lambda: inhibition.update_statistics(activations, mask))
+    listeners = inhibition.listeners
+    receive = listeners.hear if listeners else inhibition.update_statistics
+    after_loop(lambda: receive(activations, mask))
 
 
 class _Step:

@@ -13,6 +13,7 @@ from keras_mono._internal.gradient_checkpoints import (
     counted_once,
     repeats_training,
 )
+from keras_mono._internal.listeners import Listeners
 from keras_mono._internal.setting import settings_of
 from keras_mono._internal.typing import Tensor
 
@@ -56,7 +57,7 @@ class RunningStatistics(keras.layers.Layer):
             variance_compensation
         )
         self.supports_masking = True
-        self.calibrating = False  # update at inference too, while `calibrate` runs
+        self.listeners = Listeners()
 
     def get_config(self) -> dict[str, Any]:
         return {
@@ -287,8 +288,8 @@ class RunningStatistics(keras.layers.Layer):
         return axis
 
     def should_update(self, training: bool | None) -> bool:
-        """Whether a call in this mode moves the statistics."""
-        return self.calibrating or self._is_training(training)
+        """Whether a call in this mode moves the statistics or is listened to."""
+        return bool(self.listeners) or self._is_training(training)
 
     def _is_training(self, training: bool | None) -> bool:
         if training is None:

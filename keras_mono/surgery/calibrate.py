@@ -7,7 +7,6 @@ from keras_mono._internal.as_model import as_model
 from keras_mono._internal.model_layers import named_layers
 from keras_mono._internal.snapshot import Snapshot
 from keras_mono.analysis.data import batches, check
-from keras_mono.analysis.tap import observing
 from keras_mono.layers.running_statistics import RunningStatistics
 
 
@@ -66,7 +65,7 @@ def calibrate(
         with ExitStack() as stack:
             for layer in layers:
                 layer.reset()
-                stack.enter_context(observing(layer))
+                stack.enter_context(layer.listeners.added(layer.update_statistics))
             for batch in batches(data, batch_size, steps):
                 called(batch, training=False)
     except BaseException:  # Ctrl-C too must not cost a history

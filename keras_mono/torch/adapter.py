@@ -115,7 +115,7 @@ class Adapter(torch.nn.Module):  # type: ignore[name-defined]
                 # Not `__call__`: what Keras keeps about a call does not survive a
                 # compiler.
                 return layer.call(x, None, self.training, padding_mask)
-            if layer.should_update(self.training) and not layer.calibrating:
+            if layer.should_update(self.training) and not layer.listeners:
                 # Keras' `add_loss` keeps a list, for which PyTorch compiles anew.
                 loss = layer.penalize(x, padding_mask)
                 if current_backward() == -1:  # else it would keep the block's graph

@@ -1,5 +1,6 @@
 """Measuring in one thread while another uses the same layers."""
 
+import copy
 import threading
 
 import keras
@@ -98,10 +99,23 @@ def test_a_second_recording_ends_before_the_first():
     for name, z in expected.items():
         np.testing.assert_allclose(found[name], z, rtol=1e-5, atol=1e-6)
         np.testing.assert_allclose(others[0][name], z[:9], rtol=1e-5, atol=1e-6)
-    assert not model.get_layer("ours").calibrating
-    assert not {"call", "update_statistics"} & {
-        k for x in model.layers for k in vars(x)
-    }
+    assert not model.get_layer("ours").listeners
+    assert not any("call" in vars(layer) for layer in model.layers)
+
+
+def test_listeners_of_one_thread_are_nested_and_not_copied():
+    layer = km.layers.MonosemanticScale()
+    layer.build((None, 3))
+    heard = []
+    with layer.listeners.added(lambda z, _: heard.append(("outer", z))):
+        with layer.listeners.added(lambda z, _: heard.append(("inner", z))):
+            layer(inputs(2)[:, :3])
+        copied = copy.deepcopy(layer)
+        copied(inputs(2)[:, :3], training=True)
+        layer(inputs(2)[:, :3])
+    assert [name for name, _ in heard] == ["inner", "outer"]
+    assert int(layer.step) == 0
+    assert int(copied.step) == 1
 
 
 def test_predictions_during_a_calibration_teach_nothing():
@@ -171,4 +185,4 @@ def test_an_interrupted_calibration_costs_no_history(error, built):
     else:
         for a, b in zip(before, after, strict=True):
             np.testing.assert_array_equal(a, b)
-    assert not layer.calibrating
+    assert not layer.listeners
