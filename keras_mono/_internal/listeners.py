@@ -3,7 +3,6 @@
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from keras_mono._internal.typing import Tensor
 
@@ -25,9 +24,6 @@ class Listeners:
     def __bool__(self) -> bool:
         # The first test alone is what a compiler sees.
         return bool(self._by_thread) and threading.get_ident() in self._by_thread
-
-    def __reduce__(self) -> Any:
-        return Listeners, ()  # a copy of the layer has no listeners
 
     def hear(self, z: Tensor, mask: Tensor | None) -> None:
         """Hand activations to the latest listener of this thread."""
