@@ -1,4 +1,4 @@
-"""What takes a Keras model takes a PyTorch module with adapters, too."""
+"""Functions that take a Keras model take a PyTorch module with adapters, too."""
 
 from typing import Any
 
@@ -6,9 +6,9 @@ from keras_mono._eager import is_torch_module
 
 
 def as_model(model: Any) -> Any:
-    """A PyTorch module as a model that can be called on data; all else as it is."""
+    """A PyTorch module as a model that can be called on data; others as they are."""
     if not is_torch_module(model):
         return model
-    from keras_mono.torch.module_as_model import ModuleAsModel
+    from keras_mono._internal.module_as_model import ModuleAsModel
 
     return ModuleAsModel(model)

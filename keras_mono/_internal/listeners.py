@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from keras_mono._internal.typing import Tensor
 
@@ -22,7 +23,7 @@ class Listeners:
         self._by_thread: dict[int, list[Listener]] = {}
 
     def __bool__(self) -> bool:
-        # The first test alone is what a compiler sees.
+        # Without listeners, `torch.compile` does not come to `get_ident`.
         return bool(self._by_thread) and threading.get_ident() in self._by_thread
 
     def hear(self, z: Tensor, mask: Tensor | None) -> None:
@@ -42,3 +43,9 @@ class Listeners:
                 self._by_thread[thread].remove(listener)
                 if not self._by_thread[thread]:
                     del self._by_thread[thread]
+
+
+def listeners_of(layer: Any) -> Listeners | None:
+    """The listeners of a layer of this library; None for any other layer."""
+    found = getattr(layer, "listeners", None)
+    return found if isinstance(found, Listeners) else None

@@ -5,13 +5,18 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_mono._internal.data import as_array, as_arrays, batches, number_of_samples
 from keras_mono._internal.model_layers import find_layers
 from keras_mono._internal.optional_imports import require
+from keras_mono._internal.recording.call_hooks import changed_output
+from keras_mono._internal.recording.masks import keras_mask
+from keras_mono._internal.recording.record import (
+    Recorded,
+    record,
+    valid_positions,
+)
 from keras_mono._internal.typing import Tensor
-from keras_mono.analysis.data import as_array, as_arrays, batches, number_of_samples
 from keras_mono.analysis.labelled import as_labels
-from keras_mono.analysis.masks import keras_mask
-from keras_mono.analysis.recording import Recorded, counted, record, replaced
 
 
 @dataclass(frozen=True)
@@ -134,7 +139,7 @@ def ablation(
         def at_mean(z: Tensor, fixed: np.ndarray = fixed) -> Tensor:
             return keras.ops.where(fixed, keras.ops.cast(mean, z.dtype), z)
 
-        with replaced(watched, at_mean):
+        with changed_output(watched, at_mean):
             increases.append(by_feature() - plain)
     return Ablation(features, chosen, plain, np.stack(increases, axis=1))
 
@@ -203,7 +208,7 @@ def _mean_activation(
     def add(_: str, recorded: Recorded) -> None:
         nonlocal samples, broken
         z = keras.ops.convert_to_numpy(keras.ops.cast(recorded.value, "float32"))
-        there = counted(recorded).reshape(-1)
+        there = valid_positions(recorded).reshape(-1)
         samples += len(z)
         broken += int((~np.isfinite(z)).reshape(len(z), -1).any(axis=1).sum())
         z = z.reshape(-1, z.shape[-1])[there].astype(np.float64)

@@ -6,7 +6,7 @@ import numpy as np
 
 from keras_mono._internal.as_model import as_model
 from keras_mono._internal.model_layers import find_layers
-from keras_mono.analysis.recording import Recorded, counted, record
+from keras_mono._internal.recording.record import Recorded, record, valid_positions
 
 
 def activations(
@@ -58,7 +58,7 @@ def activations(
     def consume(name: str, recorded: Recorded) -> None:
         z = keras.ops.convert_to_numpy(recorded.value)
         if masked is not None:
-            z = np.where(counted(recorded)[..., None], z, masked)
+            z = np.where(valid_positions(recorded)[..., None], z, masked)
         parts[name].append(z)
 
     record(model, data, watched, batch_size, consume, steps)

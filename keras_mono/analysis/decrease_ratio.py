@@ -7,11 +7,11 @@ import keras
 import numpy as np
 
 from keras_mono._eager import RandomState
+from keras_mono._internal.data import as_array, as_arrays, batches, number_of_samples
 from keras_mono._internal.model_layers import find_layers, named_layers
 from keras_mono._internal.snapshot import Snapshot
 from keras_mono._internal.table import Table
 from keras_mono.analysis.activations import activations
-from keras_mono.analysis.data import as_array, as_arrays, batches, number_of_samples
 from keras_mono.layers.monosemantic_inhibition import MonosemanticInhibition
 from keras_mono.layers.selecting_layer import SelectingLayer
 
@@ -118,7 +118,7 @@ def decrease_ratio(
                     model.train_on_batch(batch, target)
                     new = activations(model, batch, [layer], batch_size)[layer]
                 finally:
-                    before.put_back()
+                    before.restore()
                 found.append(_ratios(old, new[selected].astype(np.float64), mean))
     rows = [
         _row(condition, np.array(found), np.array(ratios[0]), number)
@@ -158,8 +158,8 @@ class _State:
         self.random = RandomState()
         self.layer, self.enabled, self.strength = layer, layer.enabled, layer.strength
 
-    def put_back(self) -> None:
-        self.tensors.put_back()
+    def restore(self) -> None:
+        self.tensors.restore()
         self.random.put_back()
         self.layer.enabled, self.layer.strength = self.enabled, self.strength
 

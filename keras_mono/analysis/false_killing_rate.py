@@ -3,9 +3,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from keras_mono._internal.tail_figures import own_phi
 from keras_mono.analysis.feature_scores import FeatureScores, feature_scores
 from keras_mono.analysis.labelled import labelled
-from keras_mono.analysis.summary import own_phi
 
 
 class FalseKillingRate(NamedTuple):

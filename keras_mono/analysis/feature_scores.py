@@ -4,8 +4,8 @@ from typing import Any
 import numpy as np
 
 from keras_mono._internal.optional_imports import require
+from keras_mono._internal.tail_figures import varies
 from keras_mono.analysis.labelled import as_labels, labelled
-from keras_mono.analysis.summary import varies
 
 
 @dataclass(frozen=True)

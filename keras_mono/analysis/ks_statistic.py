@@ -2,9 +2,9 @@ from typing import Any
 
 import numpy as np
 
+from keras_mono._internal.tail_figures import own_phi
 from keras_mono.analysis.feature_scores import FeatureScores, feature_scores
 from keras_mono.analysis.labelled import labelled
-from keras_mono.analysis.summary import own_phi
 
 
 def ks_statistic(z: np.ndarray, labels: Any) -> np.ndarray:

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_mono.analysis.data import as_array
+from keras_mono._internal.data import as_array
 
 
 def labelled(z: np.ndarray, labels: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from keras_mono._internal.optional_imports import require
+from keras_mono._internal.tail_figures import varies
 from keras_mono.analysis.labelled import labelled
-from keras_mono.analysis.summary import varies
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,7 @@ import keras
 import numpy as np
 
 from keras_mono._internal.as_model import as_model
-from keras_mono._internal.model_layers import find_layers
-from keras_mono.analysis.data import (
+from keras_mono._internal.data import (
     check,
     gives_batches,
     known_samples,
@@ -15,11 +14,16 @@ from keras_mono.analysis.data import (
     number_of_samples,
     pairs,
 )
+from keras_mono._internal.model_layers import find_layers
+from keras_mono._internal.recording.record import (
+    Recorded,
+    record_batches,
+    valid_positions,
+)
 from keras_mono.analysis.false_killing_rate import FalseKillingRate, rate_for
 from keras_mono.analysis.feature_scores import FeatureScores, FeatureStatistics
 from keras_mono.analysis.ks_statistic import ks_for
 from keras_mono.analysis.labelled import as_labels, label_of_inputs
-from keras_mono.analysis.recording import Recorded, counted, record_batches
 from keras_mono.analysis.summary import summary
 
 FRACTIONS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
@@ -141,7 +145,7 @@ class _Collected:
                 "A layer needs an axis of inputs and one of neurons to be profiled. "
                 f"Received: outputs of shape {z.shape}."
             )
-        there = counted(recorded).reshape(-1)
+        there = valid_positions(recorded).reshape(-1)
         labels = self._labels_of(z)[there]
         z = z.reshape(-1, z.shape[-1])[there]
         if self.statistics is None:

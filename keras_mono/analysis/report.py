@@ -10,12 +10,12 @@ import keras
 import numpy as np
 
 from keras_mono._internal.as_model import as_model
+from keras_mono._internal.data import Batches, check, pairs
 from keras_mono._internal.model_layers import named_layers
 from keras_mono._internal.table import Table
 from keras_mono.analysis import plots
 from keras_mono.analysis.activations import activations
 from keras_mono.analysis.compare import compare
-from keras_mono.analysis.data import Batches, check, pairs
 from keras_mono.analysis.labelled import as_labels, label_of_inputs
 from keras_mono.analysis.page_file import replacing
 from keras_mono.analysis.plots.by_feature import MOST_FEATURES

@@ -6,8 +6,8 @@ import keras
 import numpy as np
 
 from keras_mono._history import LARGEST_DEVIATION
-from keras_mono.analysis.recording import Recorded
-from keras_mono.analysis.summary import own_phi, tail_figures
+from keras_mono._internal.recording.record import Recorded
+from keras_mono._internal.tail_figures import own_phi, tail_figures
 from keras_mono.layers.monosemantic_penalty import MonosemanticPenalty
 from keras_mono.layers.running_statistics import RunningStatistics
 from keras_mono.layers.selecting_layer import SelectingLayer

@@ -6,12 +6,12 @@ from typing import Any
 import keras
 
 from keras_mono._internal import validation
+from keras_mono._internal.data import batches, check, repeatable
 from keras_mono._internal.model_layers import find_layers, named_layers
 from keras_mono._internal.optional_imports import require
+from keras_mono._internal.plotting.tail_over_training import tail_over_training
+from keras_mono._internal.recording.record import NeverCalledError, record_batches
 from keras_mono._internal.snapshot import Snapshot
-from keras_mono.analysis.data import batches, check, repeatable
-from keras_mono.analysis.plots.tail_over_training import tail_over_training
-from keras_mono.analysis.recording import NeverCalledError, record_batches
 from keras_mono.callbacks._others import (
     before_and_after,
     check_patience,
@@ -331,7 +331,7 @@ class MonosemanticityMonitor(keras.callbacks.Callback):
                 lambda name, recorded: scores[name].add(recorded),
             )
         finally:
-            before.put_back()
+            before.restore()
 
     def _try_data(self) -> None:
         """Meet before training what would end it after its first epoch."""

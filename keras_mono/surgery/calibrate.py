@@ -4,9 +4,9 @@ from typing import Any
 import keras
 
 from keras_mono._internal.as_model import as_model
+from keras_mono._internal.data import batches, check
 from keras_mono._internal.model_layers import named_layers
 from keras_mono._internal.snapshot import Snapshot
-from keras_mono.analysis.data import batches, check
 from keras_mono.layers.running_statistics import RunningStatistics
 
 
@@ -69,7 +69,7 @@ def calibrate(
             for batch in batches(data, batch_size, steps):
                 called(batch, training=False)
     except BaseException:  # Ctrl-C too must not cost a history
-        before.put_back()
+        before.restore()
         for layer in unbuilt:
             layer.reset()
         raise

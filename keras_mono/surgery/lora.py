@@ -10,7 +10,7 @@ from typing import Any
 import keras
 
 from keras_mono._internal.model_layers import named_layers
-from keras_mono.surgery.places import is_ours
+from keras_mono.surgery.places import is_monosemantic_layer
 
 ATTRIBUTES = ("enable_lora", "_lora_enabled_layers")  # not to be copied as they are
 
@@ -23,7 +23,7 @@ def keep_lora(
     if not (hasattr(cls, "enable_lora") and hasattr(cls, "save_lora_weights")):
         return
     # Ours last, so that no other layer has a new number: LoRA files then fit both.
-    new._layers.sort(key=is_ours)
+    new._layers.sort(key=is_monosemantic_layer)
     numbers = getattr(old, "_lora_enabled_layers", None)
     if numbers is not None:
         before, after = _counted(old), _counted(new)
@@ -41,7 +41,9 @@ class _WithoutOurs:
         self.backbone = backbone
 
     def __call__(self, *args: Any, **kwargs: Any) -> None:
-        ours = [x for x in named_layers(self.backbone).values() if is_ours(x)]
+        ours = [
+            x for x in named_layers(self.backbone).values() if is_monosemantic_layer(x)
+        ]
         before = [x.trainable for x in ours]
         type(self.backbone).enable_lora(self.backbone, *args, **kwargs)
         for layer, trainable in zip(ours, before, strict=True):

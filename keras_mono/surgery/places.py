@@ -47,7 +47,8 @@ def operations(graph: keras.Model) -> list[Any]:
     return list(getattr(graph, "operations", graph.layers))
 
 
-def is_ours(layer: Any) -> bool:
+def is_monosemantic_layer(layer: Any) -> bool:
+    """Whether `layer` is one of this library's layers."""
     return isinstance(layer, RunningStatistics)
 
 
@@ -91,7 +92,7 @@ def matching(model: keras.Model, where: Where, exclude: Where | None) -> list[Pl
 
     Layers of this library are never meant.
     """
-    candidates = [p for p in places(model) if not is_ours(p.layer)]
+    candidates = [p for p in places(model) if not is_monosemantic_layer(p.layer)]
     chosen = _meant(model, candidates, where, "where")
     if exclude is not None:
         chosen -= _meant(model, candidates, exclude, "exclude")
@@ -210,7 +211,8 @@ def _raise_no_match(
     hidden = [
         Place("/".join(path), layer)
         for path, layer in layer_paths(model)
-        if not is_ours(layer) and all(layer is not p.layer for p in candidates)
+        if not is_monosemantic_layer(layer)
+        and all(layer is not p.layer for p in candidates)
     ]
     inside = sorted(_found(part, hidden, _by_name(hidden)))
     if inside:

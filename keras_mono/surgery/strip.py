@@ -4,7 +4,7 @@ import keras
 
 from keras_mono._internal.model_layers import named_layers
 from keras_mono.layers.inhibited_rnn import InhibitedRNN
-from keras_mono.surgery.places import check_graph, is_ours
+from keras_mono.surgery.places import check_graph, is_monosemantic_layer
 from keras_mono.surgery.rebuild import Call, rebuild
 
 
@@ -38,7 +38,9 @@ def strip(model: keras.Model) -> keras.Model:
     """
     check_graph(model, _ADVICE)
     stripped = rebuild(model, _Removal())
-    left = [name for name, x in named_layers(stripped).items() if is_ours(x)]
+    left = [
+        name for name, x in named_layers(stripped).items() if is_monosemantic_layer(x)
+    ]
     if left:
         raise ValueError(
             f"The layers {left} of this library sit inside other layers, such as an "
@@ -63,7 +65,7 @@ class _Removal:
         return any(self.replace(layer) is not layer for layer in graph.layers)
 
     def replace(self, layer: keras.layers.Layer) -> keras.layers.Layer | None:
-        if is_ours(layer):
+        if is_monosemantic_layer(layer):
             return None
         if isinstance(layer, InhibitedRNN) and layer.inhibition is not None:
             return layer.without_inhibition()

@@ -10,6 +10,7 @@ from keras_mono._eager import (
     is_transformed,
     torch_module,
 )
+from keras_mono._internal.module_as_model import HoldsLayer
 from keras_mono.layers.monosemantic_inhibition import MonosemanticInhibition
 from keras_mono.layers.monosemantic_penalty import MonosemanticPenalty
 from keras_mono.layers.running_statistics import RunningStatistics
@@ -18,7 +19,7 @@ from keras_mono.torch.state import check_may_change, problem_with
 torch = torch_module("keras_mono.torch")
 
 
-class Adapter(torch.nn.Module):  # type: ignore[name-defined]
+class Adapter(HoldsLayer, torch.nn.Module):  # type: ignore[name-defined]
     """A layer of this library as a PyTorch module.
 
     A Keras layer that is called in a PyTorch loop does not follow `module.train()` and

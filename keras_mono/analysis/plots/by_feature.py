@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 
 from keras_mono._internal.optional_imports import require
+from keras_mono._internal.plotting.style import COLOURS, look, plain
 from keras_mono.analysis.ablation import Ablation
 from keras_mono.analysis.feature_scores import FeatureScores
 from keras_mono.analysis.labelled import labelled
-from keras_mono.analysis.plots.style import COLOURS, look, plain
 from keras_mono.analysis.profile import Profile
 
 MOST_FEATURES = 60  # whose names can be read in a picture

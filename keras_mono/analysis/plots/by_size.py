@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from keras_mono._internal.plotting.style import COLOURS, look, plain
 from keras_mono.analysis.plots.by_feature import panel
-from keras_mono.analysis.plots.style import COLOURS, look, plain
 from keras_mono.analysis.profile import Profile
 
 Profiles = Mapping[str, Mapping[str, Profile]]

@@ -4,7 +4,7 @@ from typing import Any
 import numpy as np
 
 from keras_mono._internal.optional_imports import require
-from keras_mono.analysis.plots.style import look, plain
+from keras_mono._internal.plotting.style import look, plain
 
 _PANELS = (
     ("top1", "Largest φ of a sample", "mean over samples", 1.0),
