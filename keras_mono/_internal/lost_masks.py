@@ -9,6 +9,12 @@ from typing import Any
 
 import keras
 
+from keras_mono._internal.keras_private import (
+    inputs_of_call,
+    is_output_of_a_call,
+    mask_of,
+    operation_of,
+)
 from keras_mono._internal.typing import Tensor
 
 
@@ -21,13 +27,13 @@ def warn_of_lost_mask(name: str, x: Tensor) -> None:
     waiting = [x] if isinstance(x, keras.KerasTensor) else []
     while waiting:
         tensor = waiting.pop()
-        made_by = getattr(tensor, "_keras_history", None)
-        if made_by is None or id(tensor) in seen or _mask_of(tensor) is not None:
+        if id(tensor) in seen or not is_output_of_a_call(tensor):
+            continue
+        if mask_of(tensor) is not None:
             continue
         seen.add(id(tensor))
-        operation: Any = made_by.operation
-        before = operation._inbound_nodes[made_by.node_index].input_tensors
-        if _keeps_positions(operation) and _mask_of(before[0]) is not None:
+        operation, before = operation_of(tensor), inputs_of_call(tensor)
+        if _keeps_positions(operation) and mask_of(before[0]) is not None:
             warnings.warn(
                 f"Layer '{name}' counts padding: a mask reaches '{operation.name}' "
                 f"({type(operation).__name__}), which does not pass it on. Set "
@@ -44,7 +50,3 @@ def _keeps_positions(operation: Any) -> bool:
         return True
     recurrent = (keras.layers.RNN, keras.layers.Bidirectional)
     return isinstance(operation, recurrent) and operation.return_sequences
-
-
-def _mask_of(tensor: Any) -> Any:
-    return getattr(tensor, "_keras_mask", None)

@@ -9,6 +9,7 @@ from typing import Any
 
 import keras
 
+from keras_mono._internal import keras_private
 from keras_mono._internal.model_layers import named_layers
 from keras_mono.surgery.places import is_monosemantic_layer
 
@@ -23,7 +24,7 @@ def keep_lora(
     if not (hasattr(cls, "enable_lora") and hasattr(cls, "save_lora_weights")):
         return
     # Ours last, so that no other layer has a new number: LoRA files then fit both.
-    new._layers.sort(key=is_monosemantic_layer)
+    keras_private.sort_layers(new, is_monosemantic_layer)
     numbers = getattr(old, "_lora_enabled_layers", None)
     if numbers is not None:
         before, after = _counted(old), _counted(new)
@@ -51,5 +52,4 @@ class _WithoutOurs:
 
 
 def _counted(backbone: Any) -> list[keras.layers.Layer]:
-    layers = backbone._flatten_layers(include_self=False)
-    return [x for x in layers if x.weights]
+    return [x for x in keras_private.flat_layers(backbone) if x.weights]

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import keras
 
+from keras_mono._internal.keras_private import mask_of
 from keras_mono._internal.typing import Tensor
 from keras_mono.surgery.places import operations, places
 from keras_mono.surgery.positions import Positions, fits, marking_inputs
@@ -61,9 +62,8 @@ class Padding:
         self._nested: dict[int, list[_Unmasked]] = {}
         self._asked: list[str] = []
         self._marks: dict[str, None] = {}  # what marks padding, in the order it is met
-        self._lost: dict[
-            str, None
-        ] = {}  # has positions, and cannot be given their mask
+        # Has positions, and cannot be given their mask.
+        self._lost: dict[str, None] = {}
         self._flat: dict[str, None] = {}  # depends on what is marked; has no positions
         self._unclear: dict[str, list[str]] = {}  # by path, which may be the mask
         self._is_used = False
@@ -98,7 +98,7 @@ class Padding:
         if len(fitting) == 1 and not set(unclear) - set(fitting):
             self._is_used = True
             return fitting[0], call.inputs[fitting[0]]
-        if _keras_mask(x) is not None:
+        if mask_of(x) is not None:
             return None
         if fitting or unclear:
             self._unclear[path] = [*fitting, *unclear]
@@ -202,7 +202,7 @@ class Padding:
         return None
 
     def _note_nested(self, graph: keras.Model, x: Tensor, path: str) -> None:
-        if _keras_mask(x) is None:
+        if mask_of(x) is None:
             unmasked = _Unmasked(path, tuple(x.shape))
             self._nested.setdefault(id(graph), []).append(unmasked)
 
@@ -212,7 +212,7 @@ class Padding:
         It is told by the call of the nested model that holds the layer.
         """
         given = keras.tree.flatten((call.args, call.kwargs))
-        if any(_keras_mask(x) is not None for x in given):
+        if any(mask_of(x) is not None for x in given):
             return
         positions = self._positions_of(call)
         outputs = keras.tree.flatten(call.outputs)[0]
@@ -243,7 +243,7 @@ def _input_names(graph: keras.Model) -> list[str]:
 
 def _given(operation: Any, outputs: Any) -> _Given:
     first = keras.tree.flatten(outputs)[0]
-    mask = _keras_mask(first)
+    mask = mask_of(first)
     if mask is None and len(first.shape) != 2:
         raise ValueError(
             f"`mask` names the layer '{operation.name}', which puts out neither a "
@@ -252,10 +252,6 @@ def _given(operation: Any, outputs: Any) -> _Given:
             "`Embedding(mask_zero=True)`, a `Masking` layer or the like."
         )
     return _Given(first if mask is None else mask, first)
-
-
-def _keras_mask(x: Any) -> Tensor | None:
-    return getattr(x, "_keras_mask", None)
 
 
 def _quoted(names: list[str]) -> str:

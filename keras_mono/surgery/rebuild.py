@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, Protocol
 
 import keras
 
+from keras_mono._internal import keras_private
 from keras_mono._internal.typing import Tensor
 from keras_mono.surgery.keep_class import as_class_of
 from keras_mono.surgery.places import is_graph
@@ -66,7 +67,7 @@ class _Rebuilding:
         if hasattr(old, "output_names"):  # they are those of the layers that end it
             new.output_names = list(old.output_names)
         if not old.trainable:  # of the model alone: its layers keep their own
-            new._trainable = False
+            keras_private.freeze_without_layers(new)
         return new
 
     def layer(self, old: keras.layers.Layer) -> keras.layers.Layer | None:
@@ -124,12 +125,12 @@ class _Rebuilding:
 
 def input_name(x: Tensor) -> str:
     """Name of a model's input, which it keeps."""
-    maker = x._keras_history.operation
+    maker = keras_private.operation_of(x)
     return str(maker.name if isinstance(maker, keras.layers.InputLayer) else x.name)
 
 
 def _input_like(x: Tensor) -> Tensor:
-    maker = x._keras_history.operation
+    maker = keras_private.operation_of(x)
     return keras.Input(
         batch_shape=x.shape,
         dtype=x.dtype,
@@ -174,11 +175,10 @@ def _compile_arguments(old: keras.Model) -> dict[str, Any]:
     Losses and functions are the same objects: they hold no state.
     """
     is_own = type(old).get_compile_config is not keras.Model.get_compile_config
-    given = getattr(getattr(old, "_compile_config", None), "config", None)
+    given = keras_private.given_compile_arguments(old)
     if is_own or given is None:
         config = old.get_compile_config()
         return dict(keras.saving.deserialize_keras_object(config))
-    given = dict(given)
     optimizer = given.get("optimizer")
     if optimizer is not None:
         given["optimizer"] = type(optimizer).from_config(optimizer.get_config())
