@@ -1,5 +1,22 @@
+"""What the network loses without one of its neurons.
+
+Fixing a neuron at its mean removes its information, and the layers after it still get
+values in their usual range.
+
+Example:
+
+>>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, name="a")])
+>>> model.set_weights([np.array([[1.0], [0.0]]), np.array([0.0])])
+>>> x = np.array([[0.0, 0.0], [0.0, 1.0], [4.0, 0.0], [4.0, 1.0]])
+>>> found = km.analysis.ablation(
+...     model, "a", [0], x, x[:, :1], ["low", "low", "high", "high"], loss="mse")
+>>> found.increase[:, 0].tolist()
+[4.0, 4.0]
+"""
+
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import keras
@@ -68,11 +85,8 @@ def ablation(
     """The increase of the loss, feature by feature, with one neuron at its mean.
 
     A neuron is an index into the last axis of the layer's output; its mean is taken
-    over all inputs and positions of `x` that are not masked. Fixing it takes away what
-    it tells, and leaves the layers after it the values that they are used to. A loss by
-    position is averaged over those of a sample that are not masked, as Keras does.
-
-    Reference: MEmeL (arXiv:2312.11560), Fig. 2.
+    over all unmasked positions of `x`. A loss per position is averaged over the
+    unmasked ones of a sample, as Keras does. (MEmeL, arXiv:2312.11560, Fig. 2)
 
     Args:
         model: A built Keras model.
@@ -81,30 +95,27 @@ def ablation(
         x: The model's inputs: an array, or a list, tuple or dict of arrays.
         y: The targets, an array.
         labels: The feature of each sample.
-        loss: A Keras loss, its name, or `f(y_true, y_pred)`. None: the one the model
-            was compiled with.
-        batch_size: Samples a forward pass.
-
-    Returns:
-        `Ablation`.
-
-    Raises:
-        ValueError: for a name that the model does not have, neurons that the layer does
-            not have, lengths that do not agree, activations that are not finite, and a
-            model without a loss.
-
-    Example:
-
-    >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, name="a")])
-    >>> model.set_weights([np.array([[1.0], [0.0]]), np.array([0.0])])
-    >>> x = np.array([[0.0, 0.0], [0.0, 1.0], [4.0, 0.0], [4.0, 1.0]])
-    >>> found = km.analysis.ablation(
-    ...     model, "a", [0], x, x[:, :1], ["low", "low", "high", "high"], loss="mse")
-    >>> found.increase[:, 0].tolist()
-    [4.0, 4.0]
+        loss: A Keras loss, its name, or `f(y_true, y_pred)`. None: the compiled one.
+        batch_size: Samples per forward pass.
     """
     ((_, watched),) = find_layers(model, [layer]).items()
-    per_sample = _loss_of(model, loss)
+    per_sample = _per_sample_loss(model, loss)
+    x, y, labels = _checked_data(x, y, labels, batch_size)
+    mean = _mean_activation(model, x, watched, batch_size)
+    chosen = _checked_neurons(neurons, layer, len(mean))
+    features, numbers = np.unique(labels, return_inverse=True)
+    run = partial(_losses, model, x, y, per_sample, batch_size)
+    plain = _by_feature(run(), numbers)
+    increases = []
+    for neuron in chosen:
+        with changed_output(watched, partial(_at_mean, neuron, mean)):
+            increases.append(_by_feature(run(), numbers) - plain)
+    return Ablation(features, chosen, plain, np.stack(increases, axis=1))
+
+
+def _checked_data(
+    x: Any, y: Any, labels: Any, batch_size: int
+) -> tuple[Any, np.ndarray, np.ndarray]:
     next(batches(x, batch_size))  # or an error that says what `x` must be
     x, y, labels = as_arrays(x), as_array(y), as_labels(labels)
     length = number_of_samples(x)
@@ -113,38 +124,35 @@ def ablation(
             f"`y` and `labels` must have one entry a sample of `x`, that is {length}. "
             f"Received: targets of shape {y.shape} and labels of shape {labels.shape}."
         )
-    mean = _mean_activation(model, x, watched, batch_size)
+    return x, y, labels
+
+
+def _checked_neurons(neurons: Any, layer: str, number: int) -> np.ndarray:
     chosen = np.asarray(neurons)
     if chosen.ndim != 1 or not len(chosen) or chosen.dtype.kind not in "iu":
         raise ValueError(
             f"`neurons` must list numbers of neurons. Received: {neurons!r}."
         )
-    if chosen.min() < 0 or chosen.max() >= len(mean):
+    if chosen.min() < 0 or chosen.max() >= number:
         raise ValueError(
-            f"Layer '{layer}' has the neurons 0 to {len(mean) - 1}. Received: "
+            f"Layer '{layer}' has the neurons 0 to {number - 1}. Received: "
             f"{chosen.tolist()}."
         )
-    features, numbers = np.unique(labels, return_inverse=True)
-
-    def by_feature() -> np.ndarray:
-        losses = _losses(model, x, y, per_sample, batch_size)
-        sums = np.bincount(numbers, weights=losses)
-        return sums / np.bincount(numbers)
-
-    plain = by_feature()
-    increases = []
-    for neuron in chosen:
-        fixed = np.arange(len(mean)) == neuron
-
-        def at_mean(z: Tensor, fixed: np.ndarray = fixed) -> Tensor:
-            return keras.ops.where(fixed, keras.ops.cast(mean, z.dtype), z)
-
-        with changed_output(watched, at_mean):
-            increases.append(by_feature() - plain)
-    return Ablation(features, chosen, plain, np.stack(increases, axis=1))
+    return chosen
 
 
-def _loss_of(model: keras.Model, loss: Any) -> Callable[[Any, Any], Any]:
+def _by_feature(losses: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+    """The mean loss of each feature."""
+    return np.bincount(numbers, weights=losses) / np.bincount(numbers)
+
+
+def _at_mean(neuron: int, mean: np.ndarray, z: Tensor) -> Tensor:
+    """`z` with one neuron at its mean."""
+    fixed = np.arange(len(mean)) == neuron
+    return keras.ops.where(fixed, keras.ops.cast(mean, z.dtype), z)
+
+
+def _per_sample_loss(model: keras.Model, loss: Any) -> Callable[[Any, Any], Any]:
     """A function that gives a loss for each sample, unreduced."""
     given = getattr(model, "loss", None) if loss is None else loss
     if given is None:
@@ -157,25 +165,27 @@ def _loss_of(model: keras.Model, loss: Any) -> Callable[[Any, Any], Any]:
     found = keras.losses.get(given)
     function = found.call if isinstance(found, keras.losses.Loss) else found
 
-    def per_sample(target: np.ndarray, predicted: Tensor) -> np.ndarray:
-        if target.ndim == predicted.ndim - 1 and predicted.shape[-1] == 1:
-            target = target[..., None]  # else they would broadcast against each other
-        target = keras.ops.cast(target, keras.config.floatx())  # as Keras does
-        losses = keras.ops.convert_to_numpy(function(target, predicted))
-        if losses.ndim == 0 or len(losses) != len(target):
-            raise ValueError(
-                "`loss` must give one number a sample or position. Received: a loss of "
-                f"shape {losses.shape} for {len(target)} samples."
-            )
-        mask = keras_mask(predicted)
-        there = np.ones(losses.shape, bool)
-        if mask is not None and tuple(mask.shape) == losses.shape:
-            there = keras.ops.convert_to_numpy(mask).astype(bool)
-        weighted = np.where(there, losses, 0.0).astype(np.float64)
-        number = there.reshape(len(target), -1).sum(axis=1)
-        return weighted.reshape(len(target), -1).sum(axis=1) / np.maximum(number, 1)
+    return partial(_unreduced, function)
 
-    return per_sample
+
+def _unreduced(function: Any, target: np.ndarray, predicted: Tensor) -> np.ndarray:
+    """The loss of each sample."""
+    if target.ndim == predicted.ndim - 1 and predicted.shape[-1] == 1:
+        target = target[..., None]  # else they would broadcast against each other
+    target = keras.ops.cast(target, keras.config.floatx())  # as Keras does
+    losses = keras.ops.convert_to_numpy(function(target, predicted))
+    if losses.ndim == 0 or len(losses) != len(target):
+        raise ValueError(
+            "`loss` must give one number a sample or position. Received: a loss of "
+            f"shape {losses.shape} for {len(target)} samples."
+        )
+    mask = keras_mask(predicted)
+    there = np.ones(losses.shape, bool)
+    if mask is not None and tuple(mask.shape) == losses.shape:
+        there = keras.ops.convert_to_numpy(mask).astype(bool)
+    weighted = np.where(there, losses, 0.0).astype(np.float64)
+    number = there.reshape(len(target), -1).sum(axis=1)
+    return weighted.reshape(len(target), -1).sum(axis=1) / np.maximum(number, 1)
 
 
 def _single_output(model: keras.Model, outputs: Any) -> Tensor:

@@ -62,29 +62,34 @@ def as_labels(labels: Any) -> np.ndarray:
         found = found.astype("float32")
     if found.dtype.kind == "f" and not hasattr(labels, "dtype"):
         found = _without_rounding(labels, found)
-    if found.dtype.kind in "Mm":
-        missing, found = np.isnat(found), found.astype(str)
-    elif found.dtype.kind == "f":
-        missing = np.isnan(found)
-    elif found.dtype.kind == "O":
-        each = found.reshape(-1).tolist()
-        missing = np.array([_is_missing(x) for x in each], bool)
-        if not missing.any():
-            found = _of_one_kind(each).reshape(found.shape)
-    elif found.dtype.kind in _KINDS:
-        missing = np.zeros((), bool)
-    else:
-        raise ValueError(
-            "`labels` must be numbers that have an order, truth values or strings. "
-            f"Received: labels of dtype {found.dtype}. Convert them, for example with "
-            "`str`."
-        )
+    missing, found = _missing_labels(found)
     if missing.any():
         raise ValueError(
             "`labels` must name the feature of every input. Received: "
             f"{int(missing.sum())} missing ones (NaN or None). Leave those inputs out."
         )
     return found
+
+
+def _missing_labels(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Which labels are missing, and the labels in a dtype that NumPy sorts."""
+    if labels.dtype.kind in "Mm":
+        return np.isnat(labels), labels.astype(str)
+    if labels.dtype.kind == "f":
+        return np.isnan(labels), labels
+    if labels.dtype.kind in _KINDS:
+        return np.zeros((), bool), labels
+    if labels.dtype.kind != "O":
+        raise ValueError(
+            "`labels` must be numbers that have an order, truth values or strings. "
+            f"Received: labels of dtype {labels.dtype}. Convert them, for example with "
+            "`str`."
+        )
+    each = labels.reshape(-1).tolist()
+    missing = np.array([_is_missing(x) for x in each], bool)
+    if not missing.any():
+        labels = _of_one_kind(each).reshape(labels.shape)
+    return missing, labels
 
 
 _KINDS = "biufUS"

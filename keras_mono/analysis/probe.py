@@ -1,3 +1,16 @@
+"""How well single neurons predict a feature.
+
+Example:
+
+>>> rng = np.random.default_rng(0)
+>>> labels = rng.integers(3, size=300)
+>>> z = rng.normal(size=(300, 4))
+>>> z[:, 2] += 8.0 * (labels == 1)
+>>> found = km.analysis.probe(z, labels)
+>>> int(found.top(1)[1, 0]), bool(found.f1[1, 2] > 0.95)
+(2, True)
+"""
+
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,46 +80,13 @@ def probe(z: np.ndarray, labels: Any, held_out: float = 0.3, seed: int = 0) -> P
         held_out: Share of the inputs to judge on.
         seed: Of the division.
 
-    Returns:
-        `Probe`.
-
     Raises:
         ImportError: if scikit-learn is missing, naming the extra.
         ValueError: if the lengths do not agree, for fewer than two features, and for a
             feature of which one part would have no input.
-
-    Example:
-
-    >>> rng = np.random.default_rng(0)
-    >>> labels = rng.integers(3, size=300)
-    >>> z = rng.normal(size=(300, 4))
-    >>> z[:, 2] += 8.0 * (labels == 1)
-    >>> found = km.analysis.probe(z, labels)
-    >>> int(found.top(1)[1, 0]), bool(found.f1[1, 2] > 0.95)
-    (2, True)
     """
     z, numbers, features = labelled(z, labels)
-    split = require("sklearn.model_selection").train_test_split
-    parts: Any = None
-    try:
-        parts = split(
-            np.arange(len(z)),
-            test_size=held_out,
-            random_state=seed,
-            stratify=numbers,
-        )
-    except ValueError as error:
-        cause: Exception | None = error
-    else:
-        cause = None
-    if parts is None or any(len(set(numbers[p])) < len(features) for p in parts):
-        raise ValueError(
-            "`z` cannot be divided into two parts that both hold every feature. "
-            f"Received: {np.bincount(numbers).tolist()} inputs of the features "
-            f"{features.tolist()} and held_out={held_out}. Add inputs of the rare "
-            "ones, or hold out more."
-        ) from cause
-    train, test = parts
+    train, test = _split(numbers, features, held_out, seed)
     shape = (len(features), z.shape[1])
     f1, threshold, sign = np.zeros(shape), np.zeros(shape), np.ones(shape)
     is_feature = np.eye(len(features), dtype=bool)[numbers]  # (inputs, features)
@@ -117,6 +97,28 @@ def probe(z: np.ndarray, labels: Any, held_out: float = 0.3, seed: int = 0) -> P
         f1[:, neuron] = _f1(beyond, is_feature[test])
     share = is_feature[test].mean(axis=0)
     return Probe(features, f1, threshold, sign, 2 * share / (1 + share))
+
+
+def _split(
+    numbers: np.ndarray, features: np.ndarray, held_out: float, seed: int
+) -> list[np.ndarray]:
+    """Inputs to choose on and to judge on, both with every feature."""
+    split = require("sklearn.model_selection").train_test_split
+    options = {"test_size": held_out, "random_state": seed, "stratify": numbers}
+    cause: Exception | None = None
+    parts: list[np.ndarray] = []
+    try:
+        parts = split(np.arange(len(numbers)), **options)
+    except ValueError as error:
+        cause = error
+    if cause or any(len(set(numbers[p])) < len(features) for p in parts):
+        raise ValueError(
+            "`z` cannot be divided into two parts that both hold every feature. "
+            f"Received: {np.bincount(numbers).tolist()} inputs of the features "
+            f"{features.tolist()} and held_out={held_out}. Add inputs of the rare "
+            "ones, or hold out more."
+        ) from cause
+    return parts
 
 
 def _best_rules(

@@ -1,4 +1,23 @@
-from collections.abc import Iterator, Sequence
+"""Measurements of which features a layer's neurons respond to.
+
+Activations stream through in batches, without those of padding (see `activations`).
+Scores by feature come from sums over all of them. What needs a distribution (K-S, FKR,
+the tail) comes from a random sample, which is all of them if they fit.
+
+Labels are in the order in which `data` gives the samples. With `labels=None` they are
+the targets `y` of `(x, y)` batches, which is right also where batches are shuffled.
+
+Example:
+
+>>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, name="a")])
+>>> rng = np.random.default_rng(0)
+>>> x, labels = rng.normal(size=(64, 4)), rng.integers(2, size=64)
+>>> found = km.analysis.profile(model, x, labels, ["a"], verbose=0)["a"]
+>>> found.inputs, found.sampled, found.ks.shape
+(64, 64, (3,))
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,7 +51,7 @@ SAMPLED_ENTRIES = 2**24  # of activations kept for what needs their distribution
 
 @dataclass(frozen=True)
 class Profile:
-    """What one layer's neurons answer to.
+    """Which features one layer's neurons respond to.
 
     Attributes:
         layer: Its name.
@@ -222,65 +241,45 @@ def profile(
     verbose: int = 1,
     steps: int | None = None,
 ) -> dict[str, Profile]:
-    """What the neurons of some layers answer to, on labelled inputs of any number.
-
-    Activations stream through in batches, without those of padding (see
-    `activations`): scores by feature come from sums over all of them, and what needs a
-    distribution (K-S, FKR, the tail) from a random sample of at most `sampled_entries`
-    activations a layer, which is all of them if they are fewer.
+    """Which features the neurons of some layers respond to, on labelled inputs.
 
     Args:
-        model: A built Keras model, with or without layers of this library, or a PyTorch
-            module with adapters, which are its layers here.
-        data: The model's inputs, as for `activations`.
-        labels: The feature of each sample, or of each position, in the order in which
-            `data` gives them. None: the targets `y` of `data` that give `(x, y)`
-            batches, which is right also where they are shuffled.
+        model: A built Keras model, or a PyTorch module with adapters, its layers here.
+        data: The model's inputs, as for `activations`, of any number.
+        labels: The feature of each sample or position. None: the targets of `data`.
         layers: Names of the layers. A neuron is an index into the last axis.
         fractions: Of the false killing rate's curve, one or several.
-        batch_size: Samples a forward pass.
-        sampled_entries: Bound of the sample, in activations a layer; enough for ten
-            inputs a feature.
+        batch_size: Samples per forward pass.
+        sampled_entries: Largest random sample, in activations per layer. K-S, FKR and
+            tail come from it; scores by feature are sums over all inputs.
         seed: Of the sample.
         verbose: 1 shows a progress bar, 0 nothing.
         steps: How many batches of `data` to take. None: all.
-
-    Returns:
-        Layer name to `Profile`.
-
-    Raises:
-        ValueError: for a name that the model does not have, labels of another length,
-            and fewer than two features.
-
-    Example:
-
-    >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, name="a")])
-    >>> rng = np.random.default_rng(0)
-    >>> x, labels = rng.normal(size=(64, 4)), rng.integers(2, size=64)
-    >>> found = km.analysis.profile(model, x, labels, ["a"], verbose=0)["a"]
-    >>> found.inputs, found.sampled, found.ks.shape
-    (64, 64, (3,))
     """
     model = as_model(model)
     watched = find_layers(model, layers)
     check(data, batch_size, steps)
-    number = number_of_batches(data, batch_size, steps)
     of_batches = _Labels(_checked(labels, data, steps), steps)
     collected = {n: _Collected(of_batches, sampled_entries, seed) for n in watched}
-    bar = keras.utils.Progbar(
-        None if number is None else number * len(watched),
-        verbose=verbose,
-        unit_name="batch",
-    )
+    number = number_of_batches(data, batch_size, steps)
+    inputs = of_batches.inputs_of(pairs(data, batch_size, steps))
+    record_batches(model, inputs, watched, _collect_in(collected, number, verbose))
+    curve = np.atleast_1d(fractions).tolist()
+    return {name: c.profile(name, curve) for name, c in collected.items()}
+
+
+def _collect_in(
+    collected: Mapping[str, _Collected], number: int | None, verbose: int
+) -> Callable[[str, Recorded], None]:
+    """What hands recorded activations on, and shows how many batches are done."""
+    total = None if number is None else number * len(collected)
+    bar = keras.utils.Progbar(total, verbose=verbose, unit_name="batch")
 
     def add(name: str, recorded: Recorded) -> None:
         collected[name].add(recorded)
         bar.add(1)
 
-    inputs = of_batches.inputs_of(pairs(data, batch_size, steps))
-    record_batches(model, inputs, watched, add)
-    curve = np.atleast_1d(fractions).tolist()
-    return {name: c.profile(name, curve) for name, c in collected.items()}
+    return add
 
 
 def _checked(labels: Any, data: Any, steps: int | None) -> np.ndarray | None:

@@ -93,22 +93,25 @@ def natural_languages(
     >>> len(found.texts), found.as_bytes(16).shape
     (100, (100, 16))
     """
-    core = require("babel.core")
-    phrases: dict[str, set[str]] = {}
-    for name in locales:
-        try:
-            locale = core.Locale.parse(name)
-        except (ValueError, core.UnknownLocaleError) as error:
-            raise ValueError(
-                f"`locales` must name CLDR locales such as 'de'. Received: {name!r}."
-            ) from error
-        tables = [locale.territories, locale.languages, locale.currencies]
-        for kind in ("months", "days"):
-            widths = getattr(locale, kind)
-            tables += [widths[use]["wide"] for use in ("format", "stand-alone")]
-        words = {str(text).strip() for table in tables for text in table.values()}
-        phrases[name] = {text for text in words if any(c.isalpha() for c in text)}
+    phrases = {name: _phrases(name) for name in locales}
     return _drawn(_of_one_only(phrases), most, seed)
+
+
+def _phrases(name: str) -> set[str]:
+    """Names that CLDR has in a locale's language."""
+    core = require("babel.core")
+    try:
+        locale = core.Locale.parse(name)
+    except (ValueError, core.UnknownLocaleError) as error:
+        raise ValueError(
+            f"`locales` must name CLDR locales such as 'de'. Received: {name!r}."
+        ) from error
+    tables = [locale.territories, locale.languages, locale.currencies]
+    for kind in ("months", "days"):
+        widths = getattr(locale, kind)
+        tables += [widths[use]["wide"] for use in ("format", "stand-alone")]
+    words = {str(text).strip() for table in tables for text in table.values()}
+    return {text for text in words if any(c.isalpha() for c in text)}
 
 
 def code_languages(
@@ -120,11 +123,10 @@ def code_languages(
 ) -> LabelledTexts:
     """Pieces of source code of several languages, from files that are installed.
 
-    The selection: all files with an extension of the language below the interpreter's
-    own paths (standard library, installed packages and headers), in the order of their
-    paths, at most 40 files a language, spread evenly; of each at most 16 pieces of
-    `length` characters, one after the other from the start. Pieces of blanks alone and
-    pieces that stand in two languages are left out.
+    They come from the files with an extension of the language below the interpreter's
+    own paths (standard library, installed packages and headers): at most 40 files per
+    language, spread evenly over the sorted paths, and of each the first 16 pieces or
+    fewer. Pieces of blanks alone and pieces in two languages are left out.
 
     Args:
         languages: Label to extensions.
@@ -148,6 +150,15 @@ def code_languages(
     ['c', 'python']
     """
     folders = [Path(r) for r in (_interpreter_paths() if roots is None else roots)]
+    files = _files_of(languages, folders)
+    pieces = {name: _pieces(paths, length) for name, paths in files.items()}
+    return _drawn(_of_one_only(pieces), most, seed)
+
+
+def _files_of(
+    languages: Mapping[str, Sequence[str]], folders: Sequence[Path]
+) -> dict[str, list[Path]]:
+    """The files below the folders by language, or an error for one without any."""
     extensions = {e for several in languages.values() for e in several}
     by_extension: dict[str, list[Path]] = {e: [] for e in extensions}
     for folder in folders:
@@ -165,8 +176,7 @@ def code_languages(
             f"are files of {[n for n in files if n not in empty]}: choose among these "
             "with `languages`, or name other folders with `roots`."
         )
-    pieces = {name: _pieces(paths, length) for name, paths in files.items()}
-    return _drawn(_of_one_only(pieces), most, seed)
+    return files
 
 
 def _interpreter_paths() -> list[str]:

@@ -11,10 +11,9 @@ from keras_mono.surgery.rebuild import Call, rebuild
 def strip(model: keras.Model) -> keras.Model:
     """A new model without any of this library's layers, nested models included.
 
-    It shares all other layers and weights with `model`, which stays usable, and has its
-    class, name and compilation. Its predictions are the same, bit for bit, unless a
-    layer has `active="always"`. A recurrent layer with `inhibition` gives way to one of
-    the same name and weights without.
+    It has the class, name and compilation of `model` and shares its other layers and
+    weights. Its predictions are the same, bit for bit, unless a layer has
+    `active="always"`. A recurrent layer loses its `inhibition`.
 
     Args:
         model: Functional or Sequential model.

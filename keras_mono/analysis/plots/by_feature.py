@@ -1,4 +1,12 @@
-"""Pictures of what neurons answer to."""
+"""Pictures of which features neurons respond to.
+
+Example:
+
+>>> z = np.random.default_rng(0).normal(size=(60, 3))
+>>> figure = km.analysis.plots.neuron_response(z, np.arange(60) % 2, neuron=1)
+>>> figure.axes[0].get_ylabel()
+'activation'
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,6 +23,23 @@ from keras_mono.analysis.profile import Profile
 MOST_FEATURES = 60  # whose names can be read in a picture
 
 
+_BOXES: dict[str, Any] = {
+    "whis": (1, 99),
+    "showfliers": False,
+    "showmeans": True,
+    "patch_artist": True,
+    "boxprops": {"facecolor": "#D6E6F2", "edgecolor": COLOURS[0]},
+    "medianprops": {"color": COLOURS[0], "linewidth": 2},
+    "whiskerprops": {"color": COLOURS[0]},
+    "capprops": {"color": COLOURS[0]},
+    "meanprops": {
+        "marker": "o",
+        "markerfacecolor": COLOURS[1],
+        "markeredgecolor": "white",
+    },
+}
+
+
 def neuron_response(
     z: np.ndarray,
     labels: Any,
@@ -22,7 +47,7 @@ def neuron_response(
     name: str | None = None,
     most: int = MOST_FEATURES,
 ) -> Any:
-    """What a neuron gives on the inputs of each feature (MEmeL, Fig. 1).
+    """A neuron's activations on the inputs of each feature (MEmeL, Fig. 1).
 
     Args:
         z: Activations, shape `(inputs, neurons)` or `(samples, ..., neurons)`.
@@ -32,19 +57,12 @@ def neuron_response(
         most: How many features to show at most: those with its largest φ.
 
     Returns:
-        A matplotlib `Figure`: a box a feature from the lower to the upper quartile with
-        the median, whiskers from the 1st to the 99th percentile, and the mean as a dot.
+        A matplotlib `Figure` with one box per feature: quartiles and median, whiskers
+        from the 1st to the 99th percentile, and the mean as a dot.
 
     Raises:
         ImportError: if matplotlib is missing, naming the extra.
-        ValueError: for a neuron that is not there, and as `feature_scores`.
-
-    Example:
-
-    >>> z = np.random.default_rng(0).normal(size=(60, 3))
-    >>> figure = km.analysis.plots.neuron_response(z, np.arange(60) % 2, neuron=1)
-    >>> figure.axes[0].get_ylabel()
-    'activation'
+        ValueError: for a neuron that does not exist, and as `feature_scores`.
     """
     z, numbers, features = labelled(z, labels)
     if not 0 <= neuron < z.shape[1]:
@@ -56,22 +74,7 @@ def neuron_response(
     shown, part_of = _most(features, _squares(parts), most)
     parts, features = [parts[i] for i in shown], features[shown]
     figure, axes = panel(_width(features, 0.6, 1.5))
-    axes.boxplot(
-        parts,
-        whis=(1, 99),
-        showfliers=False,
-        showmeans=True,
-        patch_artist=True,
-        boxprops={"facecolor": "#D6E6F2", "edgecolor": COLOURS[0]},
-        medianprops={"color": COLOURS[0], "linewidth": 2},
-        whiskerprops={"color": COLOURS[0]},
-        capprops={"color": COLOURS[0]},
-        meanprops={
-            "marker": "o",
-            "markerfacecolor": COLOURS[1],
-            "markeredgecolor": "white",
-        },
-    )
+    axes.boxplot(parts, **_BOXES)
     _name(axes.set_xticks, features, first=1)
     axes.set_ylabel("activation")
     title = f"Neuron {neuron} by feature" if name is None else plain(name, most=60)
