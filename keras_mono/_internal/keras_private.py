@@ -1,7 +1,7 @@
-"""What Keras has no public way to ask for or to set.
+"""Access to what Keras keeps private and offers no public way to.
 
-Its private names are used here, and nowhere else but where a class overrides a method
-of Keras or PyTorch.
+Other modules use private names of Keras or PyTorch only to override methods, and to
+exchange the tensor that a `keras.Variable` holds (`torch/adapter.py`).
 """
 
 from typing import Any

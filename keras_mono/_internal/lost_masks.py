@@ -1,7 +1,7 @@
-"""Finding out that a Keras mask ended on its way to a layer.
+"""Warning of a Keras mask that does not reach a layer.
 
-From Keras 3.16 on, recurrent layers, `Bidirectional` and `TimeDistributed` pass no mask
-on; before, they did.
+From Keras 3.16 on, recurrent layers, `Bidirectional` and `TimeDistributed` do not pass
+masks on; earlier versions did.
 """
 
 import warnings
@@ -19,9 +19,9 @@ from keras_mono._internal.typing import Tensor
 
 
 def warn_of_lost_mask(name: str, x: Tensor) -> None:
-    """Warn if padding can be told before a layer that keeps positions, but not at `x`.
+    """Warn if a layer before `x` has a mask and keeps the positions, and `x` has none.
 
-    `x` is a tensor of a functional model; nothing is known of any other.
+    Only tensors of a functional model can be traced back.
     """
     seen: set[int] = set()
     waiting = [x] if isinstance(x, keras.KerasTensor) else []

@@ -32,7 +32,7 @@ class ModuleAsModel:
 
     @property
     def variables(self) -> list[keras.Variable]:
-        """Those of Keras."""
+        """The Keras variables of the adapted layers."""
         return [v for x in self.adapted_layers().values() for v in x.variables]
 
     def adapted_layers(self) -> dict[str, Any]:

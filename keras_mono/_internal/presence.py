@@ -1,8 +1,8 @@
-"""Variables that a running `fit` keeps elsewhere.
+"""Variables without a value, because a running `fit` on JAX holds it.
 
-On JAX `fit` takes the values out of the variables and keeps them itself; a model's
-`self.model` in a callback brings them back. In between a variable has no value: what
-is read from it means nothing, and what is assigned to it is overwritten.
+On JAX `fit` moves the values out of the variables into its own state. Reading
+`self.model` in a callback brings them back. In between a variable must not be read,
+and a value assigned to it is overwritten.
 """
 
 from collections.abc import Iterable
@@ -12,10 +12,10 @@ import keras
 
 
 def is_away(variable: keras.Variable) -> bool:
-    """True while a `fit` on JAX holds the value."""
+    """Whether a `fit` on JAX holds the value of the variable."""
     if keras.backend.backend() != "jax":
         return False
-    try:  # no public method of Keras tells
+    try:  # Keras has no public method for this
         return variable.value is None
     except (TypeError, AttributeError):
         return True

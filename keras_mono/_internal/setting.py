@@ -1,4 +1,4 @@
-"""Numbers of a layer's config that may be set while a compiled step goes on."""
+"""Numbers in a layer's config that can change without recompiling."""
 
 from collections.abc import Callable
 from functools import cache
@@ -14,11 +14,11 @@ T = TypeVar("T", bound=float)
 
 
 class Setting(Generic[T]):
-    """An attribute that belongs to the config and acts without compiling again.
+    """An attribute that belongs to the config and changes without recompiling.
 
-    Once the layer is built the number lies in a variable, which the compiled step
-    reads. What was set stays beside it: float32 would make 0.1 another number, and on
-    JAX a running `fit` takes the variable's value away.
+    Once the layer is built, a variable holds the number, which the compiled step reads.
+    The Python number is kept too: float32 would round 0.1, and on JAX a running `fit`
+    holds the variable's value.
     """
 
     def __init__(self, check: Callable[[Any], T], doc: str) -> None:
@@ -43,7 +43,7 @@ class Setting(Generic[T]):
         variable = self.variable(layer)
         if variable is None or presence.is_away(variable):
             return given
-        # It differs if a checkpoint of all variables was restored.
+        # They differ after a checkpoint of all variables was restored.
         now = float(ops.convert_to_numpy(variable))
         return given if now == np.float32(given) else type(given)(now)
 
@@ -56,7 +56,7 @@ class Setting(Generic[T]):
         setattr(layer, f"_given_{self.name}", value)
 
     def variable(self, layer: keras.layers.Layer) -> keras.Variable | None:
-        """What a compiled step reads; None before the layer is built."""
+        """The variable that a compiled step reads; None before the layer is built."""
         found: keras.Variable | None = getattr(layer, f"_{self.name}", None)
         return found
 

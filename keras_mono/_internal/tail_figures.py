@@ -10,12 +10,12 @@ TOP_FRACTION = 0.02
 
 
 def varies(mean: np.ndarray, variance: np.ndarray) -> np.ndarray:
-    """Whether float64 can tell a variance from rounding: that of 0.1, 0.1, ... is."""
+    """Whether a variance is more than the rounding of equal values, such as 0.1."""
     return variance > (1e-12 * mean) ** 2
 
 
 def own_phi(z: np.ndarray, variance_compensation: float = 0.01) -> np.ndarray:
-    """φ of every entry of `z` against its own column's statistics; NaN if left out."""
+    """φ of every entry of `z` against its column's statistics; NaN if not finite."""
     z = np.asarray(z, np.float64)
     if z.ndim < 2 or len(z) < 2 or not z.size:
         raise ValueError(
@@ -40,7 +40,7 @@ def own_phi(z: np.ndarray, variance_compensation: float = 0.01) -> np.ndarray:
 def tail_figures(phi: np.ndarray) -> dict[str, float]:
     """`top1`, `threshold`, `tail` and `kurtosis` of φ, shape `(samples, ...)`.
 
-    Entries that do not count are NaN, as are the figures when nothing counts.
+    NaN entries are skipped; without any others the figures are NaN.
     """
     phi = np.asarray(phi, np.float64).reshape(len(phi), -1)
     counted = ~np.isnan(phi)

@@ -79,12 +79,12 @@ def _layers_in(model: Any) -> list[RunningStatistics]:
 
 @contextmanager
 def _restored_on_error(layers: Sequence[RunningStatistics]) -> Iterator[None]:
-    """Statistics as before if the block does not come to its end."""
+    """Restore the statistics if the block raises an error."""
     unbuilt = [x for x in layers if not x.built]
     before = Snapshot(v for x in layers if x.built for v in x.saved_variables())
     try:
         yield
-    except BaseException:  # Ctrl-C too
+    except BaseException:  # also KeyboardInterrupt
         before.restore()
         for layer in unbuilt:
             layer.reset()

@@ -1,4 +1,4 @@
-"""Putting layers of this library into a model that is already there.
+"""Inserting layers of this library into an existing model.
 
 Example:
 
@@ -98,11 +98,11 @@ class _Inserted:
     def __init__(self, after: str, layer: RunningStatistics) -> None:
         self.after = after
         self.layer = layer
-        self.masks: dict[str, None] = {}  # of its calls, in their order
+        self.masks: dict[str, None] = {}  # of its calls, in order
 
 
 class _Insertion:
-    """The edit that puts copies of a layer in."""
+    """The edit that inserts copies of a layer."""
 
     def __init__(
         self,
@@ -160,7 +160,7 @@ class _Insertion:
         return y
 
     def _number(self, path: str, structure: Any, outputs: list[Any]) -> int:
-        """Which of the outputs is meant."""
+        """The index of the output to follow."""
         if self.output is None and isinstance(structure, keras.KerasTensor):
             return 0
         number = -1 if self.output is None else self.output
@@ -190,7 +190,7 @@ class _Insertion:
         return Table(["after", "insert", "shape", "neurons", "mask"], rows, title)
 
     def _form(self, outputs: Tensor) -> Any:
-        """Calls whose outputs agree in this have the same neurons."""
+        """A key that is equal for outputs with the same neurons."""
         shape = tuple(outputs.shape)
         axes = validation.neuron_axes(self.template.axis, shape)
         return len(shape), axes, tuple(shape[a] for a in axes)
@@ -220,7 +220,7 @@ class _Insertion:
 def _output_shape(layer: keras.layers.Layer) -> str | None:
     try:
         shape = layer.output.shape
-    except (AttributeError, ValueError):  # in a Sequential that is not built yet
+    except (AttributeError, ValueError):  # in an unbuilt Sequential
         return None
     return f"({', '.join(map(str, shape))})"
 

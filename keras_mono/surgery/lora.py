@@ -1,7 +1,7 @@
 """KerasHub's LoRA on a rebuilt backbone.
 
-It freezes every layer of the backbone, ours too, and remembers the ones that it trains
-by their number among all layers.
+LoRA freezes every layer of the backbone, those of this library too, and stores which
+layers it trains as their indices among all layers.
 """
 
 from collections.abc import Mapping
@@ -13,17 +13,17 @@ from keras_mono._internal import keras_private
 from keras_mono._internal.model_layers import named_layers
 from keras_mono.surgery.places import is_monosemantic_layer
 
-ATTRIBUTES = ("enable_lora", "_lora_enabled_layers")  # not to be copied as they are
+ATTRIBUTES = ("enable_lora", "_lora_enabled_layers")  # not copied as they are
 
 
 def keep_lora(
     old: Any, new: Any, replaced: Mapping[int, keras.layers.Layer | None]
 ) -> None:
-    """What LoRA knows of the old backbone holds for the new one."""
+    """Copy the LoRA state of the old backbone to the new one."""
     cls = type(new)
     if not (hasattr(cls, "enable_lora") and hasattr(cls, "save_lora_weights")):
         return
-    # Ours last, so that no other layer has a new number: LoRA files then fit both.
+    # This library's layers last: the others keep their indices, so LoRA files fit both.
     keras_private.sort_layers(new, is_monosemantic_layer)
     numbers = getattr(old, "_lora_enabled_layers", None)
     if numbers is not None:
@@ -36,7 +36,7 @@ def keep_lora(
 
 
 class _WithoutOurs:
-    """`enable_lora` that leaves this library's layers as they are."""
+    """`enable_lora` without effect on this library's layers."""
 
     def __init__(self, backbone: Any) -> None:
         self.backbone = backbone

@@ -1,7 +1,7 @@
-"""Which mask belongs to what a layer puts out, and an error where padding would count.
+"""Finding the mask for each inserted layer, or an error where padding would count.
 
-KerasHub hands the padding mask over as an input of the model, not as a Keras mask, so a
-layer that is put in later would not get it by itself.
+KerasHub models take the padding mask as a model input, not as a Keras mask. So an
+inserted layer does not get it from Keras.
 """
 
 from typing import Any, NamedTuple
@@ -38,18 +38,18 @@ def check_mask_argument(mask: Any, model: keras.Model) -> None:
 
 class _Unmasked(NamedTuple):
     path: str
-    shape: tuple[int | None, ...] | None  # of what the layer puts out, if known
+    shape: tuple[int | None, ...] | None  # of the output, if known
 
 
 class _Given(NamedTuple):
-    """What a layer that `mask` names puts out."""
+    """The output of the layer that `mask` names."""
 
     mask: Tensor
     outputs: Tensor
 
 
 class Padding:
-    """Follows a rebuilding and finds the mask for each place of insertion."""
+    """Follows the calls of a rebuilt model and finds the mask at each insertion."""
 
     def __init__(self, model: keras.Model, mask: str | bool | None) -> None:
         self._model = model
@@ -57,19 +57,25 @@ class Padding:
         self._masking = {
             id(p.layer) for p in places(model) if mask in (p.path, p.layer.name)
         }
-        self._positions: dict[int, Positions] = {}  # all of these by the graph's id
+        self._positions: dict[
+            int, Positions
+        ] = {}  # this and the next two by the id of the graph
         self._given: dict[int, _Given] = {}
         self._nested: dict[int, list[_Unmasked]] = {}
         self._asked: list[str] = []
-        self._marks: dict[str, None] = {}  # what marks padding, in the order it is met
-        # Has positions, and cannot be given their mask.
+        self._marks: dict[str, None] = {}  # names of masks that cannot be passed
+        # Paths with positions whose mask cannot be passed to them.
         self._lost: dict[str, None] = {}
-        self._flat: dict[str, None] = {}  # depends on what is marked; has no positions
-        self._unclear: dict[str, list[str]] = {}  # by path, which may be the mask
+        self._flat: dict[
+            str, None
+        ] = {}  # paths that depend on marked inputs and have no positions
+        self._unclear: dict[
+            str, list[str]
+        ] = {}  # by path, the masks that may be its own
         self._is_used = False
 
     def follow(self, call: Call) -> None:
-        """Learn from a call in a graph what its outputs depend on."""
+        """Note what the outputs of a call depend on."""
         if not self._concerns(call.graph):
             self.pass_on(call.graph, call.operation)
             return
@@ -81,7 +87,7 @@ class Padding:
             self._judge_nested(call, unmasked)
 
     def mask_for(self, call: Call, x: Tensor, path: str) -> tuple[str, Tensor] | None:
-        """Name and tensor of the mask for `x`, which the call put out."""
+        """Name and tensor of the mask for `x`, an output of the call."""
         self._asked.append(path)
         if self._mask is False:
             return None
@@ -114,12 +120,12 @@ class Padding:
             self._positions[id(call.graph)].same(new, old)
 
     def pass_on(self, graph: keras.Model, layer: Any) -> None:
-        """What a model within `graph` lacks, a model around it may mark."""
+        """Leave masks that a nested model lacks to the model around it."""
         unmasked = self._nested.get(id(layer), [])
         self._nested.setdefault(id(graph), []).extend(unmasked)
 
     def in_list(self, graph: keras.Model, layer: keras.layers.Layer, path: str) -> None:
-        """A layer follows `layer` in a Sequential model, which hands no inputs on."""
+        """Note an insertion in a Sequential model, whose inputs cannot be passed on."""
         self._asked.append(path)
         try:
             shape = tuple(layer.output.shape)
@@ -128,7 +134,7 @@ class Padding:
         self._nested.setdefault(id(graph), []).append(_Unmasked(path, shape))
 
     def check(self) -> None:
-        """Padding that somebody marked must not be counted because nobody passed it."""
+        """Raise an error if an inserted layer would count padding that is marked."""
         if self._unclear:
             names = sorted({n for found in self._unclear.values() for n in found})
             raise ValueError(
@@ -181,7 +187,7 @@ class Padding:
         return self._positions[key]
 
     def _trusts(self, name: str, holds: bool | None) -> bool:
-        """What cannot be told is as the caller says."""
+        """Whether an unclear mask is the one that the caller named."""
         return holds is None and name == self._mask
 
     def _from_layer(

@@ -1,4 +1,4 @@
-"""The same model with layers added or left out: layers and weights are shared."""
+"""Rebuilding a model with layers added or removed, and all others shared."""
 
 import inspect
 import warnings
@@ -27,13 +27,13 @@ class Call(NamedTuple):
 
 
 class Edit(Protocol):
-    """What changes on the way. The graph is that of the original model."""
+    """The changes to make. `graph` is one of the original model."""
 
     def changes(self, graph: keras.Model) -> bool:
         """Whether anything directly in this graph changes."""
 
     def replace(self, layer: keras.layers.Layer) -> keras.layers.Layer | None:
-        """What takes the layer's place: itself, another one, or None for nothing."""
+        """The layer to use instead: itself, another one, or None to remove it."""
 
     def after_in_list(
         self, graph: keras.Model, layer: keras.layers.Layer
@@ -41,11 +41,11 @@ class Edit(Protocol):
         """Layers that follow `layer` in a Sequential model."""
 
     def after_call(self, call: Call) -> Any:
-        """Outputs after what follows a call."""
+        """The outputs to use instead of those of a call."""
 
 
 def rebuild(model: keras.Model, edit: Edit) -> keras.Model:
-    """A model like `model`, of its class and name, in which `edit` was made.
+    """A model like `model`, of its class and name, with `edit` applied.
 
     It is compiled as `model` is, with a new optimizer.
     """
@@ -102,7 +102,7 @@ class _Rebuilding:
             if not isinstance(operation, keras.layers.Layer):
                 return operation
             new = self.layer(operation)
-            if new is None:  # it is left out where it is called
+            if new is None:  # removed where it is called
                 return operation
             old_of[id(new)] = operation
             return new
@@ -124,7 +124,7 @@ class _Rebuilding:
 
 
 def input_name(x: Tensor) -> str:
-    """Name of a model's input, which it keeps."""
+    """Name of a model's input, which the new model keeps."""
     maker = keras_private.operation_of(x)
     return str(maker.name if isinstance(maker, keras.layers.InputLayer) else x.name)
 
@@ -141,7 +141,7 @@ def _input_like(x: Tensor) -> Tensor:
 
 
 def _uncompiled(model: keras.Model, run: Callable[[], Any]) -> Any:
-    """`run()` while Keras takes the model for one that was never compiled."""
+    """`run()` while the model counts as not compiled."""
     compiled, model.compiled = model.compiled, False
     try:
         return run()

@@ -89,7 +89,7 @@ def _row(name: str, layer: RunningStatistics) -> dict[str, Any]:
         row["on"] = bool(is_on and layer.is_finite())
         row["select"] = repr(layer.select)
         row["share"] = state.get("share", _share_of_top_k(layer))
-        if state.get("age", 0) > 0:  # before, nothing is selected whatever it is
+        if state.get("age", 0) > 0:  # before, it selects nothing
             row["threshold"] = state["threshold"]
     return row
 
@@ -99,7 +99,7 @@ def _drowned(layer: RunningStatistics) -> float | None:
     known = ops.convert_to_numpy(layer.count) >= 2
     least = layer.variance_compensation * variance[known].mean() if known.any() else 0.0
     varying = variance[known & (variance != 0.0)]
-    # Not `<`: an average that is NaN drowns all.
+    # Not `<`: with a NaN average all count.
     return float((~(varying >= least)).mean()) if varying.size else None
 
 

@@ -58,7 +58,7 @@ _ADVICE = (
 
 
 class _Removal:
-    """The edit that leaves this library's layers out."""
+    """The edit that removes this library's layers."""
 
     def changes(self, graph: keras.Model) -> bool:
         return any(self.replace(layer) is not layer for layer in graph.layers)
