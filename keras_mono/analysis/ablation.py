@@ -38,14 +38,14 @@ from keras_mono.analysis.labelled import as_labels
 
 @dataclass(frozen=True)
 class Ablation:
-    """What the loss does, feature by feature, when a neuron says nothing.
+    """The loss by feature, and its increase when a neuron is fixed at its mean.
 
     Attributes:
         features: The labels, sorted, shape `(features,)`.
         neurons: Numbers of the neurons, as given.
-        loss: Mean loss by feature of the model as it is, shape `(features,)`.
-        increase: How much more it is with one neuron at its mean, shape `(features,
-            neurons)`, in units of the loss.
+        loss: Mean loss by feature of the unchanged model, shape `(features,)`.
+        increase: Its increase with one neuron at its mean, in units of the loss, shape
+            `(features, neurons)`.
     """
 
     features: np.ndarray
@@ -153,7 +153,7 @@ def _at_mean(neuron: int, mean: np.ndarray, z: Tensor) -> Tensor:
 
 
 def _per_sample_loss(model: keras.Model, loss: Any) -> Callable[[Any, Any], Any]:
-    """A function that gives a loss for each sample, unreduced."""
+    """A function of targets and predictions that gives one loss per sample."""
     given = getattr(model, "loss", None) if loss is None else loss
     if given is None:
         raise ValueError(
@@ -211,7 +211,7 @@ def _losses(
 def _mean_activation(
     model: keras.Model, x: Any, layer: keras.layers.Layer, batch_size: int
 ) -> np.ndarray:
-    """Of each neuron over all inputs and positions, float64."""
+    """The mean of each neuron over all inputs and positions, float64."""
     total: list[Any] = [0.0, 0]
     samples = broken = 0
 

@@ -1,11 +1,11 @@
 """The effect of one training step on the activations that a layer inhibits.
 
-An extreme activation falls back whatever is done, so what counts is the difference from
-plain training, paired by batch. Dropout draws the same in all steps of a batch, and all
-other layers of this library that would inhibit or penalize are off. Batches without a
-finite ratio are left out. `more_than_plain` is the difference of the Decrease Ratio;
-its standard error is over batches of one network, and says nothing of other networks.
-A `strength` of 1 is reversed deactivation, 0 and -1 are the paper's naive (a) and (b).
+Extreme activations move towards the mean in any case (regression to the mean). So each
+strength is compared with plain training on the same batch, with the same dropout, and
+with all other layers of this library off. `more_than_plain` is the difference of the
+Decrease Ratios, averaged over batches. Its standard error is over the batches of one
+network, and says nothing about other networks. Batches without a finite ratio are left
+out. Strength 1 is reversed deactivation, 0 and -1 are the paper's naive (a) and (b).
 
 Example:
 
@@ -61,9 +61,9 @@ def decrease_ratio(
 ) -> Table:
     """What one training step does to the activations that a layer inhibits.
 
-    From the same weights and on the same batch one step is taken plainly and one with
-    each strength. Of the activations z that the layer selects on the batch, and z' of
-    the same neuron and input after the step, with φ by the statistics before it:
+    From the same weights and on the same batch, one step is taken without inhibition
+    and one with each strength. Let z be the activations that the layer selects on the
+    batch, z' their values after the step, and φ by the statistics before it:
 
     - *Decrease Ratio* `(1 - φ(z')/φ(z)) · 100 %`
     - *Total Update Ratio* `|z'/z - 1| · 100 %` (MEmeL, arXiv:2312.11560, Table 4)
@@ -113,7 +113,7 @@ def _full_batches(
 
 
 class _Experiment:
-    """Training steps that are undone.
+    """Training steps whose effect is measured and undone.
 
     Attributes:
         selected: How many activations the layer has selected on all batches.
@@ -163,7 +163,7 @@ class _Experiment:
 def _others(
     model: keras.Model, watched: MonosemanticInhibition
 ) -> list[SelectingLayer]:
-    """Layers besides the watched one that would change what a step does."""
+    """The other layers that would change what a step does."""
     every = named_layers(model).values()
     return [x for x in every if isinstance(x, SelectingLayer) and x is not watched]
 

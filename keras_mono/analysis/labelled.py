@@ -1,4 +1,4 @@
-"""Activations beside the features of their inputs, as every analysis takes them."""
+"""Activations and the features of their inputs, checked, as arrays."""
 
 from typing import Any
 
@@ -8,11 +8,11 @@ from keras_mono._internal.data import as_array
 
 
 def labelled(z: np.ndarray, labels: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Activations `(inputs, neurons)`, each input's feature number, and the features.
+    """Activations `(inputs, neurons)`, the feature index of each input, the features.
 
-    The last axis of `z` indexes neurons, the others inputs. `labels` has one entry an
-    input, or one a sample, which then holds for all of its positions. Entries that are
-    not finite stay as NaN.
+    The last axis of `z` indexes neurons, the others inputs. `labels` has one entry per
+    input, or one per sample, which then holds for all of its positions. Entries of `z`
+    that are not finite become NaN.
 
     Raises:
         ValueError: if the lengths do not agree, for fewer than two features or inputs,
@@ -46,7 +46,7 @@ def labelled(z: np.ndarray, labels: Any) -> tuple[np.ndarray, np.ndarray, np.nda
 def as_labels(labels: Any) -> np.ndarray:
     """Labels as an array of numbers, truth values or strings.
 
-    Strings of any kind (pandas' too) become NumPy's, dates their ISO form.
+    Strings (those of pandas too) become NumPy strings, dates ISO strings.
 
     Raises:
         ValueError: for missing labels (NaN, None) and for labels of several kinds.
@@ -58,7 +58,7 @@ def as_labels(labels: Any) -> np.ndarray:
     found = as_array(labels)
     if isinstance(labels, list | tuple):
         found = _without_conversion(labels, found)
-    if found.dtype.name == "bfloat16":  # NumPy takes it for bytes
+    if found.dtype.name == "bfloat16":  # NumPy cannot sort it
         found = found.astype("float32")
     if found.dtype.kind == "f" and not hasattr(labels, "dtype"):
         found = _without_rounding(labels, found)
@@ -107,7 +107,7 @@ def _is_missing(x: Any) -> bool:
 
 
 def _without_conversion(labels: Any, found: np.ndarray) -> np.ndarray:
-    """NumPy makes strings of all that stands beside a string, numbers of all truth."""
+    """Undo NumPy's conversion of mixed lists to strings, or of booleans to numbers."""
     given = np.asarray(labels, object)
     if found.dtype.kind not in "USiuf" or given.shape != found.shape:
         return found
@@ -118,7 +118,7 @@ def _without_conversion(labels: Any, found: np.ndarray) -> np.ndarray:
 
 
 def _without_rounding(labels: Any, found: np.ndarray) -> np.ndarray:
-    """NumPy turns a list with integers on both sides of 2⁶³ into floats."""
+    """Undo NumPy's conversion of integers on both sides of 2⁶³ to floats."""
     each = np.asarray(labels, object).reshape(-1).tolist()
     if not all(isinstance(x, int | np.integer) for x in each):
         return found
@@ -149,6 +149,6 @@ def _large_integers(labels: list[int]) -> np.ndarray:
 
 
 def label_of_inputs(labels: np.ndarray, inputs: tuple[int, ...]) -> np.ndarray:
-    """One label an input, flat: a sample's label holds for all of its positions."""
+    """One label per input, flat: a sample's label holds for all of its positions."""
     labels = labels.reshape(labels.shape + (1,) * (len(inputs) - labels.ndim))
     return np.broadcast_to(labels, inputs).reshape(-1)

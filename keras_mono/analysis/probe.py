@@ -22,15 +22,15 @@ from keras_mono.analysis.labelled import labelled
 
 @dataclass(frozen=True)
 class Probe:
-    """How well a single neuron tells a feature.
+    """How well a single neuron predicts a feature.
 
     Attributes:
         features: The labels, sorted, shape `(features,)`.
-        f1: F1 on held-out inputs of "the feature is there if the activation lies beyond
-            the threshold", shape `(features, neurons)`.
+        f1: F1 on held-out inputs of the prediction "activation beyond the threshold",
+            shape `(features, neurons)`.
         threshold, sign: Chosen on the other inputs, half way between two values, same
             shape. `sign` 1: beyond is above the threshold, -1: below.
-        chance: F1 of answering always yes, `2p / (1 + p)` at a feature of share p among
+        chance: F1 of predicting the feature always, `2p / (1 + p)` for a share p among
             the held-out inputs, shape `(features,)`.
     """
 
@@ -41,7 +41,7 @@ class Probe:
     chance: np.ndarray
 
     def top(self, number: int = 5) -> np.ndarray:
-        """The neurons that tell each feature best, shape `(features, number)`."""
+        """The neurons that predict each feature best, shape `(features, number)`."""
         return np.argsort(-self.f1, axis=1, kind="stable")[:, :number]
 
     def to_frame(self, number: int = 5) -> Any:
@@ -68,8 +68,8 @@ def probe(z: np.ndarray, labels: Any, held_out: float = 0.3, seed: int = 0) -> P
     """The neurons whose single output best predicts a feature.
 
     For each neuron and feature the threshold and direction with the largest F1 are
-    chosen on one part of the inputs, and judged on the other. The parts have the same
-    shares of features.
+    chosen on one part of the inputs and evaluated on the other. Both parts have the
+    same shares of features.
 
     Reference: Probing (arXiv:2305.01610), with k = 1 neuron.
 
@@ -77,8 +77,8 @@ def probe(z: np.ndarray, labels: Any, held_out: float = 0.3, seed: int = 0) -> P
         z: Activations, shape `(inputs, neurons)` or `(samples, ..., neurons)`. Infinite
             and NaN entries count as not beyond any threshold.
         labels: The feature of each sample, or of each input.
-        held_out: Share of the inputs to judge on.
-        seed: Of the division.
+        held_out: Share of the inputs to evaluate on.
+        seed: Of the split.
 
     Raises:
         ImportError: if scikit-learn is missing, naming the extra.
@@ -102,7 +102,7 @@ def probe(z: np.ndarray, labels: Any, held_out: float = 0.3, seed: int = 0) -> P
 def _split(
     numbers: np.ndarray, features: np.ndarray, held_out: float, seed: int
 ) -> list[np.ndarray]:
-    """Inputs to choose on and to judge on, both with every feature."""
+    """Indices of the inputs to choose on and of those to evaluate on."""
     split = require("sklearn.model_selection").train_test_split
     options = {"test_size": held_out, "random_state": seed, "stratify": numbers}
     cause: Exception | None = None

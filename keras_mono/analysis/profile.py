@@ -46,7 +46,7 @@ from keras_mono.analysis.labelled import as_labels, label_of_inputs
 from keras_mono.analysis.summary import summary
 
 FRACTIONS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
-SAMPLED_ENTRIES = 2**24  # of activations kept for what needs their distribution
+SAMPLED_ENTRIES = 2**24  # activations kept per layer
 
 
 @dataclass(frozen=True)
@@ -55,14 +55,14 @@ class Profile:
 
     Attributes:
         layer: Its name.
-        inputs: How many inputs (positions of samples) were seen; masked ones are not.
-        sampled: How many of them the figures below `scores` are from: all of them if
-            they fit, else a random sample.
-        scores: From all inputs, exactly.
+        inputs: How many inputs (positions of samples) were seen, without masked ones.
+        sampled: How many of them `ks`, `fkr` and `tail` are from: all of them if they
+            fit, else a random sample.
+        scores: From all inputs.
         ks: `ks_statistic` of each neuron.
         ks_error: Half the width of a 95 % band around `ks`, by the inequality of
             Dvoretzky, Kiefer, Wolfowitz and Massart for the rarest feature; 0 if all
-            inputs are there.
+            inputs are used.
         fkr: `false_killing_rate` by fraction.
         tail: `summary` of the activations, every position a sample.
     """
@@ -116,7 +116,7 @@ class _Labels:
         self.samples = 0
 
     def inputs_of(self, found: Iterator[tuple[Any, Any]]) -> Iterator[Any]:
-        """Inputs, batch by batch, while `of_batch` follows."""
+        """The inputs of each batch; `of_batch` holds its labels."""
         for inputs, targets in found:
             start, length = self.samples, number_of_samples(inputs)
             self.samples += length
@@ -149,7 +149,7 @@ def labels_in(targets: Any) -> np.ndarray:
 
 
 class _Collected:
-    """Of one layer, while the model runs."""
+    """Collects the activations of one layer while the model runs."""
 
     def __init__(self, labels: "_Labels", entries: int, seed: int) -> None:
         self.labels, self.entries, self.seed = labels, entries, seed
@@ -176,7 +176,7 @@ class _Collected:
         self.inputs += len(z)
 
     def _labels_of(self, z: np.ndarray) -> np.ndarray:
-        """Of every input of the next batch: a sample's label is its positions' too."""
+        """The label of every input of the next batch."""
         labels = self.labels.of_batch
         if len(z) < len(labels):
             raise ValueError(_seen_in_part(f"{len(z)} of {len(labels)}", "a batch"))
@@ -271,7 +271,7 @@ def profile(
 def _collect_in(
     collected: Mapping[str, _Collected], number: int | None, verbose: int
 ) -> Callable[[str, Recorded], None]:
-    """What hands recorded activations on, and shows how many batches are done."""
+    """A consumer of recorded activations that shows a progress bar."""
     total = None if number is None else number * len(collected)
     bar = keras.utils.Progbar(total, verbose=verbose, unit_name="batch")
 
@@ -283,7 +283,7 @@ def _collect_in(
 
 
 def _checked(labels: Any, data: Any, steps: int | None) -> np.ndarray | None:
-    """The labels, if there are any; an error as early as their number is known."""
+    """The labels, or None; an error as soon as their number is known to be wrong."""
     if labels is None:
         return None if gives_batches(data) else labels_in(None)
     labels, needed = as_labels(labels), known_samples(data)

@@ -1,11 +1,10 @@
-"""One HTML page about the neurons of one or several models, which needs no network.
+"""A self-contained HTML page about the neurons of one or several models.
 
-It shows how monosemantic the layers are and for which features, the neurons at the top,
-the false killing rate by fraction, and for several models their differences.
+It shows how monosemantic the layers are and for which features, the most monosemantic
+neurons, the false killing rate by fraction, and the differences of several models.
 
-Errors are those of `profile` and `compare`; a path that cannot be written to is one
-before any work, and so are missing packages (matplotlib and scipy, the extra
-`analysis`).
+Errors are those of `profile` and `compare`. A path that cannot be written to is an
+error before any work. Pictures need matplotlib and scipy, the extra `analysis`.
 
 Example:
 
@@ -271,7 +270,7 @@ def _layers(profiles: Mapping[str, Mapping[str, Profile]]) -> str:
 
 
 def _weights_of(model: keras.Model) -> int:
-    """What the model itself consists of, frozen or not."""
+    """How many weights a model has without layers of this library."""
     layers = named_layers(model).values()
     ours = [x for x in layers if isinstance(x, RunningStatistics)]
     not_its_own = {id(v) for layer in ours for v in layer.variables}
@@ -338,13 +337,13 @@ def _neurons(
 
 
 def _strongest_features(found: Profile, neuron: int) -> np.ndarray:
-    """Those that the picture of a neuron has room for."""
+    """The features with the largest φ, as many as a picture can show."""
     phi = np.nan_to_num(found.scores.phi[:, neuron], nan=-1.0)
     return found.scores.features[np.argsort(-phi, kind="stable")[:MOST_FEATURES]]
 
 
 def _some_of_each_feature(labels: np.ndarray, features: np.ndarray) -> np.ndarray:
-    """Samples that are enough for a picture, of rare features too."""
+    """Random samples for a picture, with all features in equal numbers if possible."""
     by_sample, rng = labels.reshape(len(labels), -1), np.random.default_rng(0)
     each = -(-_SHOWN_INPUTS // len(features))
     chosen = [

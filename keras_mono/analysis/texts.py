@@ -1,4 +1,4 @@
-"""Labelled texts that are on every machine already: languages, and code languages."""
+"""Labelled texts from installed packages: natural and programming languages."""
 
 import sys
 import sysconfig
@@ -21,22 +21,22 @@ CODE = {
     "css": (".css",),
     "javascript": (".js",),
 }
-_FILES = 40  # at most, of a language
+_FILES = 40  # per language at most
 
 
 class LabelledTexts(NamedTuple):
-    """Texts with a label each.
+    """Texts and their labels.
 
     Attributes:
         texts: A list of strings.
-        labels: An array of as many strings.
+        labels: An array with one string per text.
     """
 
     texts: list[str]
     labels: np.ndarray
 
     def as_bytes(self, length: int) -> np.ndarray:
-        """UTF-8 bytes plus 1, shape `(texts, length)`, int32: cut off, or 0 behind."""
+        """UTF-8 bytes plus 1, truncated or padded with 0: `(texts, length)`, int32."""
         rows: np.ndarray = np.zeros((len(self.texts), length), "int32")
         for row, text in zip(rows, self.texts, strict=True):
             values = np.frombuffer(text.encode("utf-8")[:length], np.uint8)
@@ -46,10 +46,10 @@ class LabelledTexts(NamedTuple):
     def as_characters(
         self, length: int, vocabulary: str | None = None
     ) -> tuple[np.ndarray, str]:
-        """Characters as their place in a vocabulary, counted from 1.
+        """Characters as their index in a vocabulary, counted from 1.
 
         Args:
-            length: Characters a text: cut off, or 0 behind.
+            length: Characters per text: truncated, or padded with 0.
             vocabulary: The characters that are known; others become the number after
                 the last. None: all that occur, in order.
 
@@ -69,10 +69,10 @@ class LabelledTexts(NamedTuple):
 def natural_languages(
     locales: Sequence[str] = LOCALES, most: int | None = None, seed: int = 0
 ) -> LabelledTexts:
-    """Words and phrases of several languages, from the CLDR data that Babel carries.
+    """Words and phrases of several languages, from the CLDR data in Babel.
 
-    The names of territories, languages, currencies, months and days, each of them once
-    a language, and none that stands in two of the languages alike.
+    These are the names of territories, languages, currencies, months and days. Each
+    occurs once; names that are equal in two of the languages are left out.
 
     Args:
         locales: CLDR locales, which are the labels.
@@ -121,7 +121,7 @@ def code_languages(
     roots: Iterable[str | Path] | None = None,
     seed: int = 0,
 ) -> LabelledTexts:
-    """Pieces of source code of several languages, from files that are installed.
+    """Pieces of source code of several languages, from installed files.
 
     They come from the files with an extension of the language below the interpreter's
     own paths (standard library, installed packages and headers): at most 40 files per
@@ -130,7 +130,7 @@ def code_languages(
 
     Args:
         languages: Label to extensions.
-        length: Characters a piece.
+        length: Characters per piece.
         most: At most so many pieces a language, drawn at random; None: all.
         roots: Folders to look in instead of the interpreter's.
         seed: Of the draw, and of the order.
@@ -205,7 +205,7 @@ def _pieces(paths: list[Path], length: int) -> set[str]:
 
 
 def _of_one_only(texts: Mapping[str, set[str]]) -> dict[str, list[str]]:
-    """Without what stands in several, sorted."""
+    """Each language's texts that no other language has, sorted."""
     return {
         name: sorted(own - set().union(*(o for n, o in texts.items() if n != name)))
         for name, own in texts.items()

@@ -97,7 +97,7 @@ def _squares(parts: list[np.ndarray]) -> np.ndarray:
 
 
 def _most(features: np.ndarray, phi: np.ndarray, most: int) -> tuple[np.ndarray, str]:
-    """Numbers of the features to show, in order, and what the title adds."""
+    """Indices of the features to show, in order, and an addition to the title."""
     shown = np.sort(np.argsort(-phi, kind="stable")[:most])
     if len(shown) == len(features):
         return shown, ""
@@ -105,13 +105,13 @@ def _most(features: np.ndarray, phi: np.ndarray, most: int) -> tuple[np.ndarray,
 
 
 def ablation_by_feature(found: Ablation) -> Any:
-    """How the loss of each feature rises without a neuron (MEmeL, Fig. 2).
+    """The increase of each feature's loss without a neuron (MEmeL, Fig. 2).
 
     Args:
         found: From `ablation`.
 
     Returns:
-        A matplotlib `Figure`: a group of bars a feature, one bar a neuron.
+        A matplotlib `Figure`: a group of bars per feature, one bar per neuron.
 
     Raises:
         ImportError: if matplotlib is missing, naming the extra.
@@ -212,7 +212,7 @@ def fkr_by_fraction(profiles: Mapping[str, Profile]) -> Any:
 
 
 def phi_by_layer(models: Mapping[str, Mapping[str, Profile]]) -> Any:
-    """Mean φ_ℓ* of each layer, one line a model (L2E, Fig. 5).
+    """Mean φ_ℓ* of each layer, one line per model (L2E, Fig. 5).
 
     Args:
         models: Name of a model to its profiles, in the order of its layers.
@@ -232,7 +232,7 @@ def phi_by_layer(models: Mapping[str, Mapping[str, Profile]]) -> Any:
 
 
 def ks_by_layer(models: Mapping[str, Mapping[str, Profile]]) -> Any:
-    """Mean K-S statistic of each layer, one line a model (L2E, Fig. 4).
+    """Mean K-S statistic of each layer, one line per model (L2E, Fig. 4).
 
     Args:
         models: Name of a model to its profiles, in the order of its layers.
@@ -282,7 +282,7 @@ def _by_layer(
 
 
 def _names_by_place(models: Mapping[str, Mapping[str, Profile]]) -> list[str]:
-    """Of the layers in the same place of each model; all of them where they differ."""
+    """Names of the layers at each index; all names where the models differ."""
     longest = max(map(len, models.values()))
     places = [
         [list(layers)[place] for layers in models.values() if place < len(layers)]
@@ -292,7 +292,7 @@ def _names_by_place(models: Mapping[str, Mapping[str, Profile]]) -> list[str]:
 
 
 def _width(names: Sequence[Any] | np.ndarray, each: float, more: float) -> float:
-    """Inches for so many names; more than that would be shrunk on a page."""
+    """Width in inches for so many names, at most what fits on a page."""
     return min(max(4.5, each * len(names) + more), 13.0)
 
 
@@ -305,7 +305,7 @@ def _middle(values: np.ndarray) -> tuple[float, float, float]:
 
 
 def panel(width: float, height: float = 3.4) -> tuple[Any, Any]:
-    """A figure with one quiet panel, in inches."""
+    """A figure with one panel, and the panel; sizes in inches."""
     figure = require("matplotlib.figure").Figure((width, height), layout="constrained")
     axes = figure.add_subplot()
     axes.spines[["top", "right"]].set_visible(False)

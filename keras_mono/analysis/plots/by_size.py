@@ -20,7 +20,7 @@ def phi_by_size(models: Profiles, sizes: Mapping[str, float]) -> Any:
         sizes: Name of a model to its size, such as `model.count_params()`.
 
     Returns:
-        A matplotlib `Figure`: a mark a model, a thick line for the mean of each size,
+        A matplotlib `Figure`: a mark per model, a thick line for the mean of each size,
         and a thin one for each layer, in the layers' order.
 
     Raises:
