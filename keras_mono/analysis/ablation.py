@@ -25,7 +25,7 @@ import numpy as np
 from keras_mono._internal.data import as_array, as_arrays, batches, number_of_samples
 from keras_mono._internal.model_layers import find_layers
 from keras_mono._internal.optional_imports import require
-from keras_mono._internal.recording.call_hooks import changed_output
+from keras_mono._internal.recording.call_hooks import changed_output, single_tensor
 from keras_mono._internal.recording.masks import keras_mask
 from keras_mono._internal.recording.record import (
     Recorded,
@@ -121,7 +121,7 @@ def _checked_data(
     length = number_of_samples(x)
     if labels.shape != (length,) or y.shape[:1] != (length,):
         raise ValueError(
-            f"`y` and `labels` must have one entry a sample of `x`, that is {length}. "
+            f"`y` and `labels` must have one entry per sample of `x`: {length}. "
             f"Received: targets of shape {y.shape} and labels of shape {labels.shape}."
         )
     return x, y, labels
@@ -188,23 +188,20 @@ def _unreduced(function: Any, target: np.ndarray, predicted: Tensor) -> np.ndarr
     return weighted.reshape(len(target), -1).sum(axis=1) / np.maximum(number, 1)
 
 
-def _single_output(model: keras.Model, outputs: Any) -> Tensor:
-    tensors = keras.tree.flatten(outputs)
-    if len(tensors) != 1:
-        raise ValueError(
-            f"Model '{model.name}' has {len(tensors)} outputs. Ablation needs a model "
-            "with one, for example `keras.Model(model.inputs, model.outputs[0])`."
-        )
-    return tensors[0]
+_ONE_OUTPUT = (
+    "Ablation needs a model with one output, for example "
+    "`keras.Model(model.inputs, model.outputs[0])`."
+)
 
 
 def _losses(
     model: keras.Model, x: Any, y: np.ndarray, per_sample: Any, batch_size: int
 ) -> np.ndarray:
+    of = f"Model '{model.name}'"
     parts = []
     for start, batch in enumerate(batches(x, batch_size)):
         target = y[start * batch_size : (start + 1) * batch_size]
-        parts.append(per_sample(target, _single_output(model, model(batch))))
+        parts.append(per_sample(target, single_tensor(of, model(batch), _ONE_OUTPUT)))
     return np.concatenate(parts)
 
 

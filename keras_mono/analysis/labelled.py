@@ -28,7 +28,7 @@ def labelled(z: np.ndarray, labels: Any) -> tuple[np.ndarray, np.ndarray, np.nda
     inputs = z.shape[:-1]
     if labels.ndim == 0 or labels.shape != inputs[: labels.ndim]:
         raise ValueError(
-            "`labels` must have one entry a sample or one an input, that is the shape "
+            "`labels` must have one entry per sample or per input, that is the shape "
             f"{' or '.join(dict.fromkeys(map(str, (inputs[:1], inputs))))}. Received: "
             f"shape {labels.shape} for activations of shape {z.shape}."
         )

@@ -132,7 +132,7 @@ class _Labels:
         surplus = len(self.given) - self.samples
         if surplus < 0 or (surplus > 0 and self.steps is None):
             raise ValueError(
-                "`labels` must have one entry a sample of `data`. Received: "
+                "`labels` must have one entry per sample of `data`. Received: "
                 f"{len(self.given)} labels, and data of "
                 f"{'at least ' if surplus < 0 else ''}{self.samples} samples."
             )
@@ -185,7 +185,7 @@ class _Collected:
         shape = z.shape[: labels.ndim]
         if labels.shape != shape or labels.ndim == z.ndim or called_again:
             raise ValueError(
-                "`labels` must have one entry a sample, or one a position that the "
+                "`labels` must have one entry per sample, or per position that the "
                 f"layer sees. Received: labels of shape {labels.shape} for a batch of "
                 f"outputs of shape {z.shape}; a layer that is called several times on "
                 "one input cannot be profiled."
@@ -290,7 +290,7 @@ def _checked(labels: Any, data: Any, steps: int | None) -> np.ndarray | None:
     given = len(labels) if labels.ndim else 0
     if not given or (needed and steps is None and given != needed):
         raise ValueError(
-            "`labels` must have one entry a sample, that is "
+            "`labels` must have one entry per sample, that is "
             f"{needed or 'at least one'}. Received: shape {labels.shape}."
         )
     if len(np.unique(labels)) < 2:

@@ -83,12 +83,15 @@ def changed_output(
         yield
 
 
-def single_output(name: str, outputs: Any) -> Tensor:
-    """The one tensor that a call of layer `name` returned, or a `ValueError`."""
+def single_output(layer: str, outputs: Any) -> Tensor:
+    """The one tensor that a call of a layer returned, or a `ValueError`."""
+    advice = "Only one output can be watched: name a layer inside or after it."
+    return single_tensor(f"Layer '{layer}'", outputs, advice)
+
+
+def single_tensor(of: str, outputs: Any, advice: str) -> Tensor:
+    """The one tensor in `outputs`, or a `ValueError`."""
     tensors = keras.tree.flatten(outputs)
     if len(tensors) != 1:
-        raise ValueError(
-            f"Layer '{name}' has {len(tensors)} outputs; only a layer with one output "
-            "can be watched. Name a layer inside or after it."
-        )
+        raise ValueError(f"{of} has {len(tensors)} outputs. {advice}")
     return tensors[0]
