@@ -43,7 +43,7 @@ def tail_over_training(rows: Sequence[Mapping[str, Any]], unit: str = "epoch") -
     """
     if not rows:
         raise ValueError(
-            "Expected a measurement to draw. Received none. Train with the monitor."
+            "Expected a measurement. Received none. Train with the monitor first."
         )
     panels = [p for p in _PANELS if any(_is_told(p[0], row) for row in rows)]
     columns = min(3, max(len(panels), 1))
