@@ -2,13 +2,13 @@
 
 from typing import Any
 
-from keras_mono._eager import is_torch_module
+from keras_mono.backend import backend
 
 
 def as_model(model: Any) -> Any:
     """A PyTorch module wrapped to be called like a Keras model; others unchanged."""
-    if not is_torch_module(model):
+    if not backend.is_foreign_module(model):
         return model
-    from keras_mono._internal.module_as_model import ModuleAsModel
+    from keras_mono.backend.torch_module import ModuleAsModel
 
     return ModuleAsModel(model)

@@ -8,7 +8,7 @@ Example:
 ...     km.layers.MonosemanticInhibition(2, name="inhibition"),
 ... ])
 >>> row = km.status(model)[0]
->>> row["layer"], row["steps"], row["neurons"], row["on"], row["share"]
+>>> row["layer"], row["steps"], row["neurons"], row["on"], row["selected_fraction"]
 ('inhibition', 0, 16, False, 0.125)
 """
 
@@ -32,7 +32,7 @@ _COLUMNS = [
     "neurons",
     "on",
     "select",
-    "share",
+    "selected_fraction",
     "threshold",
     "drowned",
     "non_finite",
@@ -53,8 +53,9 @@ def status(model: keras.Model) -> Table:
         - `steps`: training batches seen. `neurons`: how many have statistics.
         - `on`: whether it acts in training: trainable, `enabled`, past its `start_step`
           and with finite statistics.
-        - `select`: the selector. `share`: of the activations, how many are selected: by
-          a `MovingThreshold` in the latest training batch, k of those ranked by `TopK`.
+        - `select`: the selector. `selected_fraction`: of the activations, how many are
+          selected: by a `MovingThreshold` in the latest training batch, k of those
+          ranked by `TopK`.
         - `threshold`: τ of a `MovingThreshold` that has started.
         - `drowned`: share of the varying neurons whose variance is below ε times the
           layer's average, which at least halves their φ. Near 1, a few neurons of
@@ -88,8 +89,10 @@ def _row(name: str, layer: RunningStatistics) -> dict[str, Any]:
         is_on = layer.trainable and layer.enabled and started
         row["on"] = bool(is_on and layer.is_finite())
         row["select"] = repr(layer.select)
-        row["share"] = state.get("share", _share_of_top_k(layer))
-        if state.get("age", 0) > 0:  # before, it selects nothing
+        row["selected_fraction"] = state.get(
+            "selected_fraction", _share_of_top_k(layer)
+        )
+        if state.get("num_batches", 0) > 0:  # before, it selects nothing
             row["threshold"] = state["threshold"]
     return row
 

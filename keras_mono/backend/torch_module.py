@@ -4,11 +4,9 @@ from typing import Any
 
 import keras
 import numpy as np
+import torch
 
-from keras_mono._eager import torch_module
 from keras_mono._internal.listeners import listeners_of
-
-torch = torch_module("keras_mono.torch")
 
 
 class HoldsLayer:
