@@ -151,13 +151,13 @@ class MonosemanticInhibition(SelectingLayer):
     ) -> Tensor:
         self._check_call(inputs)
         mask = combine_masks(mask, padding_mask)
-        if self._is_training(training) and not self.calibrating:
+        if self._is_training(training) and not self.listeners:
             return self._learn_and_inhibit(inputs, mask)
         outputs = inputs
         if self.should_inhibit(training):
             outputs = self.as_pure_function()(inputs, mask)
-        if self.calibrating:
-            self.update_statistics(inputs, mask)
+        if self.listeners:
+            self.listeners.hear(inputs, mask)
         return outputs
 
     @counted_once
