@@ -1,5 +1,7 @@
 """What a training call of our layers starts and reads on a GPU, counted without one."""
 
+import re
+
 import keras
 import pytest
 
@@ -8,6 +10,7 @@ if keras.backend.backend() != "torch":
 
 import accelerator
 import torch
+from counted_layers import CASES, FEW
 
 # At [32, 128, 768]. BatchNormalization takes 45 kernels, and a copy of the input and
 # its gradient move 5 activations.
@@ -18,13 +21,15 @@ KERNELS = {
     "MonosemanticPenalty phi": 70,
 }
 TRAFFIC = 20
-# In a batch in which the threshold looks for a new value.
-LOOKING = 2
-# That may be two in a row of CALLS.
-LOOKS = 2
+LOOKING = 2  # times as much in a batch in which the threshold looks for a new value ...
+LOOKS = 2  # ... of which there are so many in CALLS
+COMPILED = 10  # kernels that torch.compile writes
 
 
-@pytest.mark.parametrize("case", accelerator.CASES, ids=str)
+SORT = re.compile(r"\b(sort|topk|kthvalue|argsort)\b")
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
 def test_kernels_and_traffic_of_a_training_call(case):
     """And no read from the device, which would be an error."""
     kernels = KERNELS[case.layer]
@@ -39,6 +44,15 @@ def test_kernels_and_traffic_of_a_training_call(case):
         assert batch.kernels <= times * kernels, listed
         assert batch.traffic <= times * TRAFFIC, listed
     assert found.number_looking <= LOOKS
+    if case.select in ("top-1", "threshold"):
+        assert not SORT.search(str(found.ordinary))
+
+
+@pytest.mark.parametrize("case", FEW, ids=str)
+def test_kernels_that_torch_compile_writes(case):
+    found = accelerator.generated_kernels(case)
+    assert len(found) == 1  # and does not compile again
+    assert found[0] <= COMPILED
 
 
 class Copies(keras.layers.Layer):
