@@ -5,9 +5,9 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_mono._internal.gradient_checkpoints import TrainingCall, counted_once
 from keras_mono._internal.recurrence import after_loop
 from keras_mono._internal.typing import Tensor
+from keras_mono.backend import TrainingCall, backend, counted_once
 from keras_mono.layers.monosemantic_inhibition import MonosemanticInhibition
 
 
@@ -146,7 +146,9 @@ class InhibitedRNN(keras.layers.RNN):
             state = initial_state[0]
             joined = ops.concatenate([state, ops.zeros_like(state)], axis=join)
             initial_state = [joined, *initial_state]
-        given = _mask_for_loop(mask, initial_state[0])
+        given = mask
+        if mask is not None:
+            given = backend.mask_for_loop(mask, initial_state[0])
         last, outputs, states = keras.layers.RNN.inner_loop(
             loop, sequences, initial_state, given
         )
@@ -172,16 +174,6 @@ class InhibitedRNN(keras.layers.RNN):
     ) -> tuple[int | None, ...]:
         size = getattr(self.cell, "output_size", None) or self.state_size[0]
         return (sequences_shape[0], size)
-
-
-def _mask_for_loop(mask: Tensor | None, state: Tensor) -> Tensor | None:
-    """Keras on JAX takes every state for `(batch, units)` and fails on images.
-
-    It leaves a mask of higher rank alone, and uses it rightly.
-    """
-    if mask is None or keras.backend.backend() != "jax":
-        return mask
-    return ops.reshape(mask, (*ops.shape(mask), *[1] * (state.ndim - 1)))
 
 
 @counted_once

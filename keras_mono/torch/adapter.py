@@ -3,22 +3,16 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn, Self
 
 import keras
+import torch
 
-from keras_mono._eager import (
-    current_backward,
-    is_torch_compiling,
-    is_transformed,
-    torch_module,
-)
+from keras_mono.backend import backend, current_backward
 from keras_mono.layers.monosemantic_inhibition import MonosemanticInhibition
 from keras_mono.layers.monosemantic_penalty import MonosemanticPenalty
 from keras_mono.layers.running_statistics import RunningStatistics
 from keras_mono.torch.state import check_may_change, problem_with
 
-torch = torch_module("keras_mono.torch")
 
-
-class Adapter(torch.nn.Module):  # type: ignore[name-defined]
+class Adapter(torch.nn.Module):
     """A layer of this library as a PyTorch module.
 
     A Keras layer that is called in a PyTorch loop does not follow `module.train()` and
@@ -108,7 +102,7 @@ class Adapter(torch.nn.Module):  # type: ignore[name-defined]
         if _uses_state(layer, self.training):
             self._bind()
             self._check_state()
-            if is_transformed() and layer.should_update(self.training):
+            if backend.is_transformed() and layer.should_update(self.training):
                 check_may_change(self._buffers["step"], x)
         with _on_device_of(x):
             if not isinstance(layer, MonosemanticPenalty):
@@ -157,7 +151,7 @@ class Adapter(torch.nn.Module):  # type: ignore[name-defined]
             tensor = self._buffers.get(name)
             if tensor is None or tensor.dtype != dtype:
                 tensor = self._buffers[name] = self._repaired(name, dtype)
-            if not is_torch_compiling() and variable._value is not tensor:
+            if not backend.is_compiling() and variable._value is not tensor:
                 self._is_checked = False
             variable._value = tensor
         for variable in self._settings:
@@ -172,7 +166,7 @@ class Adapter(torch.nn.Module):  # type: ignore[name-defined]
 
     def _check_state(self) -> None:
         """Raise if replaced buffers hold what no training leaves."""
-        if self._is_checked or is_torch_compiling() or is_transformed():
+        if self._is_checked or backend.is_compiling() or backend.is_transformed():
             return
         found = [problem_with(name, self._buffers[name]) for name in self._state]
         problems = [problem for problem in found if problem]

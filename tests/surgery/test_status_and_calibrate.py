@@ -31,7 +31,7 @@ def test_status_of_layers_that_have_seen_nothing():
     assert list(rows) == ["inhibition", "penalty", "scale"]
     assert [row["steps"] for row in rows.values()] == [0, 0, 0]
     assert [row["on"] for row in rows.values()] == [False, False, None]
-    assert rows["inhibition"]["share"] == 2 / 16
+    assert rows["inhibition"]["selected_fraction"] == 2 / 16
     assert rows["penalty"]["threshold"] is None
     assert rows["scale"]["select"] is None
 
@@ -48,7 +48,7 @@ def test_status_after_training():
     assert rows["penalty"]["threshold"] > 0
     assert rows["inhibition"]["non_finite"] > 0
     state = model.get_layer("penalty").selector_state
-    assert rows["penalty"]["share"] == state["share"]
+    assert rows["penalty"]["selected_fraction"] == state["selected_fraction"]
 
 
 def test_what_is_off_says_so():
