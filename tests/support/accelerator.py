@@ -10,6 +10,7 @@ copy of the gradient into `z.grad`. `BatchNormalization` takes 45, and `torch.cl
 moves 5 activations.
 """
 
+import json
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import Any, NamedTuple
 
 import keras
 import torch
-from counted_layers import SHAPE, Case
+from counted_layers import FEW, SHAPE, Case
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -324,3 +325,30 @@ def generated_kernels(case: Case, calls: int = 4) -> list[int]:
         found.append(metrics.generated_kernel_count)
     torch._dynamo.reset()
     return [number for number in found if number]
+
+
+def _compare_with_values(case: Case) -> dict[str, Any]:
+    """Kernels of calls on the CPU, in a process that takes the way of an accelerator.
+
+    Without uploads, which nothing shows on a CPU. The first call reads once how far the
+    layer is.
+    """
+    shape = (4, 8, 16)
+    layer = case.make()
+    layer.build(shape)
+    generator = torch.Generator().manual_seed(0)
+    layer(torch.randn(shape, generator=generator), training=True)
+    found = [
+        training_call(layer, torch.randn(shape, generator=generator))
+        for _ in range(CALLS - 1)
+    ]
+    on_meta = training_calls(case.make, CALLS, shape=shape)[1:]
+    return {
+        "on meta": [o.kernels - o.uploads for o in on_meta],
+        "with values": [o.kernels for o in found],
+    }
+
+
+if __name__ == "__main__":
+    for _case in FEW:
+        print(json.dumps(_compare_with_values(_case)))
