@@ -115,7 +115,12 @@ def _generated(cases: list[Case]) -> list[list[object]]:
 
     rows: list[list[object]] = [["layer under torch.compile", "kernels"]]
     for case in cases:
-        numbers = accelerator.generated_kernels(case)
+        try:
+            numbers = accelerator.generated_kernels(case)
+        except accelerator.DoesNotCompile as error:
+            print(f"{case}: {error}", file=sys.stderr)
+            rows.append([case, "does not compile"])
+            continue
         rows.append([case, ", then ".join(map(str, numbers))])
     return rows
 
