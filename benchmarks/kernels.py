@@ -1,86 +1,152 @@
 """What a training call of our layers would do on a GPU, counted without one.
 
-    KERAS_BACKEND=torch python benchmarks/kernels.py [--list CASE]
+    KERAS_BACKEND=torch python benchmarks/kernels.py [--compile] [--all] [--list]
+    KERAS_BACKEND=jax python benchmarks/kernels.py     # or tensorflow
 
-Prints a table in Markdown: how many kernels a training call starts on PyTorch, forward
-and backward, and how many activations of memory they move. README.md beside this file
-says how it is counted.
+Prints tables in Markdown. On PyTorch: how many kernels a training call starts, forward
+and backward, and how many activations of memory they move. On JAX and TensorFlow: what
+the compiled call holds. README.md beside this file says how it is counted.
 """
 
 import argparse
+import math
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 _ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(_ROOT), str(_ROOT / "tests" / "support")]
 
 import keras  # noqa: E402
+from counted_layers import CASES, FEW, SHAPE, Case  # noqa: E402
 
-if keras.config.backend() != "torch":
-    raise SystemExit("kernels.py counts on PyTorch: set KERAS_BACKEND=torch.")
-
-import accelerator  # noqa: E402
-
-HEADER = ["layer", "selects", "axis", "mask", "first", "ordinary", "with a new τ"]
+KINDS = {
+    "first": "first batch",
+    "ordinary": "ordinary batch",
+    "looking": "with a new τ",
+}
 
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add = parser.add_argument
-    add("--only", default="", help="cases whose name has this, as 'Penalty l2e, top-1'")
-    add("--list", action="store_true", help="the operations of an ordinary batch")
-    add("--first", action="store_true", help="with --list: of the first batch")
-    add("--looking", action="store_true", help="with --list: of one with a new τ")
+    add("--only", default="", help="cases whose name has this, as 'top-1, axis=-1'")
+    add("--all", action="store_true", help="PyTorch: a row for each axis and mask too")
+    add("--compile", action="store_true", help="PyTorch: torch.compile too (minutes)")
+    add("--list", action="store_true", help="PyTorch: the operations, in order")
+    add("--batch", choices=KINDS, default="ordinary", help="of --list")
     return parser.parse_args()
 
 
 def main() -> None:
     given = arguments()
-    cases = [case for case in accelerator.CASES if given.only in str(case)]
-    if given.list:
-        kind = "first" if given.first else "looking" if given.looking else "ordinary"
-        for case in cases:
-            print(f"{case}, {kind} batch\n{_listed(case, kind)}\n")
-        return
-    rows = [HEADER, ["---"] * len(HEADER), *_others(), *map(_row, cases)]
-    for row in rows:
-        print("| " + " | ".join(row) + " |")
+    print(f"Keras {keras.__version__} on {keras.config.backend()}, {[*SHAPE]}\n")
+    cases = [case for case in CASES if given.only in str(case)]
+    few = [case for case in FEW if given.only in str(case)]
+    if keras.config.backend() != "torch":
+        for way, rows in _compiled(few):
+            print(f"{way}\n")
+            _print_table(rows)
+    elif given.list:
+        _list(cases, given.batch)
+    else:
+        _print_table(_counted(cases, given.all))
+        if given.compile:
+            _print_table(_generated(few))
 
 
-def _others() -> list[list[str]]:
-    """Layers to compare with."""
+def _print_table(rows: list[list[object]]) -> None:
+    header, *body = rows
+    for row in (header, ["---"] * len(header), *body):
+        print("| " + " | ".join(map(str, row)) + " |")
+    print()
+
+
+def _counted(cases: list[Case], each: bool) -> list[list[object]]:
+    """A row for each layer and selector: of its cases, the one that takes the most."""
+    import accelerator
+
     norm = accelerator.training_calls(keras.layers.BatchNormalization)[0]
-    return [["`BatchNormalization`", "", "-1", "", "", _figures(norm), ""]]
+    rows = [
+        ["layer", *KINDS.values()],
+        ["BatchNormalization", "", _figures([norm]), ""],
+    ]
+    names = [str(case) if each else case.name for case in cases]
+    for name in dict.fromkeys(names):
+        named = [c for c, n in zip(cases, names, strict=True) if n == name]
+        rows.append([name, *_cells(named)])
+    return rows
 
 
-def _row(case: accelerator.Case) -> list[str]:
-    layer, select, axis, masked = case
-    name, _, form = layer.partition(" ")
-    layer = f"`{name}`" + (f", {form}" if form else "")
-    mask = "yes" if masked else ""
-    return [layer, select, str(axis), mask, *_cells(case)]
+def _cells(cases: list[Case]) -> list[str]:
+    import accelerator
 
-
-def _cells(case: accelerator.Case) -> list[str]:
     try:
-        found = accelerator.batches(case)
+        found = [accelerator.batches(case) for case in cases]
     except accelerator.HostRead as error:
-        print(f"{case}: {error}", file=sys.stderr)
-        return ["host read"] * 3
-    looking = _figures(found.looking) if found.number_looking else ""
-    return [_figures(found.first), _figures(found.ordinary), looking]
+        print(f"{cases[0]}: {error}", file=sys.stderr)
+        return ["host read"] * len(KINDS)
+    cells = [_figures([getattr(batches, kind) for batches in found]) for kind in KINDS]
+    if not any(batches.number_looking for batches in found):
+        cells[-1] = ""
+    return cells
 
 
-def _figures(found: accelerator.Operations) -> str:
-    uploads = f", {found.uploads} uploads" if found.uploads else ""
-    return f"{found.forward} + {found.backward}, {found.traffic:.1f}{uploads}"
+def _figures(found: list) -> str:
+    most = max(found, key=lambda operations: operations.kernels)
+    traffic = max(operations.traffic for operations in found)
+    uploads = f", {most.uploads} uploads" if most.uploads else ""
+    return f"{most.forward} + {most.backward}, {traffic:.1f}{uploads}"
 
 
-def _listed(case: accelerator.Case, kind: str) -> str:
-    try:
-        return str(getattr(accelerator.batches(case), kind))
-    except accelerator.HostRead as error:
-        return str(error)
+def _list(cases: list[Case], kind: str) -> None:
+    import accelerator
+
+    for case in cases:
+        try:
+            listed = getattr(accelerator.batches(case), kind)
+        except accelerator.HostRead as error:
+            listed = error
+        print(f"{case}, {KINDS[kind]}\n{listed}\n")
+
+
+def _generated(cases: list[Case]) -> list[list[object]]:
+    import accelerator
+
+    rows: list[list[object]] = [["layer under torch.compile", "kernels"]]
+    for case in cases:
+        try:
+            numbers = accelerator.generated_kernels(case)
+        except accelerator.DoesNotCompile as error:
+            print(f"{case}: {error}", file=sys.stderr)
+            rows.append([case, "does not compile"])
+            continue
+        rows.append([case, ", then ".join(map(str, numbers))])
+    return rows
+
+
+def _compiled(cases: list[Case]) -> Iterator[tuple[str, list[list[object]]]]:
+    import compiled_step
+
+    for way, make in compiled_step.WAYS.items():
+        if not way.startswith(keras.config.backend()):
+            continue
+        rows = [["layer", *compiled_step.Counts._fields, "sorts", "host calls"]]
+        norm = make(keras.layers.BatchNormalization(), SHAPE)
+        rows.append(["BatchNormalization", *_compiled_cells(norm)])
+        for case in cases:
+            rows.append([str(case), *_compiled_cells(make(case.make(), SHAPE))])
+        yield way, rows
+
+
+def _compiled_cells(found: list) -> list[object]:
+    from compiled_step import HOST_CALLS, SORTS, counts
+
+    sorts = [o for o in found if SORTS.search(o.name)]
+    always = sum(o.always for o in sorts)
+    shown = f"{always}, {len(sorts) - always} on a condition" if sorts else "0"
+    hosts = sum(bool(HOST_CALLS.search(o.name)) for o in found)
+    return [*counts(found, math.prod(SHAPE)), shown, hosts]
 
 
 if __name__ == "__main__":

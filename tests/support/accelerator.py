@@ -10,6 +10,7 @@ copy of the gradient into `z.grad`. `BatchNormalization` takes 45, and `torch.cl
 moves 5 activations.
 """
 
+import json
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,14 +18,15 @@ from typing import Any, NamedTuple
 
 import keras
 import torch
+import torch._dynamo
+from counted_layers import FEW, SHAPE, Case
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-import keras_mono as km
-
-SHAPE = (32, 128, 768)
 ACTIVATION = 4 * 32 * 128 * 768  # bytes of a float32 tensor of that shape
+
+DoesNotCompile = torch._dynamo.exc.TorchDynamoException
 
 # Not views by their schema, and yet only memory, or another view of it.
 _NO_KERNEL = {
@@ -274,48 +276,6 @@ def training_calls(
         return [training_call(layer, z, **arguments) for _ in range(number)]
 
 
-class Case(NamedTuple):
-    """A layer as it is counted."""
-
-    layer: str
-    select: str
-    axis: int | None
-    masked: bool
-
-    def make(self) -> keras.layers.Layer:
-        name, _, form = self.layer.partition(" ")
-        arguments = {"axis": self.axis}
-        if self.select:
-            arguments |= {"select": _SELECTORS[self.select](), "start_step": 2}
-        if form:
-            arguments["form"] = form
-        return getattr(km.layers, name)(**arguments)
-
-    def __str__(self) -> str:
-        masked = "masked" if self.masked else ""
-        return ", ".join(filter(None, [*self[:2], f"axis={self.axis}", masked]))
-
-
-_SELECTORS = {
-    "top-1": lambda: km.selectors.TopK(1),
-    "top-1 a position": lambda: km.selectors.TopK(1, per="position"),
-    "top-50": lambda: km.selectors.TopK(50),
-    "top-50 a position": lambda: km.selectors.TopK(50, per="position"),
-    "threshold": lambda: km.selectors.MovingThreshold(0.02),
-}
-_LAYERS = {
-    "MonosemanticScale": [""],
-    "MonosemanticInhibition": [*_SELECTORS],
-    "MonosemanticPenalty l2e": [*_SELECTORS],
-    "MonosemanticPenalty phi": [*_SELECTORS],
-}
-CASES = [
-    Case(layer, select, axis, masked)
-    for layer, selectors in _LAYERS.items()
-    for select in selectors
-    for axis in (None, -1)
-    for masked in (False, True)
-]
 CALLS = 40  # the threshold looks for a new value in every 32nd
 
 
@@ -339,3 +299,59 @@ def batches(case: Case) -> Batches:
         others[numbers.index(max(numbers))],
         sum(n > usual for n in numbers),
     )
+
+
+def generated_kernels(case: Case, calls: int = 4) -> list[int]:
+    """How many kernels `torch.compile` writes for a training call and its gradient.
+
+    One number for each of the calls in which it compiles anything: the loops that
+    Inductor counts on a CPU, those of both branches of a condition too. The loss that
+    the gradient comes from is not compiled.
+    """
+    from torch._inductor import metrics
+
+    from keras_mono.torch import Adapter
+
+    torch._dynamo.reset()
+    adapter = Adapter(case.make(), SHAPE).train()
+
+    @torch.compile(fullgraph=True)
+    def call(z: torch.Tensor, mask: torch.Tensor | None) -> Any:
+        return adapter(z, mask), adapter.loss
+
+    mask = torch.ones(SHAPE[:-1], dtype=torch.bool) if case.masked else None
+    found = []
+    for _ in range(calls):
+        metrics.reset()
+        out, loss = call(torch.zeros(SHAPE, requires_grad=True), mask)
+        (out.sum() + loss).backward()
+        found.append(metrics.generated_kernel_count)
+    torch._dynamo.reset()
+    return [number for number in found if number]
+
+
+def _compare_with_values(case: Case) -> dict[str, Any]:
+    """Kernels of calls on the CPU, in a process that takes the way of an accelerator.
+
+    Without uploads, which nothing shows on a CPU. The first call reads once how far the
+    layer is.
+    """
+    shape = (4, 8, 16)
+    layer = case.make()
+    layer.build(shape)
+    generator = torch.Generator().manual_seed(0)
+    layer(torch.randn(shape, generator=generator), training=True)
+    found = [
+        training_call(layer, torch.randn(shape, generator=generator))
+        for _ in range(CALLS - 1)
+    ]
+    on_meta = training_calls(case.make, CALLS, shape=shape)[1:]
+    return {
+        "on meta": [o.kernels - o.uploads for o in on_meta],
+        "with values": [o.kernels for o in found],
+    }
+
+
+if __name__ == "__main__":
+    for _case in FEW:
+        print(json.dumps(_compare_with_values(_case)))
