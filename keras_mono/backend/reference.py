@@ -74,7 +74,7 @@ class Reference:
     def deviation(self, z: Tensor, valid: Tensor, statistics: Statistics) -> Tensor:
         """`z` minus the running mean; 0 at entries that are not valid."""
         deviation = (z - statistics.mean) - statistics.mean_compensation
-        return ops.where(valid, deviation, 0.0)
+        return self.where(valid, deviation, 0.0)
 
     def moments(
         self,
@@ -89,14 +89,14 @@ class Reference:
         """Moments in two passes: E[x²] - E[x]² would lose digits far from the mean."""
         total = self.sum_over(deviation, axes)
         count, total, skipped = self.all_reduce_sums(count, total, skipped)
-        num_valid = ops.maximum(count, 1.0)
+        num_valid = self.clip(count, 1.0)
         offset = total / num_valid
-        centered = ops.where(valid, deviation - offset, 0.0)
+        centered = self.where(valid, deviation - offset, 0.0)
         rest, squares = self.all_reduce_sums(
             self.sum_over(centered, axes), self.sum_over(ops.square(centered), axes)
         )
         rest = rest / num_valid
-        variance = ops.maximum(squares / num_valid - ops.square(rest), 0.0)
+        variance = self.clip(squares / num_valid - ops.square(rest), 0.0)
         skipped = ops.sum(skipped)
         num_entries = ops.sum(count) + skipped
         return BatchMoments(count, offset + rest, variance, skipped, num_entries)
@@ -133,10 +133,10 @@ class Reference:
         as shares: times a variance they might overflow.
         """
         count = m + b
-        share = b / ops.maximum(count, 1.0)
-        divisor = ops.maximum(count - 1.0, 1.0)
+        share = b / self.clip(count, 1.0)
+        divisor = self.clip(count - 1.0, 1.0)
         new = batch_variance + (1.0 - share) * ops.square(delta)
-        old = ops.maximum(m - 1.0, 0.0) / divisor
+        old = self.clip(m - 1.0, 0.0) / divisor
         return count, share * delta, old * variance + (b / divisor) * new
 
     def precision(self, statistics: Statistics, variance_compensation: float) -> Tensor:
@@ -148,12 +148,12 @@ class Reference:
         num_known = ops.maximum(ops.sum(ops.cast(known, "float32")), 1.0)
         average = ops.sum(statistics.variance) / num_known
         denominator = statistics.variance + variance_compensation * average
-        return ops.where(known, self.inverse(denominator), 0.0)
+        return self.where(known, self.inverse(denominator), 0.0)
 
     def inverse(self, denominator: Tensor) -> Tensor:
         """1 / denominator, and 0 where that would not be finite."""
         positive = denominator > SMALLEST_DENOMINATOR
-        return ops.where(positive, 1.0 / ops.where(positive, denominator, 1.0), 0.0)
+        return self.where(positive, 1.0 / self.where(positive, denominator, 1.0), 0.0)
 
     def phi(self, squared: Tensor, precision: Tensor) -> Tensor:
         """φ = (z - μ)² / (S² + ε · average S²) (Def. 3.1, eq. 7).
@@ -190,7 +190,7 @@ class Reference:
         `τ ← τ · exp(gain · (selected fraction / f - 1))`. May overwrite `state`.
         """
         before = ThresholdState.of(state)
-        selected = number / ops.maximum(counted, 1.0)
+        selected = number / self.clip(counted, 1.0)
         error = selected - fraction * ops.minimum(counted, 1.0)
         after = before._replace(
             threshold=before.threshold * ops.power(before.growth, error),
@@ -229,9 +229,19 @@ class Reference:
         # log 1 = 0 where nothing is selected; never NaN or infinite.
         distance = ops.abs(ops.where(selected, deviation, 1.0))
         logarithm = ops.log(ops.maximum(distance, SMALLEST_DEVIATION))
-        return 2.0 * ops.sum(logarithm) / ops.maximum(self.count_true(selected), 1.0)
+        return 2.0 * ops.sum(logarithm) / self.clip(self.count_true(selected), 1.0)
 
     # ---- Reductions, branches, replicas ----
+
+    def where(self, condition: Tensor, yes: Any, no: Any) -> Tensor:
+        """`ops.where`; `no` may be a number."""
+        return ops.where(condition, yes, no)
+
+    def clip(self, x: Tensor, low: float | None, high: float | None = None) -> Tensor:
+        """`x` between numbers, of which one may be None."""
+        if low is not None:
+            x = ops.maximum(x, low)
+        return x if high is None else ops.minimum(x, high)
 
     def sum_over(self, x: Tensor, axes: Axes) -> Tensor:
         return ops.sum(x, axis=axes, keepdims=True)

@@ -48,6 +48,12 @@ class TorchReference(Reference):
             return x.amax(axes, keepdim=True)  # `ops.max` cannot be compiled
         return x.sum(axes, keepdim=True)
 
+    def where(self, condition: Tensor, yes: Any, no: Any) -> Tensor:
+        return torch.where(condition, yes, no)
+
+    def clip(self, x: Tensor, low: float | None, high: float | None = None) -> Tensor:
+        return torch.clamp(x, low, high)
+
     def cond(
         self, condition: Any, yes: Callable[[], Any], no: Callable[[], Any]
     ) -> Any:
@@ -276,13 +282,16 @@ class Torch(TorchReference):
                 self.remember(counter, now)
 
     def known(self, variable: Any, index: int | None = None) -> Any:
-        """Read once, and again only if something else has changed it."""
+        """Read once, and again only if something else has changed it.
+
+        Except through `.data`, of which PyTorch keeps no record.
+        """
         value = variable.value
         if self.is_compiling() or self.is_transformed() or in_stateless_scope():
             return None
         seen = getattr(value, "_keras_mono_known", None)
-        if seen is not None and seen[:2] == (id(value), value._version):
-            return seen[2]
+        if seen is not None and seen[:3] == _identity(value):
+            return seen[3]
         if value.is_meta and value._version <= 1:  # nothing was counted yet
             number = 0
         else:
@@ -292,11 +301,18 @@ class Torch(TorchReference):
 
     def remember(self, variable: Any, number: float) -> None:
         value = variable.value
-        value._keras_mono_known = (id(value), value._version, number)
+        value._keras_mono_known = (*_identity(value), number)
 
 
 class TorchOnCpu(Torch):
     """For tensors on a CPU where they have values; else as on an accelerator."""
+
+    def known(self, variable: Any, index: int | None = None) -> Any:
+        """Read anew: what is written through `.data` leaves no trace."""
+        value = variable.value
+        if not self._reads_for_free(value) or in_stateless_scope():
+            return super().known(variable, index)
+        return (value if index is None else value[index]).item()
 
     def _reads_for_free(self, x: Tensor) -> bool:
         on_cpu = isinstance(x, torch.Tensor) and x.device.type == "cpu"
@@ -366,6 +382,10 @@ def _compensations_are_small(statistics: Statistics) -> bool:
     """Whether deviations from `mean` alone show no difference."""
     compensation, variance = statistics.mean_compensation, statistics.variance
     return not bool((compensation.abs() > variance.sqrt() * _NEGLIGIBLE).any())
+
+
+def _identity(value: Tensor) -> tuple[int, int, int]:
+    return id(value), value._version, value.data_ptr()
 
 
 @functools.cache

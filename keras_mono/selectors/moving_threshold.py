@@ -1,7 +1,6 @@
 from typing import Any
 
 import keras
-import numpy as np
 from keras import ops
 
 from keras_mono._internal import validation
@@ -91,7 +90,7 @@ class MovingThreshold(Selector):
                 "`layer.selected(z)`."
             )
         now = ThresholdState.of(state)
-        least = ops.clip(now.threshold, SMALLEST_PHI, np.inf)
+        least = backend.clip(now.threshold, SMALLEST_PHI)
         reached = backend.at_least(ops.convert_to_tensor(phi), least)
         return ops.logical_and(reached, now.num_batches > 0.0)
 

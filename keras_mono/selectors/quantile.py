@@ -21,7 +21,7 @@ def rank_of(counted: Any, fraction: float) -> Any:
     """How many of the values are to be selected, at least 1: int32 or an int."""
     if not ops.is_tensor(counted):
         return max(round(fraction * float(counted)), 1)
-    return ops.cast(ops.clip(ops.round(fraction * counted), 1.0, np.inf), "int32")
+    return ops.cast(backend.clip(ops.round(fraction * counted), 1.0), "int32")
 
 
 def largest_of_fraction(phi: Tensor, counted: Any, fraction: float) -> Tensor:
@@ -38,7 +38,7 @@ def largest_of_fraction(phi: Tensor, counted: Any, fraction: float) -> Tensor:
     values = ops.top_k(row, largest)[0]
     if isinstance(rank, int):
         return values[min(rank, largest) - 1]
-    return ops.take(values, ops.clip(rank, 1, largest) - 1)
+    return ops.take(values, backend.clip(rank, 1, largest) - 1)
 
 
 def largest_of_replicas(

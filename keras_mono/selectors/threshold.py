@@ -66,6 +66,8 @@ def update(
         found = measured_by_all(phi, counted, before, fraction, searches)
 
     def searched() -> Tensor:
+        before = ThresholdState.of(state)  # the compiler allows no views from outside
+        count: Any = before.num_batches if number is None else number
         quantile, at_found, at_tau = found or measured(phi, counted, before, fraction)
         batch = Batch(quantile, at_found, at_tau, counted, fraction)
         return decide(before, batch, count)
@@ -89,7 +91,7 @@ def window_before(number: Any) -> Any:
     """How many batches there were since the search before this one."""
     if isinstance(number, int):
         return float(min(max(number // 2, 1), SEARCH_EVERY))
-    return ops.clip(number / 2.0, 1.0, SEARCH_EVERY)
+    return backend.clip(number / 2.0, 1.0, SEARCH_EVERY)
 
 
 def measured(
@@ -115,7 +117,7 @@ def measured_by_all(
 
 def _own_counts(phi: Tensor, *levels: Tensor) -> list[Tensor]:
     """Of this replica: how many reach and how many exceed each level, if not 0."""
-    least = [ops.clip(level, SMALLEST_PHI, np.inf) for level in levels]
+    least = [backend.clip(level, SMALLEST_PHI) for level in levels]
     found = [(backend.at_least(phi, level), phi > level) for level in least]
     return [backend.count_true(x) for both in found for x in both]
 
@@ -184,7 +186,7 @@ def _start(before: ThresholdState, batch: Batch) -> ThresholdState:
     tau = batch.quantile + waits * (2.0 * LARGEST_THRESHOLD)
     tie = ops.cast(tie, "float32")
     return ThresholdState(
-        threshold=ops.clip(tau, SMALLEST_PHI, LARGEST_THRESHOLD),
+        threshold=backend.clip(tau, SMALLEST_PHI, LARGEST_THRESHOLD),
         selected_fraction=before.selected_fraction,
         num_batches=before.num_batches,
         error_sum=zero,
@@ -222,7 +224,7 @@ def _check(
     """
     mean, error, square = _errors(before, batch, number)
     had_ties = before.has_ties > 0.0
-    least = ops.clip(square * ONE_SIDED, CHANGED**2, np.inf)
+    least = backend.clip(square * ONE_SIDED, CHANGED**2)
     changed = (error * error > least) & ~had_ties
     anew = changed | (before.threshold >= LARGEST_THRESHOLD)
 
@@ -234,9 +236,9 @@ def _check(
     # A stream with many equal values has no other threshold than one of them, and small
     # moves come near, but never land on it.
     ratio = batch.quantile / before.threshold
-    near = ratio == ops.clip(ratio, 1.0 / NEAR, NEAR)
+    near = ratio == backend.clip(ratio, 1.0 / NEAR, NEAR)
     lands = near & _ties(batch)[1] & ~had_ties
-    quantile = ops.clip(batch.quantile, SMALLEST_PHI, LARGEST_THRESHOLD)
+    quantile = backend.clip(batch.quantile, SMALLEST_PHI, LARGEST_THRESHOLD)
     tie = ops.cast(lands | keeps, "float32")
     zero = before.error_sum * 0.0
     return anew, before._replace(
@@ -263,14 +265,16 @@ def _jumped(
             return before.threshold
     else:
         late = ops.cast(number > JUMPS, "float32")
-        size = JUMP * ops.clip(JUMPS / ops.clip(number, 1.0, np.inf), 0.0, 1.0)
-        size = ops.clip(size - small * late, 0.0, np.inf)
+        size = JUMP * backend.clip(JUMPS / backend.clip(number, 1.0), 0.0, 1.0)
+        size = backend.clip(size - small * late, 0.0)
     if ops.is_tensor(size) or ops.is_tensor(batch.counted):
         size = ops.minimum(size, batch.expected() * window)
     else:
         size = min(size, batch.expected() * window)
     moves = ops.cast(before.growth > 1.0, "float32")
-    return before.threshold * ops.exp(ops.clip(size * mean_error, -1.0, 1.0) * moves)
+    return before.threshold * ops.exp(
+        backend.clip(size * mean_error, -1.0, 1.0) * moves
+    )
 
 
 def _errors(
@@ -293,7 +297,7 @@ def _weight(memory: Any, batches: Any) -> Any:
 
 def _growth(fraction: float, rests: Tensor) -> Tensor:
     """1 where τ rests."""
-    return 1.0 + (growth(fraction) - 1.0) * (1.0 - ops.clip(rests, 0.0, 1.0))
+    return 1.0 + (growth(fraction) - 1.0) * (1.0 - backend.clip(rests, 0.0, 1.0))
 
 
 def _ties(batch: Batch) -> tuple[Tensor, Tensor]:
@@ -304,7 +308,10 @@ def _ties(batch: Batch) -> tuple[Tensor, Tensor]:
         limit = (MOSTLY_EQUAL if expected < 1.0 else CONSTANT) * counted
         enough = expected >= 1.0
     else:
-        limit = ops.where(expected < 1.0, MOSTLY_EQUAL, CONSTANT) * counted
+        limit = (
+            backend.where(expected < 1.0, MOSTLY_EQUAL + expected * 0.0, CONSTANT)
+            * counted
+        )
         enough = ops.cast(expected >= 1.0, "float32")
     constant = equal > _larger(limit, 1.5)
     tie = (equal * enough >= _larger(TIED * expected, 2.0)) & ~constant
@@ -327,11 +334,11 @@ def _is_nothing(counted: Any) -> Any:
 
 
 def _larger(x: Any, least: float) -> Any:
-    return ops.clip(x, least, np.inf) if ops.is_tensor(x) else max(float(x), least)
+    return backend.clip(x, least) if ops.is_tensor(x) else max(float(x), least)
 
 
 def _smaller(x: Any, y: Any) -> Any:
     """Of a number or tensor and a number, in any order."""
     if ops.is_tensor(y):
         x, y = y, x
-    return ops.clip(x, -np.inf, y) if ops.is_tensor(x) else min(x, y)
+    return backend.clip(x, None, y) if ops.is_tensor(x) else min(x, y)

@@ -2,7 +2,6 @@ import math
 from typing import Any
 
 import keras
-import numpy as np
 from keras import ops
 
 from keras_mono._internal import validation
@@ -88,7 +87,7 @@ class TopK(Selector):
         state: Tensor | None = None,  # noqa: ARG002
     ) -> Tensor:
         phi = backend.computed_once(ops.convert_to_tensor(phi))
-        kth = ops.clip(self._kth(phi, channel_axis), SMALLEST_PHI, np.inf)
+        kth = backend.clip(self._kth(phi, channel_axis), SMALLEST_PHI)
         return backend.at_least(phi, kth)
 
     def _kth(self, phi: Tensor, channel_axis: int) -> Tensor:
