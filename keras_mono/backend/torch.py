@@ -388,8 +388,14 @@ def _identity(value: Tensor) -> tuple[int, int, int]:
     return id(value), value._version, value.data_ptr()
 
 
-@functools.cache
 def _constant(value: float, device: Any) -> Tensor:
+    if torch.compiler.is_compiling():  # what it caches belongs to one graph
+        return torch.full((), value, device=device)
+    return _kept_constant(value, device)
+
+
+@functools.cache
+def _kept_constant(value: float, device: Any) -> Tensor:
     return torch.full((), value, device=device)
 
 

@@ -170,14 +170,20 @@ class SelectingLayer(RunningStatistics):
             number = backend.known(self._selector_state, index)
         if isinstance(is_on, float):
             if not is_on:
-                return ops.zeros_like(phi, "bool"), state, number
+                return ops.zeros_like(phi, "bool"), self._while_off(state), number
             is_on = None
         axis = self.channel_axis
         number = None if number is None else int(number)
         selected, new = self.select.update(phi, counted, state, axis, number)
         if is_on is not None:
-            new = ops.where(is_on > 0.0, new, state)
+            new = ops.where(is_on > 0.0, new, self._while_off(state))
         return selected, new, None if number is None else number + 1
+
+    def _while_off(self, state: Tensor) -> Tensor:
+        """The selector's state, of which the latest selected fraction is 0."""
+        names = self.select.state_names
+        kept = [float(name != "selected_fraction") for name in names]
+        return state * ops.convert_to_tensor(kept, "float32")
 
     def _store_learned(self, learned: Learned) -> None:
         # Last: PyTorch and TensorFlow change the tensors of the history in place.

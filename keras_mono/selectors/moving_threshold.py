@@ -74,6 +74,10 @@ class MovingThreshold(Selector):
                 f"select. Received: fraction={fraction!r}. Pass 0.02 for L2E's setting."
             )
 
+        # A compiler may take a float that differs between layers for a variable, which
+        # no branch of a graph can hold; not a text.
+        self._text = repr(self.fraction)
+
     def get_config(self) -> dict[str, Any]:
         return {"fraction": self.fraction}
 
@@ -102,4 +106,5 @@ class MovingThreshold(Selector):
         channel_axis: int = -1,  # noqa: ARG002
         num_batches: int | None = None,
     ) -> tuple[Tensor, Tensor]:
-        return threshold.update(phi, counted, state, self.fraction, num_batches)
+        fraction = float(self._text)
+        return threshold.update(phi, counted, state, fraction, num_batches)

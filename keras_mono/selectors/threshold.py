@@ -272,9 +272,8 @@ def _jumped(
     else:
         size = min(size, batch.expected() * window)
     moves = ops.cast(before.growth > 1.0, "float32")
-    return before.threshold * ops.exp(
-        backend.clip(size * mean_error, -1.0, 1.0) * moves
-    )
+    jump = backend.clip(size * mean_error, -1.0, 1.0) * moves
+    return before.threshold * ops.exp(jump)
 
 
 def _errors(
@@ -308,11 +307,8 @@ def _ties(batch: Batch) -> tuple[Tensor, Tensor]:
         limit = (MOSTLY_EQUAL if expected < 1.0 else CONSTANT) * counted
         enough = expected >= 1.0
     else:
-        limit = (
-            backend.where(expected < 1.0, MOSTLY_EQUAL + expected * 0.0, CONSTANT)
-            * counted
-        )
         enough = ops.cast(expected >= 1.0, "float32")
+        limit = (MOSTLY_EQUAL + (CONSTANT - MOSTLY_EQUAL) * enough) * counted
     constant = equal > _larger(limit, 1.5)
     tie = (equal * enough >= _larger(TIED * expected, 2.0)) & ~constant
     return constant, tie

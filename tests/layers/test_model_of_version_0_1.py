@@ -32,8 +32,9 @@ def assert_state(model, saved, prefix):
         expected = {
             key.rpartition("/")[2]: value
             for key, value in saved.items()
-            # Version 0.1 had the strength among its weights: see test_arguments.
-            if key.startswith(f"{prefix}/{name}/") and not key.endswith("/strength")
+            # Settings belong to the config: see test_arguments.
+            if key.startswith(f"{prefix}/{name}/")
+            and not key.endswith(("/strength", "/enabled"))
         }
         for key, value in expected.items():
             np.testing.assert_allclose(

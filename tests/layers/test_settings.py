@@ -112,17 +112,6 @@ def test_enabled_is_an_argument():
         assert not kind(enabled=False).enabled
 
 
-def test_a_file_that_still_holds_settings():
-    layer = km.layers.MonosemanticInhibition(strength=2.0)
-    layer.build((None, 3))
-    stored = {}
-    layer.save_own_variables(stored)
-    layer.load_own_variables(
-        {**stored, "strength": np.float32(9), "enabled": np.float32(0)}
-    )
-    assert (layer.strength, layer.enabled) == (2.0, True)
-
-
 def test_early_stopping_restores_weights_and_no_settings():
     """The best epoch is the first, the schedule goes on after it."""
 
