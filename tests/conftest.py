@@ -1,6 +1,7 @@
 """Settings of every test run: backend, random state, figures, amount of examples."""
 
 import os
+import re
 import sys
 
 import hypothesis
@@ -43,6 +44,16 @@ def pytest_collection_modifyitems(items) -> None:
             if cell is not None:
                 claim = ("support", f"{mark.args[0]}|{backend}|{cell}")
                 item.user_properties.append(claim)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item):
+    """Write into the report how many random cases a property test passed."""
+    report = yield
+    if report.when == "teardown" and hasattr(item, "hypothesis_statistics"):
+        counts = re.findall(r"(\d+) passing", item.hypothesis_statistics)
+        report.user_properties.append(("random cases", sum(map(int, counts))))
+    return report
 
 
 def pytest_report_header() -> str:

@@ -1,172 +1,111 @@
-"""`make test`, `make soak` and `make lint`: run every step, then show what came out.
+"""`make test` and `make soak`: run tox, then add up what its environments report.
 
-Two steps run at a time (three on four CPUs), each in a process group of its own. A
-step's output is kept until it ends, so that two never mix. The last line is the total,
-in pytest's form.
+The last line is the total, in pytest's form. tox.ini says what runs.
 """
 
 import argparse
-import contextlib
+import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor, as_completed
+import xml.etree.ElementTree as ElementTree
+from collections import Counter
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
 
-import environments
-import results
-import steps
 import support_table
 
-# Those that this process may use, where the system tells.
-CPUS = len(getattr(os, "sched_getaffinity", lambda _: range(os.cpu_count() or 2))(0))
-WORKERS = 3 if CPUS >= 4 else 2
-STEP_LIMIT = 25 * 60  # seconds; a hang must not take the whole run with it
-SOAK_LIMIT = 12 * 60 * 60
+REPORTS = support_table.REPORTS
+TOX = Path(".envs", "tools", "bin", "tox")
+BACKENDS = ("torch", "jax", "tensorflow")
+SOAK = {"HYPOTHESIS_PROFILE": "soak", "PYTEST_TIMEOUT": str(12 * 60 * 60)}
 
 
 def main() -> int:
-    arguments = _arguments()
-    start = time.monotonic()
-    shutil.rmtree(steps.REPORTS, ignore_errors=True)
-    steps.REPORTS.mkdir()
-    backends = [] if arguments.lint else list(environments.BACKENDS)
-    if arguments.backend:
-        backends = [arguments.backend]
-    try:
-        _set_up(backends)
-    except environments.InstallationError as error:
-        found = [results.Result("installation", failed=1, note=str(error))]
-    else:
-        nightly, missing = _nightly(backends)
-        chosen = _chosen_steps(arguments, backends) + nightly
-        found = _run_all(chosen, _limit(arguments)) + missing
-        if 0 < len(backends) < len(environments.BACKENDS):
-            note = "not run: it compares all three backends"
-            found.append(results.Result("agreement", skipped=1, note=note))
-        elif backends:
-            wrong = support_table.difference()
-            counts = {"failed": 1} if wrong else {"passed": 1}
-            found.append(results.Result("support table", **counts, note=wrong))
-
-    _headline("summary")
-    print(results.table(found))
-    if backends:
-        print(f"random cases of the property tests: {support_table.random_cases()}")
-    print(results.closing_line(found, time.monotonic() - start), flush=True)
-    return 0 if results.all_is_well(found) else 1
-
-
-def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("backend", nargs="?", choices=environments.BACKENDS)
+    parser.add_argument("backend", nargs="?", choices=BACKENDS)
     parser.add_argument("--soak", action="store_true", help="many more examples")
-    parser.add_argument("--lint", action="store_true", help="style and types only")
-    return parser.parse_args()
-
-
-def _chosen_steps(
-    arguments: argparse.Namespace, backends: list[str]
-) -> list[steps.Step]:
-    if not backends:
-        return steps.lint_steps()
-    profile = "soak" if arguments.soak else "default"
-    return steps.test_steps(backends, profile) + steps.lint_steps()
-
-
-def _limit(arguments: argparse.Namespace) -> float:
-    return SOAK_LIMIT if arguments.soak else STEP_LIMIT
-
-
-def _set_up(backends: list[str]) -> None:
-    environments.lint_ready()
-    if backends:
-        environments.ready(backends[0])  # builds the wheel that the others share
-    with ThreadPoolExecutor(WORKERS) as pool:
-        more = [environments.SERVING] if "jax" in backends else []
-        list(pool.map(environments.ready, [*backends[1:], *more]))
-
-
-def _nightly(backends: list[str]) -> tuple[list[steps.Step], list[results.Result]]:
-    """Steps on Keras' nightly version, and results of those that cannot be had."""
-    chosen, missing = [], []
-    for backend in backends:
-        try:
-            version = environments.nightly_ready(backend)
-        except (environments.InstallationError, OSError, ValueError) as error:
-            name, note = f"{backend}: Keras nightly", f"not installed: {error}"
-            missing.append(results.Result(name, skipped=1, note=note))
-        else:
-            chosen.append(steps.nightly_step(backend, version))
-    return chosen, missing
-
-
-def _run_all(chosen: list[steps.Step], limit: float) -> list[results.Result]:
-    """Run the steps and print what each wrote; results in the order of the steps."""
-    found = {}
-    running: set[subprocess.Popen[bytes]] = set()
-    with ThreadPoolExecutor(WORKERS) as pool:
-        try:
-            jobs = {pool.submit(_run, s, limit, running): s.name for s in chosen}
-            for job in as_completed(jobs):
-                result, output = job.result()
-                _headline(jobs[job])
-                print(output.strip(), flush=True)
-                found[jobs[job]] = result
-        except KeyboardInterrupt:
-            pool.shutdown(wait=False, cancel_futures=True)
-            for process in list(running):
-                _kill(process)
-            raise
-    return [found[step.name] for step in chosen]
-
-
-def _run(
-    step: steps.Step, limit: float, running: set[subprocess.Popen[bytes]]
-) -> tuple[results.Result, str]:
-    print(f"started: {step.name}", flush=True)
+    arguments = parser.parse_args()
     start = time.monotonic()
+    shutil.rmtree(REPORTS, ignore_errors=True)
+    REPORTS.mkdir()
+    report = REPORTS / "tox.json"
+    command = [str(TOX), "run", "--result-json", str(report)]
+    if arguments.backend:
+        also = ["serving"] if arguments.backend == "jax" else []
+        names = ["lint", arguments.backend, *also, f"nightly-{arguments.backend}"]
+        command += ["-e", ",".join(names), "--", "tests"]
+    variables = {**os.environ, **(SOAK if arguments.soak else {})}
+    status = subprocess.run(command, env=variables).returncode
+
     try:
-        process = subprocess.Popen(
-            step.command,
-            cwd=environments.ROOT,
-            env={**environments.clean_variables(), **step.variables},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    except OSError as error:
-        return results.Result(step.name, failed=1, note="did not start"), str(error)
-    running.add(process)
+        found = dict(environments(json.loads(report.read_text())["testenvs"]))
+    except (OSError, ValueError):
+        found = {"tox": Counter(failed=1)}
+    wrong = ""
+    if not arguments.backend:
+        wrong = support_table.difference()
+        found["support table"] = Counter(failed=1) if wrong else Counter(passed=1)
+    total = sum(found.values(), Counter[str]())
+    if status and not total["failed"]:
+        total["failed"] = 1
+    for name, counts in found.items():
+        print(f"{name:20} {described(counts)}")
+    if wrong:
+        print(wrong)
+    print(f"random cases of the property tests: {support_table.random_cases()}")
+    print(closing_line(total, time.monotonic() - start), flush=True)
+    return 0 if total["passed"] and not total["failed"] else 1
+
+
+def environments(found: dict[str, Any]) -> Any:
+    """Names of environments and counts of what passed, failed and was skipped there."""
+    for name, result in found.items():
+        if "result" not in result:  # tox lists those that it was not to run, too
+            continue
+        runs = [run for run in result.get("test", []) if "pip" not in run["command"]]
+        each = [of_command(run["command"], run["retcode"]) for run in runs]
+        counts = sum(each, Counter[str]())
+        if not (result["result"]["success"] or counts["failed"]):
+            counts["failed"] = 1  # it was not installed
+        if name.startswith("nightly") and counts["failed"]:  # on trial
+            print(f"{name}: {counts['failed']} failed, which does not count")
+            counts["skipped"] += counts.pop("failed")
+        yield name, counts
+
+
+def of_command(command: list[str], status: int) -> Counter[str]:
+    """A command counts as one test, or as those in the report that it writes."""
+    reports = [w.partition("=")[2] for w in command if w.startswith("--junit-xml=")]
+    if not reports:
+        return Counter(passed=int(status == 0), failed=int(status != 0))
     try:
-        output, _ = process.communicate(timeout=limit)
-    except subprocess.TimeoutExpired:
-        _kill(process)
-        output, _ = process.communicate()
-        output += f"\nStopped: it ran for more than {limit:.0f} s.".encode()
-    running.discard(process)
-    seconds = time.monotonic() - start
-    result = results.of_step(step.name, process.returncode, step.report, seconds)
-    if step.on_trial:
-        result = results.on_trial(result, step.on_trial)
-    return result, output.decode(errors="replace")
+        suites = list(ElementTree.parse(reports[0]).getroot().iter("testsuite"))
+    except (OSError, ElementTree.ParseError):
+        return Counter(failed=1)
+
+    def of(attribute: str) -> int:
+        return sum(int(suite.get(attribute, 0)) for suite in suites)
+
+    failed, skipped = of("failures") + of("errors"), of("skipped")
+    passed = of("tests") - failed - skipped
+    if status and not failed:
+        failed = 1
+    return Counter(passed=passed, failed=failed, skipped=skipped)
 
 
-def _kill(process: subprocess.Popen[bytes]) -> None:
-    """End the process and everything that it started."""
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
+def described(counts: Counter[str]) -> str:
+    words = [f"{counts[w]} {w}" for w in ("failed", "passed", "skipped") if counts[w]]
+    return ", ".join(words) or "no tests ran"
 
 
-def _headline(text: str) -> None:
-    print(f"\n{f' {text} '.center(80, '-')}", flush=True)
+def closing_line(total: Counter[str], seconds: float) -> str:
+    clock = f" ({timedelta(seconds=int(seconds))})" if seconds >= 60 else ""
+    return f" {described(total)} in {seconds:.2f}s{clock} ".center(80, "=")
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt:
-        sys.exit("Interrupted.")
+    sys.exit(main())

@@ -81,7 +81,7 @@ def update(
 def is_search(number: Any) -> Any:
     """Whether the batch after so many searches: a bool for an int, else a tensor."""
     if isinstance(number, int):
-        early = number < SEARCH_EVERY and number & (number - 1) == 0
+        early: Any = number < SEARCH_EVERY and number & (number - 1) == 0
         return early or number % SEARCH_EVERY == 0
     early = np.array([0, 1, 2, 4, 8, 16], "float32")
     return ops.logical_or(ops.any(number == early), number % SEARCH_EVERY == 0.0)
