@@ -6,10 +6,10 @@ from pathlib import Path
 
 import keras
 import numpy as np
-import planted
 import pytest
 
 from keras_mono.__main__ import main
+from support import planted
 
 N = len(planted.TRUTH)
 

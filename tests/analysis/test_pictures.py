@@ -5,10 +5,10 @@ import re
 
 import keras
 import numpy as np
-import planted
 import pytest
 
 import keras_mono as km
+from support import planted
 
 A, plots = km.analysis, km.analysis.plots
 

@@ -3,9 +3,9 @@
 import keras
 import numpy as np
 import pytest
-from training import numbers
 
 import keras_mono as km
+from support.training import numbers
 
 SCHEDULES = {
     "numbers": [3.0, 0.5, 2.0, 1.5],

@@ -7,9 +7,9 @@ own for every question.
 import keras
 import numpy as np
 import pytest
-from training import numbers
 
 import keras_mono as km
+from support.training import numbers
 
 BATCH, TIME, FEATURES, UNITS = 6, 5, 4, 3
 CELLS = ["GRUCell", "LSTMCell", "SimpleRNNCell"]

@@ -5,9 +5,9 @@ import re
 import keras
 import numpy as np
 import pytest
-from training import value_and_gradient
 
 import keras_mono as km
+from support.training import value_and_gradient
 
 BACKEND = keras.config.backend()
 SORT = re.compile(r"\b(sort|topk\w*|top_k|top-k|kthvalue)\b")

@@ -6,9 +6,9 @@ import io
 import keras
 import numpy as np
 import pytest
-from torch_layers import MAKERS
 
 import keras_mono as km
+from support.torch_layers import MAKERS
 
 torch = pytest.importorskip("torch")
 if keras.config.backend() != "torch":

@@ -6,7 +6,8 @@ import io
 import keras
 import numpy as np
 import pytest
-from torch_layers import MAKERS
+
+from support.torch_layers import MAKERS
 
 torch = pytest.importorskip("torch")
 if keras.config.backend() != "torch":

@@ -17,7 +17,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import stand_ins
+
+from support import stand_ins
 
 pytest.importorskip("keras_hub")  # needs a newer Keras than the oldest of ours
 pytest.importorskip("PIL")

@@ -6,9 +6,9 @@ It stops at every NaN and infinity that any operation yields, a constant include
 import keras
 import numpy as np
 import pytest
-from training import numbers
 
 import keras_mono as km
+from support.training import numbers
 
 pytestmark = pytest.mark.skipif(
     keras.config.backend() != "tensorflow", reason="TensorFlow has it"

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from oracle import Oracle
-from training import numbers
 
 import keras_mono as km
+from support.oracle import Oracle
+from support.training import numbers
 
 LAYERS = ("inhibition", "penalty", "scale")
 

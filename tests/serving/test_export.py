@@ -9,9 +9,9 @@ import importlib.util
 import keras
 import numpy as np
 import pytest
-from training import numbers
 
 import keras_mono as km
+from support.training import numbers
 
 BACKEND = keras.config.backend()
 CONVERTERS = {"torch": "onnxscript", "tensorflow": "tf2onnx", "jax": "jax2onnx"}

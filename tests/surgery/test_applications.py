@@ -3,10 +3,10 @@
 import keras
 import numpy as np
 import pytest
-from existing import same
-from training import numbers
 
 import keras_mono as km
+from support.existing import same
+from support.training import numbers
 
 LAYER = km.layers.MonosemanticInhibition(axis=-1, start_step=1)
 MODELS = {
