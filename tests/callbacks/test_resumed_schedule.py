@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import keras_mono as km
+from support import small
 from support.training import numbers
 
 SCHEDULES = {
@@ -30,24 +31,20 @@ class Kill(keras.callbacks.Callback):
 
 def network(seed):
     keras.utils.set_random_seed(seed)
-    model = keras.Sequential(
-        [
-            keras.Input((4,)),
-            keras.layers.Dense(8),
-            km.layers.MonosemanticInhibition(2, start_step=1, name="inhibition"),
-            km.layers.MonosemanticPenalty(0.1, start_step=1, name="penalty"),
-            keras.layers.Dense(2),
-        ]
+    return small.chain(
+        (4,),
+        keras.layers.Dense(8),
+        km.layers.MonosemanticInhibition(2, start_step=1, name="inhibition"),
+        km.layers.MonosemanticPenalty(0.1, start_step=1, name="penalty"),
+        keras.layers.Dense(2),
+        optimizer=keras.optimizers.SGD(0.01),
     )
-    model.compile(keras.optimizers.SGD(0.01), "mse")
-    return model
 
 
 def fit(model, values, *callbacks):
-    x = np.random.default_rng(0).standard_t(4, size=(24, 4)).astype("float32")
+    x = small.student_t(4, 24, 4)
     schedule = km.callbacks.InhibitionSchedule(lambda epoch: values[epoch])
-    options = {"epochs": 4, "batch_size": 8, "shuffle": False, "verbose": 0}
-    model.fit(x, x[:, :2], callbacks=[*callbacks, schedule], **options)
+    small.fit(model, x, x[:, :2], *callbacks, schedule, epochs=4)
     return model
 
 

@@ -5,26 +5,24 @@ import numpy as np
 import pytest
 
 import keras_mono as km
+from support.small import chain
 from support.training import numbers
 
 
 def network(**options):
-    model = keras.Sequential(
-        [
-            keras.Input((5, 4)),
-            keras.layers.Dense(6),
-            km.layers.MonosemanticInhibition(0.1, start_step=1, name="inhibition"),
-            km.layers.MonosemanticPenalty(start_step=1, name="penalty"),
-            km.layers.MonosemanticScale(axis=-1, name="scale"),
-            km.layers.InhibitedRNN(
-                keras.layers.GRUCell(3),
-                km.layers.MonosemanticInhibition(start_step=1),
-                name="recurrent",
-            ),
-        ]
+    return chain(
+        (5, 4),
+        keras.layers.Dense(6),
+        km.layers.MonosemanticInhibition(0.1, start_step=1, name="inhibition"),
+        km.layers.MonosemanticPenalty(start_step=1, name="penalty"),
+        km.layers.MonosemanticScale(axis=-1, name="scale"),
+        km.layers.InhibitedRNN(
+            keras.layers.GRUCell(3),
+            km.layers.MonosemanticInhibition(start_step=1),
+            name="recurrent",
+        ),
+        **options,
     )
-    model.compile("sgd", "mse", **options)
-    return model
 
 
 def layers(model):

@@ -5,26 +5,19 @@ import numpy as np
 import pytest
 
 import keras_mono as km
+from support.small import chain, normal
 from support.training import numbers
 
 LARGEST = 2**31 - 1
 
 
-def normal(*shape, seed=0):
-    return np.random.default_rng(seed).normal(size=shape).astype("float32")
-
-
 def network():
-    model = keras.Sequential(
-        [
-            keras.Input((4,)),
-            km.layers.MonosemanticPenalty(select=0.1, start_step=1, name="penalty"),
-            km.layers.MonosemanticInhibition(2, start_step=1, name="inhibition"),
-            km.layers.MonosemanticScale(name="scale"),
-        ]
+    return chain(
+        (4,),
+        km.layers.MonosemanticPenalty(select=0.1, start_step=1, name="penalty"),
+        km.layers.MonosemanticInhibition(2, start_step=1, name="inhibition"),
+        km.layers.MonosemanticScale(name="scale"),
     )
-    model.compile("sgd", "mse")
-    return model
 
 
 def fit(model):

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import keras_mono as km
+from support import small
 from support.training import numbers
 
 BACKEND = keras.config.backend()
@@ -48,20 +49,17 @@ class Keep(keras.callbacks.Callback):
 
 def network(seed):
     keras.utils.set_random_seed(seed)
-    model = keras.Sequential(
-        [
-            keras.Input((8,)),
-            keras.layers.Dense(16, activation="relu"),
-            km.layers.MonosemanticInhibition(start_step=2, name="top"),
-            km.layers.MonosemanticInhibition(0.1, start_step=2, name="follows"),
-            km.layers.MonosemanticPenalty(0.01, start_step=2, name="penalty"),
-            km.layers.MonosemanticScale(name="scale"),
-            keras.layers.Dense(2),
-        ],
+    return small.chain(
+        (8,),
+        keras.layers.Dense(16, activation="relu"),
+        km.layers.MonosemanticInhibition(start_step=2, name="top"),
+        km.layers.MonosemanticInhibition(0.1, start_step=2, name="follows"),
+        km.layers.MonosemanticPenalty(0.01, start_step=2, name="penalty"),
+        km.layers.MonosemanticScale(name="scale"),
+        keras.layers.Dense(2),
         name="network",  # which Orbax finds the weights by
+        optimizer=keras.optimizers.Adam(0.01),
     )
-    model.compile(keras.optimizers.Adam(0.01), "mse")
-    return model
 
 
 def ours(model):
@@ -73,16 +71,8 @@ def ours(model):
 
 
 def fit(model, *callbacks):
-    x = np.random.default_rng(0).standard_t(4, size=(64, 8)).astype("float32")
-    model.fit(
-        x,
-        x[:, :2],
-        batch_size=8,
-        epochs=EPOCHS,
-        shuffle=False,
-        verbose=0,
-        callbacks=list(callbacks),
-    )
+    x = small.student_t(4, 64, 8)
+    small.fit(model, x, x[:, :2], *callbacks, epochs=EPOCHS)
     return model
 
 

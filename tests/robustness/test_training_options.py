@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import keras_mono as km
+from support import small
 from support.training import numbers
 
 BACKEND = keras.config.backend()
@@ -12,7 +13,7 @@ STEPS = 12
 
 
 def data():
-    x = np.random.default_rng(0).normal(size=(96, 8)).astype("float32")
+    x = small.normal(96, 8)
     return x, x[:, :2]
 
 
@@ -35,7 +36,7 @@ def compile_(model, optimizer=None, **options):
 
 
 def fit(model):
-    model.fit(*data(), batch_size=8, shuffle=False, verbose=0)
+    small.fit(model, *data())
     return model
 
 
