@@ -13,9 +13,15 @@ OTHERS = ["tests/surgery", "tests/native", "tests/serving"]
 # Many devices, precision, interruptions: whole trainings, in many processes.
 ROBUST = ["tests/robustness", "tests/distribution"]
 # Whole programs, a minute each: on one backend, which compiles nothing.
-PROGRAMS = ["tests/project/test_evidence.py", "tests/project/test_recipes.py"]
+PROGRAMS = [
+    "tests/project/test_evidence.py",
+    "tests/project/test_examples.py",
+    "tests/project/test_recipes.py",
+]
+# What is true of no backend in particular is tested on the one that compiles nothing.
+ELSEWHERE = ["-m", "not one_backend"]
 # Compiling what runs once takes most of the time of tests on JAX: it need not be good,
-# and once in a step is enough.
+# and once in a run is enough: the steps share what they compiled.
 FAST_TO_COMPILE = {"XLA_FLAGS": "--xla_backend_optimization_level=0"}
 COMPILE_ONCE = {
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
@@ -61,6 +67,8 @@ def test_steps(backends: list[str], profile: str) -> list[Step]:
     """The long ones first, so that two workers finish at about the same time."""
     elsewhere = [f"--ignore={path}" for path in ("tests/project", *OTHERS, *ROBUST)]
     elsewhere.append("--ignore=tests/layers")
+    eager = "torch" if "torch" in backends else backends[0]
+    everywhere = {eager} if profile == "default" else set(backends)
     steps = []
     for name, paths in {
         "layers": ["tests/layers"],
@@ -68,23 +76,25 @@ def test_steps(backends: list[str], profile: str) -> list[Step]:
         "existing models": OTHERS,
         "robustness": ROBUST,
     }.items():
-        steps += [
-            _pytest(f"{backend}: {name}", backend, paths, FAST_TO_COMPILE)
-            for backend in backends
-        ]
+        for backend in backends:
+            chosen = paths if backend in everywhere else [*paths, *ELSEWHERE]
+            title = f"{backend}: {name}"
+            steps.append(_pytest(title, backend, chosen, FAST_TO_COMPILE))
     if backends == list(environments.BACKENDS):
         # Not captured, so that the differences it found are seen when all is well too.
         steps.append(_pytest("agreement", backends[0], [AGREEMENT, "--capture=no"]))
-    eager = "torch" if "torch" in backends else backends[0]
     steps.append(_pytest(f"{eager}: programs", eager, PROGRAMS))
     ignored = [f"--ignore={path}" for path in (INSTALLATION, AGREEMENT, *PROGRAMS)]
-    steps.append(_pytest("project", backends[0], ["tests/project", *ignored]))
+    paths = ["tests/project", *ignored]
+    steps.append(_pytest("project", backends[0], paths, FAST_TO_COMPILE))
     if "jax" in backends:
         leaks = {"JAX_CHECK_TRACER_LEAKS": "1"}
         # Compiled trainings: under this check op-by-op execution takes an hour.
         compiled = "(every_way and not eager) or validation or frozen"
         paths = ["tests/layers/test_training.py", "-k", compiled]
-        steps.append(_pytest("jax: tracer leaks", "jax", paths, leaks))
+        step = _pytest("jax: tracer leaks", "jax", paths, leaks)
+        del step.variables["JAX_COMPILATION_CACHE_DIR"]
+        steps.append(step)
         serving = _pytest("jax: serving", environments.SERVING, ["tests/serving"])
         serving.variables["KERAS_BACKEND"] = "jax"
         steps.append(serving)
@@ -118,7 +128,7 @@ def _pytest(
     stem = name.replace(": ", "-").replace(" ", "-")
     report = REPORTS / f"{stem}.xml"
     if backend in ("jax", environments.SERVING):
-        compiled = {"JAX_COMPILATION_CACHE_DIR": str(REPORTS / "compiled" / stem)}
+        compiled = {"JAX_COMPILATION_CACHE_DIR": str(REPORTS / "compiled")}
         variables = {**COMPILE_ONCE, **compiled, **(variables or {})}
     # -P: without it the checkout would shadow the installed package.
     python = [str(environments.python_of(backend)), "-P", "-m", "pytest"]

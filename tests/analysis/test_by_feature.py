@@ -8,6 +8,8 @@ from sklearn.metrics import f1_score
 import keras_mono as km
 from support import planted
 
+pytestmark = pytest.mark.one_backend
+
 A = km.analysis
 
 

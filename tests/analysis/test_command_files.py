@@ -3,9 +3,12 @@
 import zipfile
 
 import numpy as np
+import pytest
 
 from keras_mono.__main__ import main
 from support.small import labelled_data, one_layer
+
+pytestmark = pytest.mark.one_backend
 
 
 def npz_of(folder, **arrays):

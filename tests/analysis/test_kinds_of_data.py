@@ -177,6 +177,7 @@ def optional_model():
     return keras.Model({"a": a, "b": b}, y)
 
 
+@pytest.mark.slow
 def test_optional_inputs(tmp_path):
     x = np.random.default_rng(0).normal(size=(40, 3)).astype("float32")
     model, labels = optional_model(), np.arange(40) % 2

@@ -10,6 +10,8 @@ import pytest
 import keras_mono as km
 from support import planted
 
+pytestmark = pytest.mark.one_backend
+
 A, plots = km.analysis, km.analysis.plots
 
 

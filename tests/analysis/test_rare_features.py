@@ -6,6 +6,8 @@ import pytest
 import keras_mono as km
 from support.small import labelled_data, one_layer
 
+pytestmark = pytest.mark.one_backend
+
 A = km.analysis
 
 

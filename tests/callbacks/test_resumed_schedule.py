@@ -54,6 +54,7 @@ def everything(model):
     return [numbers(v) for v in model.weights], configs
 
 
+@pytest.mark.slow
 @pytest.mark.support("`BackupAndRestore` in the middle of an `InhibitionSchedule`")
 @pytest.mark.parametrize("killed_after", [0, 2])
 @pytest.mark.parametrize("values", SCHEDULES.values(), ids=SCHEDULES.keys())

@@ -46,6 +46,7 @@ def as_data(number, kind):
     return data.batch(8, drop_remainder=kind == "fixed batches")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["generator", "data set", "fixed batches"])
 @pytest.mark.parametrize("masked", [False, True])
 def test_every_batch_counts_once(kind, masked):

@@ -97,6 +97,7 @@ def training_model(cell="GRUCell", **of_the_loop):
     return keras.Model(inputs, keras.layers.Dense(1)(x))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("eager", [False, True])
 @pytest.mark.parametrize("cell", CELLS)
 def test_fit_counts_every_batch_once(cell, eager):

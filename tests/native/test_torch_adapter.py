@@ -121,6 +121,7 @@ def test_autocast():
     assert model[2].mean.dtype == torch.float32
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", MAKERS)
 def test_torch_compile_without_a_graph_break(kind):
     model, other = module(kind), module(kind)

@@ -39,6 +39,7 @@ def runs_in(path):
     return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["image", "language", "physics"])
 def test_every_study_runs(name, tmp_path):
     from evidence.all_results import settings_of
@@ -65,6 +66,7 @@ def test_every_study_runs(name, tmp_path):
         assert len(same_data) == len(SEEDS)
 
 
+@pytest.mark.slow
 def test_an_interrupted_study_goes_on_and_gives_the_same(tmp_path):
     subset = ("--subset", "nowcasting/plain > memel")
     study("physics", tmp_path, *subset)
@@ -96,6 +98,7 @@ for study in STUDIES:
 """
 
 
+@pytest.mark.slow
 def test_first_weights_depend_on_the_seed_alone(capsys):
     """Not on the process: another one, on another day, starts from the same."""
     other = subprocess.run(
@@ -150,6 +153,7 @@ def test_at_most_twelve_claims_and_each_can_be_run():
         assert all(path in settings[name].paths() for name, path in claim.needs)
 
 
+@pytest.mark.slow
 def test_the_page_and_the_readme_are_what_the_runs_give():
     done = subprocess.run(
         [sys.executable, str(EXAMPLES / "results.py"), "--check"],

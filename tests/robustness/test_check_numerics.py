@@ -67,14 +67,17 @@ def expect_training(*, masked, run_eagerly=False, lengths=(LENGTH,)):
         np.testing.assert_array_equal(numbers(layer.count), counted)
 
 
+@pytest.mark.slow
 def test_training_in_a_graph(tf):  # noqa: ARG001
     expect_training(masked=False)
 
 
+@pytest.mark.slow
 def test_training_eagerly_with_a_mask(tf):  # noqa: ARG001
     expect_training(masked=True, run_eagerly=True)
 
 
+@pytest.mark.slow
 def test_samples_of_unknown_length_with_a_mask(tf):  # noqa: ARG001
     expect_training(masked=True, lengths=(5, 3))
 

@@ -77,6 +77,7 @@ def batches(case):
 CASES = settings.default.max_examples // (3 if keras.config.backend() == "jax" else 1)
 
 
+@pytest.mark.slow
 @settings(max_examples=CASES)
 @given(cases())
 def test_any_case(case):

@@ -82,6 +82,7 @@ def same(a, b):
         np.testing.assert_array_equal(a[name], b[name], err_msg=name)
 
 
+@pytest.mark.slow
 @pytest.mark.support("`BackupAndRestore` from an epoch's end: the same bits")
 def test_a_resumed_run_ends_as_an_uninterrupted_one(tmp_path):
     straight = fit(network(1))

@@ -68,6 +68,7 @@ def test_bert_backbone_as_in_the_paper():
     assert type(km.strip(big)) is hub.models.BertBackbone
 
 
+@pytest.mark.slow
 def test_bert_classifier_trains_and_stays_a_task(tmp_path):
     task = hub.models.BertTextClassifier(bert(6), num_classes=3, preprocessor=None)
     big = km.insert_after(task, "transformer_layer_[1-4]", INHIBITION(axis=-1))
@@ -118,8 +119,13 @@ def test_a_preprocessor_stays():
     assert big.preprocessor is preprocessor
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    ("kind", "layer"), [("GPT2", PER_POSITION), ("GPTNeoX", THRESHOLD)]
+    ("kind", "layer"),
+    [
+        ("GPT2", PER_POSITION),
+        pytest.param("GPTNeoX", THRESHOLD, marks=pytest.mark.one_backend),
+    ],
 )
 def test_causal_models_train_and_generate(kind, layer):
     model = causal(kind)
@@ -141,6 +147,8 @@ def test_causal_models_train_and_generate(kind, layer):
     assert (numbers(written["token_ids"]) != prompt["token_ids"]).any()
 
 
+@pytest.mark.slow
+@pytest.mark.one_backend
 def test_a_vision_transformer():
     backbone = hub.models.ViTBackbone(
         image_shape=(16, 16, 3),
