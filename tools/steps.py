@@ -18,10 +18,8 @@ PROGRAMS = [
     "tests/project/test_examples.py",
     "tests/project/test_recipes.py",
 ]
-# What is true of no backend in particular is tested on the one that compiles nothing.
-ELSEWHERE = ["-m", "not one_backend"]
 # Compiling what runs once takes most of the time of tests on JAX: it need not be good,
-# and once in a run is enough: the steps share what they compiled.
+# and once in a step is enough.
 FAST_TO_COMPILE = {"XLA_FLAGS": "--xla_backend_optimization_level=0"}
 COMPILE_ONCE = {
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
@@ -67,8 +65,6 @@ def test_steps(backends: list[str], profile: str) -> list[Step]:
     """The long ones first, so that two workers finish at about the same time."""
     elsewhere = [f"--ignore={path}" for path in ("tests/project", *OTHERS, *ROBUST)]
     elsewhere.append("--ignore=tests/layers")
-    eager = "torch" if "torch" in backends else backends[0]
-    everywhere = {eager} if profile == "default" else set(backends)
     steps = []
     for name, paths in {
         "layers": ["tests/layers"],
@@ -76,13 +72,14 @@ def test_steps(backends: list[str], profile: str) -> list[Step]:
         "existing models": OTHERS,
         "robustness": ROBUST,
     }.items():
-        for backend in backends:
-            chosen = paths if backend in everywhere else [*paths, *ELSEWHERE]
-            title = f"{backend}: {name}"
-            steps.append(_pytest(title, backend, chosen, FAST_TO_COMPILE))
+        steps += [
+            _pytest(f"{backend}: {name}", backend, paths, FAST_TO_COMPILE)
+            for backend in backends
+        ]
     if backends == list(environments.BACKENDS):
         # Not captured, so that the differences it found are seen when all is well too.
         steps.append(_pytest("agreement", backends[0], [AGREEMENT, "--capture=no"]))
+    eager = "torch" if "torch" in backends else backends[0]
     steps.append(_pytest(f"{eager}: programs", eager, PROGRAMS))
     ignored = [f"--ignore={path}" for path in (INSTALLATION, AGREEMENT, *PROGRAMS)]
     paths = ["tests/project", *ignored]
@@ -104,6 +101,8 @@ def test_steps(backends: list[str], profile: str) -> list[Step]:
     ]
     for step in steps:
         step.variables["HYPOTHESIS_PROFILE"] = profile
+        if profile == "default":
+            step.variables["ONE_BACKEND"] = eager
     return steps
 
 
@@ -128,7 +127,7 @@ def _pytest(
     stem = name.replace(": ", "-").replace(" ", "-")
     report = REPORTS / f"{stem}.xml"
     if backend in ("jax", environments.SERVING):
-        compiled = {"JAX_COMPILATION_CACHE_DIR": str(REPORTS / "compiled")}
+        compiled = {"JAX_COMPILATION_CACHE_DIR": str(REPORTS / "compiled" / stem)}
         variables = {**COMPILE_ONCE, **compiled, **(variables or {})}
     # -P: without it the checkout would shadow the installed package.
     python = [str(environments.python_of(backend)), "-P", "-m", "pytest"]

@@ -30,7 +30,8 @@ def network(select=1, start_step=2):
 
 def fit(model, *callbacks, x=None, **options):
     x = inputs() if x is None else x
-    return small.fit(model, x, x[:, :1], *callbacks, shuffle=True, **options)
+    options = {"shuffle": True, **options}
+    return small.fit(model, x, x[:, :1], *callbacks, **options)
 
 
 def counting():

@@ -1,5 +1,7 @@
 """A run with a schedule that is killed goes on as if nothing had happened."""
 
+from functools import lru_cache
+
 import keras
 import numpy as np
 import pytest
@@ -54,12 +56,19 @@ def everything(model):
     return [numbers(v) for v in model.weights], configs
 
 
+@lru_cache
+def uninterrupted(schedule):
+    """What a training under one of `SCHEDULES` ends with."""
+    return everything(fit(network(1), SCHEDULES[schedule]))
+
+
 @pytest.mark.slow
 @pytest.mark.support("`BackupAndRestore` in the middle of an `InhibitionSchedule`")
 @pytest.mark.parametrize("killed_after", [0, 2])
-@pytest.mark.parametrize("values", SCHEDULES.values(), ids=SCHEDULES.keys())
-def test_resumed_equals_uninterrupted(values, killed_after, tmp_path):
-    weights, configs = everything(fit(network(1), values))
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_resumed_equals_uninterrupted(schedule, killed_after, tmp_path):
+    values = SCHEDULES[schedule]
+    weights, configs = uninterrupted(schedule)
     backup = keras.callbacks.BackupAndRestore(tmp_path / "backup")
     with pytest.raises(Killed):
         fit(network(1), values, backup, Kill(killed_after))

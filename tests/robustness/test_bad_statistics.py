@@ -55,16 +55,21 @@ CASES = [
 ]
 
 
+@pytest.fixture(scope="module")
+def penalty():
+    """A trained layer, which nothing that is refused changes."""
+    return fit(network()).get_layer("penalty")
+
+
 @pytest.mark.support("a file with NaN or impossible statistics: an error names them")
 @pytest.mark.parametrize(("name", "value"), CASES)
-def test_refused_by_a_layer(name, value):
-    layer = fit(network()).get_layer("penalty")
-    store, before = stored(layer), stored(layer)
+def test_refused_by_a_layer(name, value, penalty):
+    store, before = stored(penalty), stored(penalty)
     store[name] = spoilt(store[name], value)
     message = rf"'penalty' cannot load `{name}`: expected finite.*Received: 1 other"
     with pytest.raises(ValueError, match=message):
-        layer.load_own_variables(store)
-    for key, now in stored(layer).items():  # and nothing is half loaded
+        penalty.load_own_variables(store)
+    for key, now in stored(penalty).items():  # and nothing is half loaded
         np.testing.assert_array_equal(now, before[key], err_msg=key)
 
 

@@ -143,12 +143,18 @@ def test_orbax(tmp_path):
     assert not np.array_equal(ours(loaded)["scale/step"], ours(model)["scale/step"])
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A weights file's bytes."""
+    file = tmp_path_factory.mktemp("whole") / "model.weights.h5"
+    fit(network(1)).save_weights(file)
+    return file.read_bytes()
+
+
 @pytest.mark.support("a truncated weights file: Keras' error, nothing half loaded")
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.95])
-def test_a_truncated_file(tmp_path, share):
+def test_a_truncated_file(tmp_path, share, whole):
     file = tmp_path / "model.weights.h5"
-    fit(network(1)).save_weights(file)
-    whole = file.read_bytes()
     file.write_bytes(whole[: int(len(whole) * share)])
     other = network(2)
     before = ours(other)

@@ -70,8 +70,8 @@ def test_bert_backbone_as_in_the_paper():
 
 @pytest.mark.slow
 def test_bert_classifier_trains_and_stays_a_task(tmp_path):
-    task = hub.models.BertTextClassifier(bert(6), num_classes=3, preprocessor=None)
-    big = km.insert_after(task, "transformer_layer_[1-4]", INHIBITION(axis=-1))
+    task = hub.models.BertTextClassifier(bert(4), num_classes=3, preprocessor=None)
+    big = km.insert_after(task, "transformer_layer_[12]", INHIBITION(axis=-1))
     x, y = tokens(segments=True), np.arange(8) % 3
     assert type(big) is hub.models.BertTextClassifier
     assert type(big.backbone) is hub.models.BertBackbone
@@ -79,7 +79,7 @@ def test_bert_classifier_trains_and_stays_a_task(tmp_path):
     assert same(outputs(big, x), outputs(task, x))
     train(big, x, y)
     table = km.status(big)
-    assert [row["steps"] for row in table] == [2, 2, 2, 2]
+    assert [row["steps"] for row in table] == [2, 2]
     layer = big.backbone.get_layer("transformer_layer_1_monosemantic_inhibition")
     assert numbers(layer.count).max() == x["padding_mask"].sum()
     assert same(outputs(big, x), outputs(task, x))  # the weights are shared
