@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from keras_mono._eager import is_torch_module
+from keras_mono.backend import backend
 
 
 def as_model(model: Any) -> Any:
     """A PyTorch module as a model that can be called on data; all else as it is."""
-    if not is_torch_module(model):
+    if not backend.is_foreign_module(model):
         return model
     from keras_mono.torch.module_as_model import ModuleAsModel
 

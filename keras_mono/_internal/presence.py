@@ -10,22 +10,14 @@ from typing import Any
 
 import keras
 
-
-def is_away(variable: keras.Variable) -> bool:
-    """True while a `fit` on JAX holds the value."""
-    if keras.backend.backend() != "jax":
-        return False
-    try:  # no public method of Keras tells
-        return variable.value is None
-    except (TypeError, AttributeError):
-        return True
+from keras_mono.backend import backend
 
 
 def check_present(
     layer: Any, variables: Iterable[keras.Variable], attempt: str
 ) -> None:
     """Raise a `RuntimeError` if a `fit` holds the value of one of the variables."""
-    if any(is_away(variable) for variable in variables):
+    if any(backend.is_held_by_fit(variable) for variable in variables):
         raise RuntimeError(
             f"Layer '{layer.name}' cannot {attempt} now: on JAX a running `fit` keeps "
             "the values of all variables itself. In a callback use `self.model` before "

@@ -9,6 +9,7 @@ import numpy as np
 from keras import ops
 
 from keras_mono._internal import presence
+from keras_mono.backend import backend
 
 T = TypeVar("T", bound=float)
 
@@ -41,10 +42,12 @@ class Setting(Generic[T]):
             return self
         given: T = getattr(layer, f"_given_{self.name}")
         variable = self.variable(layer)
-        if variable is None or presence.is_away(variable):
+        if variable is None or backend.is_held_by_fit(variable):
             return given
         # It differs if a checkpoint of all variables was restored.
-        now = float(ops.convert_to_numpy(variable))
+        now = backend.known(variable)
+        if now is None:
+            now = float(ops.convert_to_numpy(variable))
         return given if now == np.float32(given) else type(given)(now)
 
     def __set__(self, layer: keras.layers.Layer, value: T) -> None:
@@ -53,6 +56,7 @@ class Setting(Generic[T]):
         if variable is not None:
             presence.check_present(layer, [variable], f"set `{self.name}`")
             variable.assign(float(value))
+            backend.remember(variable, float(np.float32(value)))
         setattr(layer, f"_given_{self.name}", value)
 
     def variable(self, layer: keras.layers.Layer) -> keras.Variable | None:

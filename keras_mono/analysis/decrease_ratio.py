@@ -6,12 +6,12 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_mono._eager import RandomState
 from keras_mono._internal.model_layers import find_layers, named_layers
 from keras_mono._internal.snapshot import Snapshot
 from keras_mono._internal.table import Table
 from keras_mono.analysis.activations import activations
 from keras_mono.analysis.data import as_array, as_arrays, batches, number_of_samples
+from keras_mono.backend import backend
 from keras_mono.layers.monosemantic_inhibition import MonosemanticInhibition
 from keras_mono.layers.selecting_layer import SelectingLayer
 
@@ -155,12 +155,12 @@ class _State:
             model.optimizer.build(model.trainable_variables)
         variables = [*model.variables, *model.optimizer.variables]
         self.tensors = Snapshot([*variables, *model.metrics_variables])
-        self.random = RandomState()
+        self.restore_random = backend.random_state()
         self.layer, self.enabled, self.strength = layer, layer.enabled, layer.strength
 
     def put_back(self) -> None:
         self.tensors.put_back()
-        self.random.put_back()
+        self.restore_random()
         self.layer.enabled, self.layer.strength = self.enabled, self.strength
 
 

@@ -138,7 +138,9 @@ def _listening(
             stack.enter_context(heard(part, "call", hear_calls(part)))
         for name, layer in layers.items():
             if isinstance(layer, RunningStatistics):
-                stack.enter_context(heard(layer, "observe", hear_inputs(name)))
+                stack.enter_context(
+                    heard(layer, "update_statistics", hear_inputs(name))
+                )
                 stack.enter_context(observing(layer))
         yield
 

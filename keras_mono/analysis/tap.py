@@ -64,13 +64,13 @@ class _Threads:
 
 @contextmanager
 def observing(layer: RunningStatistics) -> Iterator[None]:
-    """The layer's `observe` is called at inference too, in this thread."""
+    """The layer's `update_statistics` is called at inference too, in this thread."""
     thread = threading.get_ident()
     with _LOCK:
-        threads: Any = layer.observing
+        threads: Any = layer.calibrating
         if not isinstance(threads, _Threads):
             threads = _Threads()
-            layer.observing = threads
+            layer.calibrating = threads
         threads.held.append(thread)
     try:
         yield
@@ -78,4 +78,4 @@ def observing(layer: RunningStatistics) -> Iterator[None]:
         with _LOCK:
             threads.held.remove(thread)
             if not threads.held:
-                layer.observing = False
+                layer.calibrating = False

@@ -5,9 +5,9 @@ import math
 import keras
 import numpy as np
 
-from keras_mono._history import LARGEST_DEVIATION
 from keras_mono.analysis.recording import Recorded
 from keras_mono.analysis.summary import own_phi, tail_figures
+from keras_mono.backend.reference import LARGEST_ENTRY
 from keras_mono.layers.monosemantic_penalty import MonosemanticPenalty
 from keras_mono.layers.running_statistics import RunningStatistics
 from keras_mono.layers.selecting_layer import SelectingLayer
@@ -43,10 +43,10 @@ def figures_from_state(layer: keras.layers.Layer) -> dict[str, float]:
         figures["penalty"] = layer.penalty
     if isinstance(layer, SelectingLayer) and isinstance(layer.select, MovingThreshold):
         state = layer.selector_state
-        started = state["age"] > 0
+        started = state["num_batches"] > 0
         # Nothing exceeds it. NaN would be the best value of an EarlyStopping for good.
         figures["tau"] = state["threshold"] if started else math.inf
-        figures["selected"] = state["share"]
+        figures["selected"] = state["selected_fraction"]
     return figures
 
 
@@ -98,7 +98,7 @@ def _counts(layer: RunningStatistics, z: np.ndarray) -> np.ndarray:
     """Which entries the layer scores: of neurons with a history, and not too large."""
     known = keras.ops.convert_to_numpy(layer.count) >= 2
     mean = keras.ops.convert_to_numpy(layer.mean)
-    return known & (np.abs(z - mean) < LARGEST_DEVIATION)  # not NaN either
+    return known & (np.abs(z - mean) < LARGEST_ENTRY)  # not NaN either
 
 
 def _stacked(parts: list[np.ndarray]) -> np.ndarray:

@@ -5,9 +5,9 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_mono._internal.gradient_checkpoints import TrainingCall, counted_once
 from keras_mono._internal.recurrence import after_loop
 from keras_mono._internal.typing import Tensor
+from keras_mono.backend import TrainingCall, backend, counted_once
 from keras_mono.layers.monosemantic_inhibition import MonosemanticInhibition
 
 
@@ -125,12 +125,12 @@ class InhibitedRNN(keras.layers.RNN):
     ) -> tuple[Tensor, Tensor, Any]:
         """Run the cell over time; RNN's own loop around another step."""
         inhibition: Any = self.inhibition
-        learns = inhibition is not None and inhibition.learns(training)
+        learns = inhibition is not None and inhibition.should_update(training)
         inhibit = None
-        if inhibition is not None and inhibition.acts(training):
+        if inhibition is not None and inhibition.should_inhibit(training):
             inhibit = _frozen(inhibition, learns)
         arguments = self._arguments(sequences, training)
-        join: Any = inhibition._channel_axis if learns else None
+        join: Any = inhibition.channel_axis if learns else None
         takes_inhibit = "inhibit" in self._cell_arguments
         step = _Step(self.cell, arguments, inhibit, join, takes_inhibit)
         loop = SimpleNamespace(
@@ -146,7 +146,9 @@ class InhibitedRNN(keras.layers.RNN):
             state = initial_state[0]
             joined = ops.concatenate([state, ops.zeros_like(state)], axis=join)
             initial_state = [joined, *initial_state]
-        given = _mask_for_loop(mask, initial_state[0])
+        given = mask
+        if mask is not None:
+            given = backend.mask_for_loop(mask, initial_state[0])
         last, outputs, states = keras.layers.RNN.inner_loop(
             loop, sequences, initial_state, given
         )
@@ -174,28 +176,18 @@ class InhibitedRNN(keras.layers.RNN):
         return (sequences_shape[0], size)
 
 
-def _mask_for_loop(mask: Tensor | None, state: Tensor) -> Tensor | None:
-    """Keras on JAX takes every state for `(batch, units)` and fails on images.
-
-    It leaves a mask of higher rank alone, and uses it rightly.
-    """
-    if mask is None or keras.backend.backend() != "jax":
-        return mask
-    return ops.reshape(mask, (*ops.shape(mask), *[1] * (state.ndim - 1)))
-
-
 @counted_once
 def _frozen(inhibition: MonosemanticInhibition, learns: bool) -> Any:
     """The inhibition by the statistics of now, or of the call that this one repeats."""
     if not learns:
-        return inhibition.frozen()
+        return inhibition.as_pure_function()
     call = TrainingCall(inhibition)
     if call.repeats:
         with keras.StatelessScope(state_mapping=call.kept()):
-            return inhibition.frozen()
+            return inhibition.as_pure_function()
     if call.may_be_repeated:
         call.keep([(v, ops.copy(v.value)) for v in inhibition.variables])
-    return inhibition.frozen()
+    return inhibition.as_pure_function()
 
 
 def _learn(
@@ -206,7 +198,7 @@ def _learn(
     if mask is not None:
         mask = ops.reshape(mask, (-1,))
     activations = ops.reshape(activations, (-1, *shape))
-    after_loop(lambda: inhibition.observe(activations, mask))
+    after_loop(lambda: inhibition.update_statistics(activations, mask))
 
 
 class _Step:

@@ -5,14 +5,13 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_mono import _history, selectors
+from keras_mono import selectors
 from keras_mono._internal import validation
-from keras_mono._internal.gradient_checkpoints import TrainingCall, counted_once
 from keras_mono._internal.setting import Setting
 from keras_mono._internal.typing import Tensor
+from keras_mono.backend import Statistics, TrainingCall, backend, counted_once
 from keras_mono.layers.running_statistics import combine_masks
 from keras_mono.layers.selecting_layer import SelectingLayer
-from keras_mono.ops.deactivate import deactivate_marked
 
 
 @keras.saving.register_keras_serializable(package="keras_mono")
@@ -152,45 +151,43 @@ class MonosemanticInhibition(SelectingLayer):
     ) -> Tensor:
         self._check_call(inputs)
         mask = combine_masks(mask, padding_mask)
-        if self._is_training(training) and not self.observing:
+        if self._is_training(training) and not self.calibrating:
             return self._learn_and_inhibit(inputs, mask)
         outputs = inputs
-        if self.acts(training):
-            outputs = self.frozen()(inputs, mask)
-        if self.observing:
-            self.observe(inputs, mask)
+        if self.should_inhibit(training):
+            outputs = self.as_pure_function()(inputs, mask)
+        if self.calibrating:
+            self.update_statistics(inputs, mask)
         return outputs
 
     @counted_once
     def _learn_and_inhibit(self, inputs: Tensor, mask: Tensor | None) -> Tensor:
         call = TrainingCall(self)
         if call.repeats:
-            return deactivate_marked(inputs, *call.kept())
+            return backend.replace(inputs, *call.kept())
         learned = self._learn(inputs, mask)
         does = learned.selected, learned.reference.mean, self._strength.value
         if call.may_be_repeated:
             call.keep([ops.copy(x) for x in does])
-        outputs = deactivate_marked(inputs, *does)
+        outputs = backend.replace(inputs, *does)
         self._store_learned(learned)
         return outputs
 
-    def acts(self, training: bool | None) -> bool:
+    def should_inhibit(self, training: bool | None) -> bool:
         """Whether a call in this mode may inhibit."""
         return self.active == "always" or self._is_training(training)
 
-    def frozen(self) -> Callable[..., Tensor]:
+    def as_pure_function(self) -> Callable[..., Tensor]:
         """The inhibition by the statistics of this moment: a pure `f(z, mask=None)`.
 
         For loops in which statistics cannot change, such as a recurrence.
         """
-        select, history = self._frozen_selection(), self._current_history()
+        select, history = self._frozen_selection(), self.statistics()
 
         def inhibit(z: Tensor, mask: Tensor | None = None) -> Tensor:
             return self._inhibit(z, select(z, mask), history)
 
         return inhibit
 
-    def _inhibit(
-        self, inputs: Tensor, selected: Tensor, history: _history.History
-    ) -> Tensor:
-        return deactivate_marked(inputs, selected, history.mean, self._strength.value)
+    def _inhibit(self, inputs: Tensor, selected: Tensor, history: Statistics) -> Tensor:
+        return backend.replace(inputs, selected, history.mean, self._strength.value)

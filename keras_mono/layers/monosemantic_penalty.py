@@ -6,15 +6,13 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_mono import _history, _replicas, selectors
-from keras_mono._eager import count_marks
+from keras_mono import selectors
 from keras_mono._internal import validation
-from keras_mono._internal.gradient_checkpoints import TrainingCall, counted_once
 from keras_mono._internal.setting import Setting
 from keras_mono._internal.typing import Tensor
+from keras_mono.backend import TrainingCall, backend, counted_once
 from keras_mono.layers.running_statistics import as_entries, combine_masks
 from keras_mono.layers.selecting_layer import SelectingLayer
-from keras_mono.ops.monosemantic_penalty import penalty_of_marked
 from keras_mono.ops.scale_invariant_penalty import OF, penalty_of_valid
 
 # By the validation data of examples/study.py: see docs/choosing.md.
@@ -194,8 +192,8 @@ class MonosemanticPenalty(SelectingLayer):
     ) -> Tensor:
         self._check_call(inputs)
         mask = combine_masks(mask, padding_mask)
-        if self.observing:
-            self.observe(inputs, mask)
+        if self.calibrating:
+            self.update_statistics(inputs, mask)
         elif self._is_training(training):
             penalty = self._penalize(inputs, mask)
             if not TrainingCall(self).repeats:
@@ -237,7 +235,7 @@ class MonosemanticPenalty(SelectingLayer):
         Returns:
             Scalar, float32, with gradient; `weight` included.
         """
-        self._check_outside_recurrence()
+        self._check_call(inputs)
         return self._penalize(inputs, mask)
 
     @counted_once
@@ -256,7 +254,7 @@ class MonosemanticPenalty(SelectingLayer):
         if call.may_be_repeated:
             call.keep((*(ops.copy(x) for x in of), weight))
         penalty = self._of_selected(inputs, mask, *of) * weight
-        self._penalty.assign(_replicas.average(ops.stop_gradient(penalty)))
+        self._penalty.assign(backend.all_reduce_mean(ops.stop_gradient(penalty)))
         self._store_learned(learned)
         return penalty
 
@@ -270,11 +268,11 @@ class MonosemanticPenalty(SelectingLayer):
     ) -> Tensor:
         """This replica's penalty, whose average over the replicas is the global one."""
         if self.form == "l2e":
-            penalty = penalty_of_marked(inputs, selected, mean, remainder)
-            if _replicas.number() > 1:
+            penalty = backend.log_penalty(inputs, selected, mean, remainder)
+            if backend.num_replicas() > 1:
                 penalty = penalty * _weight_of_this_replica(selected)
             return penalty
-        valid = _history.valid(*as_entries(inputs, mask), mean)
+        valid = backend.valid(*as_entries(inputs, mask))
         axes = self._reduction_axes
         return penalty_of_valid(inputs, selected, valid, axes, self.form)
 
@@ -285,5 +283,7 @@ def _weight_of_this_replica(selected: Tensor) -> Tensor:
     Each has the mean over its own selected activations, of which there may be more or
     fewer.
     """
-    here = ops.convert_to_tensor(count_marks(selected), "float32")
-    return here / ops.maximum(_replicas.average(here), 1.0 / _replicas.number())
+    here = backend.count_true(selected)
+    return here / ops.maximum(
+        backend.all_reduce_mean(here), 1.0 / backend.num_replicas()
+    )

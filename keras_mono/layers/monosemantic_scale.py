@@ -74,6 +74,6 @@ class MonosemanticScale(RunningStatistics):
     ) -> Tensor:
         self._check_call(inputs)
         mask = combine_masks(mask, padding_mask)
-        if self.learns(training):
-            self.observe(inputs, mask)
+        if self.should_update(training):
+            self.update_statistics(inputs, mask)
         return inputs

@@ -5,35 +5,38 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_mono import _counting, _history
-from keras_mono._eager import after, is_torch_compiling
 from keras_mono._internal import lost_masks, presence, recurrence, validation
-from keras_mono._internal.gradient_checkpoints import (
+from keras_mono._internal.setting import settings_of
+from keras_mono._internal.typing import Tensor
+from keras_mono.backend import (
+    BatchMoments,
+    Statistics,
     TrainingCall,
+    backend,
     counted_once,
     repeats_training,
 )
-from keras_mono._internal.setting import settings_of
-from keras_mono._internal.typing import Tensor
+from keras_mono.backend.reference import LARGEST_COUNTER
 
 # The others are counts and variances.
-OF_ANY_SIGN = frozenset({"mean", "mean_remainder", "selector_state", "penalty"})
+OF_ANY_SIGN = frozenset({"mean", "mean_compensation", "selector_state", "penalty"})
 
 
 class RunningStatistics(keras.layers.Layer):
     """Base of this library's layers: keeps mean and variance of every neuron.
 
-    Subclasses call `_observe` on a training batch, merge it into the history and
-    `_store` the result, after everything that reads the old one. At inference they do
+    Subclasses `_measure` a training batch, merge it into the statistics and `_store`
+    the result, after everything that reads the old one. At inference they do
     neither, so no state moves there.
 
     Attributes:
         mean, variance: float32, the input's shape with 1 on the batch axis and on every
             axis that `axis` does not name. `variance` is unbiased.
         count: How many values the statistics weigh, same shape.
-        largest_batch: Most values the neuron had in one batch, same shape.
-        mean_remainder: What float32 could not add to `mean`, same shape.
+        max_batch_count: Most values the neuron had in one batch, same shape.
+        mean_compensation: What float32 could not add to `mean`, same shape.
         step: Integer, training batches seen.
+        channel_axis: The last of the input's axes that `axis` names.
         non_finite: Integer, how many entries were left out because they were NaN,
             infinite or beyond 3.6e16. It and `step` stay at 2³¹ - 1 once there.
     """
@@ -56,7 +59,7 @@ class RunningStatistics(keras.layers.Layer):
             variance_compensation
         )
         self.supports_masking = True
-        self.observing = False  # learn at inference too, while `calibrate` runs
+        self.calibrating = False  # update at inference too, while `calibrate` runs
 
     def get_config(self) -> dict[str, Any]:
         return {
@@ -69,17 +72,14 @@ class RunningStatistics(keras.layers.Layer):
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         neurons = validation.neuron_axes(self.axis, tuple(input_shape))
         rank = len(input_shape)
-        self._channel_axis = neurons[-1]
+        self.channel_axis = neurons[-1]
         self._reduction_axes = tuple(i for i in range(rank) if i not in neurons)
         shape = tuple(input_shape[i] if i in neurons else 1 for i in range(rank))
         self._expected_shape = tuple(
             input_shape[i] if i in neurons else None for i in range(rank)
         )
-        self.mean = self._statistic("mean", shape)
-        self.variance = self._statistic("variance", shape)
-        self.count = self._statistic("count", shape)
-        self.largest_batch = self._statistic("largest_batch", shape)
-        self.mean_remainder = self._statistic("mean_remainder", shape)
+        for name in Statistics._fields:
+            setattr(self, name, self._statistic(name, shape))
         self.non_finite = self._statistic("non_finite", (), "int32")
         self.step = self._statistic("step", (), "int32")
 
@@ -100,25 +100,25 @@ class RunningStatistics(keras.layers.Layer):
             entries, and for neurons with fewer than two values in their history.
         """
         self.check_present("score")
-        history = self._current_history()
-        squared = self._squared(ops.convert_to_tensor(z), mask, history)
-        return squared * self._precision(history)
+        statistics = self.statistics()
+        squared = self._squared(ops.convert_to_tensor(z), mask, statistics)
+        return squared * self._precision(statistics)
 
     @counted_once
-    def observe(self, z: Tensor, mask: Tensor | None = None) -> None:
+    def update_statistics(self, z: Tensor, mask: Tensor | None = None) -> None:
         """Learn from activations as from a training batch, and do nothing to them.
 
         Args:
             z: Activations, the shape of the layer's input.
             mask: Optional Keras mask, boolean, shape `(batch,)` to the shape of `z`.
         """
-        self.check_present("observe")
+        self.check_present("update its statistics")
         self._check_outside_recurrence()
         if TrainingCall(self).repeats:
             return
-        history = self._current_history()
-        _, batch = self._observe(ops.convert_to_tensor(z), mask, history)
-        self._store(_history.merge(history, batch, self.forget_steps), batch)
+        before = self.statistics()
+        _, batch = self._measure(ops.convert_to_tensor(z), mask, before)
+        self._store(backend.merge(before, batch, self.forget_steps), batch)
 
     def reset(self) -> None:
         """Forget everything: statistics, step and the count of non-finite entries."""
@@ -141,7 +141,7 @@ class RunningStatistics(keras.layers.Layer):
     @property
     def variables(self) -> list[keras.Variable]:
         """All state that a step needs as arguments."""
-        if keras.backend.backend() == "torch":
+        if backend.variables_are_parameters():
             # These become a module's parameters, for `load_state_dict` to overwrite.
             return self._without_settings(super().variables)
         found: list[keras.Variable] = super().variables
@@ -193,7 +193,7 @@ class RunningStatistics(keras.layers.Layer):
                     "same input shape and `axis`."
                 )
             low = None if name in OF_ANY_SIGN else 0
-            high = _counting.LARGEST if variables[name].dtype == "int32" else None
+            high = LARGEST_COUNTER if variables[name].dtype == "int32" else None
             validation.saved_numbers(self.name, name, value, low, high)
 
     def _statistic(
@@ -210,7 +210,7 @@ class RunningStatistics(keras.layers.Layer):
 
     def _setting(self, name: str, value: float) -> keras.Variable:
         """A number that may be set while training, without recompiling."""
-        return self.add_weight(
+        variable = self.add_weight(
             name=name,
             shape=(),
             dtype="float32",
@@ -218,6 +218,8 @@ class RunningStatistics(keras.layers.Layer):
             trainable=False,
             autocast=False,
         )
+        backend.remember(variable, float(np.float32(value)))
+        return variable
 
     def _without_settings(self, variables: list[keras.Variable]) -> Any:
         settings = {id(v) for v in settings_of(self).values()}
@@ -226,15 +228,8 @@ class RunningStatistics(keras.layers.Layer):
     def _statistics(self) -> list[keras.Variable]:
         if not self.built:
             return []
-        return [
-            self.mean,
-            self.variance,
-            self.count,
-            self.largest_batch,
-            self.mean_remainder,
-            self.non_finite,
-            self.step,
-        ]
+        kept = [getattr(self, name) for name in Statistics._fields]
+        return [*kept, self.non_finite, self.step]
 
     def saved_variables(self) -> list[keras.Variable]:
         """Everything that is saved, by name, so that the order may change.
@@ -243,46 +238,38 @@ class RunningStatistics(keras.layers.Layer):
         """
         return self._statistics()
 
-    def _current_history(self) -> _history.History:
-        return _history.History(
-            self.mean.value,
-            self.mean_remainder.value,
-            self.variance.value,
-            self.count.value,
-            self.largest_batch.value,
-        )
+    def statistics(self) -> Statistics:
+        """The running statistics of this moment, as tensors."""
+        return Statistics(*(getattr(self, name).value for name in Statistics._fields))
 
-    def _precision(self, history: _history.History) -> Tensor:
-        return _history.precision(history, self.variance_compensation)
+    def _precision(self, statistics: Statistics) -> Tensor:
+        return backend.precision(statistics, self.variance_compensation)
 
     def _squared(
-        self, z: Tensor, mask: Tensor | None, history: _history.History
+        self, z: Tensor, mask: Tensor | None, statistics: Statistics
     ) -> Tensor:
         """Squared deviations from the mean, 0 at entries that do not count."""
         z, mask = as_entries(z, mask)
-        return ops.square(_history.deviation_from(z, mask, history))
+        valid = backend.valid(z, mask)
+        return ops.square(backend.deviation(z, valid, statistics))
 
-    def _observe(
-        self, inputs: Tensor, mask: Tensor | None, history: _history.History
-    ) -> tuple[Tensor, _history.Batch]:
+    def _measure(
+        self, inputs: Tensor, mask: Tensor | None, statistics: Statistics
+    ) -> tuple[Tensor, BatchMoments]:
         z, mask = as_entries(inputs, mask)
-        return _history.observe(z, mask, history, self._reduction_axes)
+        step = backend.known(self.step)
+        has_history = None if step is None else step > 0
+        return backend.measure(z, mask, statistics, self._reduction_axes, has_history)
 
-    def _store(self, updated: _history.History, batch: _history.Batch) -> None:
-        self.mean.assign(updated.mean)
-        self.mean_remainder.assign(updated.mean_remainder)
-        self.variance.assign(updated.variance)
-        self.count.assign(updated.count)
-        self.largest_batch.assign(updated.largest_batch)
-        if batch.non_finite is not None:
-            seen = _counting.increased(self.non_finite.value, batch.non_finite)
-            self.non_finite.assign(seen)
-        steps = _counting.increased(self.step.value, 1)
-        self.step.assign(after(updated.variance, steps))
+    def _store(self, updated: Statistics, batch: BatchMoments) -> None:
+        kept = [getattr(self, name) for name in Statistics._fields]
+        backend.assign(kept, updated)
+        backend.count_up(self.non_finite, batch.num_skipped, updated.variance)
+        backend.count_up(self.step, 1, updated.variance)
 
-    def learns(self, training: bool | None) -> bool:
+    def should_update(self, training: bool | None) -> bool:
         """Whether a call in this mode moves the statistics."""
-        return self.observing or self._is_training(training)
+        return self.calibrating or self._is_training(training)
 
     def _is_training(self, training: bool | None) -> bool:
         if training is None:
@@ -305,7 +292,7 @@ class RunningStatistics(keras.layers.Layer):
             )
 
     def _check_outside_recurrence(self) -> None:
-        if not is_torch_compiling():
+        if not backend.is_compiling():
             recurrence.check_outside(self.name)
 
     def _check_shape(self, shape: tuple[Any, ...]) -> None:

@@ -5,11 +5,17 @@ from typing import Any, NamedTuple
 import keras
 from keras import ops
 
-from keras_mono import _history, selectors
+from keras_mono import selectors
 from keras_mono._internal import validation
-from keras_mono._internal.gradient_checkpoints import TrainingCall, counted_once
 from keras_mono._internal.setting import Setting
 from keras_mono._internal.typing import Tensor
+from keras_mono.backend import (
+    BatchMoments,
+    Statistics,
+    TrainingCall,
+    backend,
+    counted_once,
+)
 from keras_mono.layers.running_statistics import RunningStatistics
 
 
@@ -17,10 +23,11 @@ class Learned(NamedTuple):
     """What a training batch selects, and the state after it."""
 
     selected: Tensor  # boolean
-    reference: _history.History  # the history that the batch was scored against
-    updated: _history.History
-    batch: _history.Batch
+    reference: Statistics  # that the batch was scored against
+    updated: Statistics
+    batch: BatchMoments
     selector_state: Tensor | None
+    num_batches: int | None  # of the selector, where known without asking the device
 
 
 class SelectingLayer(RunningStatistics):
@@ -67,8 +74,8 @@ class SelectingLayer(RunningStatistics):
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         super().build(input_shape)
-        self.select.check(tuple(input_shape), self._channel_axis)
-        ranked: Any = self.select.ranked(tuple(input_shape), self._channel_axis)
+        self.select.check(tuple(input_shape), self.channel_axis)
+        ranked: Any = self.select.ranked(tuple(input_shape), self.channel_axis)
         self._ranked_activations = None if None in ranked else math.prod(ranked)
         size = len(self.select.state_names)
         self._selector_state = (
@@ -86,14 +93,14 @@ class SelectingLayer(RunningStatistics):
         return dict(zip(names, values.tolist(), strict=True))
 
     @counted_once
-    def observe(self, z: Tensor, mask: Tensor | None = None) -> None:
+    def update_statistics(self, z: Tensor, mask: Tensor | None = None) -> None:
         """Learn from activations as from a training batch, and do nothing to them.
 
         Args:
             z: Activations, the shape of the layer's input.
             mask: Optional Keras mask, boolean, shape `(batch,)` to the shape of `z`.
         """
-        self.check_present("observe")
+        self.check_present("update its statistics")
         self._check_outside_recurrence()
         if not TrainingCall(self).repeats:
             self._store_learned(self._learn(ops.convert_to_tensor(z), mask))
@@ -122,54 +129,72 @@ class SelectingLayer(RunningStatistics):
 
     def _frozen_selection(self) -> Callable[[Tensor, Tensor | None], Tensor]:
         """What the statistics of this moment select, as a function of z and mask."""
-        history = self._current_history()
-        weight = self._precision(history) * self._is_on()
+        statistics = self.statistics()
+        weight = self._precision(statistics) * self._is_on()
         state = self._current_selector_state()
 
         def select(z: Tensor, mask: Tensor | None) -> Tensor:
-            phi = self._squared(z, mask, history) * weight
-            return self.select(phi, self._channel_axis, state)
+            phi = self._squared(z, mask, statistics) * weight
+            return self.select(phi, self.channel_axis, state)
 
         return select
 
     def _learn(self, inputs: Tensor, mask: Tensor | None) -> Learned:
-        history = self._current_history()
-        squared, batch = self._observe(inputs, mask, history)
-        updated = _history.merge(history, batch, self.forget_steps)
-        reference = history
+        before = self.statistics()
+        squared, batch = self._measure(inputs, mask, before)
+        updated = backend.merge(before, batch, self.forget_steps)
+        reference = before
         if self.include_current_batch:
             reference = updated
             squared = self._squared(inputs, mask, updated)
-        is_on = self._is_on()
-        phi = squared
-        phi *= self._precision(reference) * is_on  # in place on PyTorch
-        state = self._current_selector_state()
-        if state is not None:
-            counted = self._counted(batch) * is_on
-            selected, state = self.select.learn(phi, counted, state, self._channel_axis)
+        is_on, state = self._is_on(), self._current_selector_state()
+        phi = backend.phi(squared, self._precision(reference) * is_on)
+        number = None
+        if state is None:
+            selected = self.select(phi, self.channel_axis)
         else:
-            selected = self.select(phi, self._channel_axis)
-        return Learned(selected, reference, updated, batch, state)
+            counted = ops.sum(batch.count)
+            selected, state, number = self._update_selector(phi, counted, state, is_on)
+        return Learned(selected, reference, updated, batch, state, number)
+
+    def _update_selector(
+        self, phi: Tensor, counted: Tensor, state: Tensor, is_on: Any
+    ) -> tuple[Tensor, Tensor, int | None]:
+        """Selection, state and number of batches; the old ones while it is off."""
+        number = None
+        if "num_batches" in self.select.state_names:
+            index = self.select.state_names.index("num_batches")
+            number = backend.known(self._selector_state, index)
+        if isinstance(is_on, float):
+            if not is_on:
+                return ops.zeros_like(phi, "bool"), state, number
+            is_on = None
+        axis = self.channel_axis
+        number = None if number is None else int(number)
+        selected, new = self.select.update(phi, counted, state, axis, number)
+        if is_on is not None:
+            new = ops.where(is_on > 0.0, new, state)
+        return selected, new, None if number is None else number + 1
 
     def _store_learned(self, learned: Learned) -> None:
         # Last: PyTorch and TensorFlow change the tensors of the history in place.
         self._store(learned.updated, learned.batch)
         if self._selector_state is not None:
-            self._selector_state.assign(learned.selector_state)
+            backend.assign([self._selector_state], [learned.selector_state])
+            if learned.num_batches is not None:
+                backend.remember(self._selector_state, learned.num_batches)
 
-    def _is_on(self) -> Tensor:
+    def _is_on(self) -> Any:
         """1 if anything may be selected, else 0, which makes every φ 0.
 
-        Nothing is before the history holds `start_step` batches.
+        Nothing is before the statistics hold `start_step` batches. A float where that
+        is known without asking the device.
         """
+        step = backend.known(self.step)
+        if step is not None:
+            return float(step >= self.start_step and self.enabled)
         started = ops.cast(self.step.value >= self.start_step, "float32")
         return started * ops.convert_to_tensor(self._enabled)
-
-    def _counted(self, batch: _history.Batch) -> Tensor:
-        """How many activations of the batch count, over all neurons."""
-        if isinstance(batch.count, float):  # the same for every neuron
-            return batch.count * math.prod(self.mean.shape)
-        return ops.sum(batch.count)
 
     def _current_selector_state(self) -> Tensor | None:
         return None if self._selector_state is None else self._selector_state.value

@@ -1,16 +1,8 @@
-from typing import Any
-
-import keras
 from keras import ops
 
-from keras_mono._eager import (
-    at_places,
-    is_eager_on_cpu,
-    is_transformed,
-    marked_places,
-)
 from keras_mono._internal import validation
 from keras_mono._internal.typing import Tensor
+from keras_mono.backend import backend
 
 
 def deactivate(
@@ -47,52 +39,6 @@ def deactivate(
     >>> keras.ops.convert_to_numpy(out).tolist()
     [1.0, 2.0]
     """
-    return deactivate_marked(z, validation.marks(selected, z), mean, strength)
-
-
-def deactivate_marked(
-    z: Tensor, selected: Tensor, mean: Tensor, strength: float | Tensor
-) -> Tensor:
-    """`deactivate` of a boolean tensor."""
     z = ops.convert_to_tensor(z)
-    mean = ops.stop_gradient(ops.cast(mean, z.dtype))
-    factor = -ops.stop_gradient(ops.cast(strength, z.dtype))
-    # XLA fuses this, and it can be differentiated further.
-    if keras.backend.backend() == "jax" or is_transformed():
-        return ops.where(selected, mean + factor * (z - ops.stop_gradient(z)), z)
-    if is_eager_on_cpu(z):
-        return _at_few_places(z, marked_places(selected), mean, factor)
-
-    # The same in two passes over the activations where the line above takes eight.
-    @ops.custom_gradient
-    def replaced(z: Tensor) -> tuple[Tensor, Any]:
-        def gradient(*args: Tensor, upstream: Tensor | None = None) -> Tensor:
-            dy = args[0] if upstream is None else upstream
-            return ops.where(selected, factor * dy, dy)
-
-        return ops.where(selected, mean, z), gradient
-
-    return replaced(z)
-
-
-def _at_few_places(z: Tensor, places: Tensor, mean: Tensor, factor: Tensor) -> Tensor:
-    """The same once more, for PyTorch without a compiler.
-
-    A copy and its few changes: choosing by a mask takes four times as long there, and
-    the mask would have to be kept for the gradient.
-    """
-    values = at_places(mean, places, like=z)
-
-    @ops.custom_gradient
-    def replaced(z: Tensor) -> tuple[Tensor, Any]:
-        def gradient(*_: Tensor, upstream: Tensor) -> Tensor:
-            dy = upstream.reshape(-1).clone()
-            dy[places] *= factor
-            return dy.view(z.shape)
-
-        # Not a view: PyTorch forbids to change one in place that a function returns.
-        outputs = z.contiguous().clone()
-        outputs.view(-1)[places] = values
-        return outputs, gradient
-
-    return replaced(z)
+    mean = ops.cast(mean, z.dtype)
+    return backend.replace(z, validation.marks(selected, z), mean, strength)

@@ -2,14 +2,9 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_mono._eager import highest, is_eager_on_cpu
 from keras_mono._internal import validation
 from keras_mono._internal.typing import Tensor
-
-_GROUP = 16  # values a group; 8 to 128 were tried
-_LONG = 2**16  # values of a row from which groups may pay,
-_FEW = 1024  # if there are this many times k of them
-_MANY_ON_TORCH = 2**20  # below, groups do not pay there
+from keras_mono.backend import backend
 
 
 def kth_largest(x: Tensor, k: int) -> Tensor:
@@ -20,9 +15,7 @@ def kth_largest(x: Tensor, k: int) -> Tensor:
     which break ties differently on each backend, it is the same on all of them.
 
     It is the least of the backend's top-k, which XLA finds without a sort of whole rows
-    as long as its order is not asked for. A few of a very long row (k up to n / 1024,
-    n from 65,536) are looked for only in those groups of values that have the largest
-    maxima. `benchmarks/kth_largest.py` compares them.
+    as long as its order is not asked for.
 
     Args:
         x: Shape `(rows, n)`, float without NaN; may hold infinities. `n` ≥ 1.
@@ -61,45 +54,16 @@ def kth_largest(x: Tensor, k: int) -> Tensor:
     return kth_of_rows(x, k, -np.inf)
 
 
-def kth_of_rows(x: Tensor, k: int, least: float) -> Tensor:
-    """`kth_largest` without checks, of values that are `least` at least.
+def kth_of_rows(x: Tensor, k: int, smallest: float) -> Tensor:
+    """`kth_largest` without checks, of values that are at least `smallest`.
 
-    A row whose unknown length is smaller than `k` gives `least`.
+    A row whose unknown length is smaller than `k` gives `smallest`.
     """
     x = ops.stop_gradient(x)
-    n = x.shape[1] if isinstance(x.shape[1], int) else None
     if x.shape[0] == 0:
         return x[:, :1]
+    if not isinstance(x.shape[1], int):
+        x = ops.pad(x, ((0, 0), (0, k)), constant_values=smallest)
     if k == 1:
-        if n is None:
-            return highest(x, -1, least)
         return ops.amax(x, axis=-1, keepdims=True)
-    if n is None:
-        x = ops.pad(x, ((0, 0), (0, k)), constant_values=least)
-    elif _groups_pay(x, k):
-        x = _groups_with_the_largest_maxima(x, k)
-    # Its last column instead would make XLA sort.
-    return ops.amin(ops.top_k(x, k, sorted=False)[0], axis=1, keepdims=True)
-
-
-def _groups_pay(x: Tensor, k: int) -> bool:
-    n = x.shape[1]
-    if n < max(_LONG, _FEW * k):
-        return False
-    if keras.backend.backend() != "torch":
-        return True
-    return is_eager_on_cpu(x) and x.numel() >= _MANY_ON_TORCH
-
-
-def _groups_with_the_largest_maxima(x: Tensor, k: int) -> Tensor:
-    """All values of k groups of each row; the k largest of the row are among them.
-
-    What stands in another group does not exceed any of the k maxima, so k values at
-    least as large are here. What is left over of the row joins them.
-    """
-    groups = x.shape[1] // _GROUP
-    grouped = ops.reshape(x[:, : groups * _GROUP], (-1, _GROUP, groups))
-    best = ops.top_k(ops.max(grouped, axis=1), k)[1]
-    chosen = ops.take_along_axis(grouped, ops.expand_dims(best, 1), axis=2)
-    chosen = ops.reshape(chosen, (-1, _GROUP * k))
-    return ops.concatenate([chosen, x[:, groups * _GROUP :]], axis=1)
+    return backend.kth_largest(x, k)

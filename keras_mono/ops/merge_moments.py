@@ -1,8 +1,7 @@
-import keras
 from keras import ops
 
-from keras_mono._arrays import indicator
 from keras_mono._internal.typing import Tensor
+from keras_mono.backend import backend
 
 
 def merge_moments(
@@ -47,35 +46,10 @@ def merge_moments(
     >>> [round(float(x), 4) for x in merged]
     [4.0, 2.5, 4.3333]
     """
-    return union_of_moments(
-        *(
-            ops.convert_to_tensor(x)
-            for x in (count, mean, variance, batch_count, batch_mean, batch_variance)
-        )
-    )
-
-
-def union_of_moments(
-    count: Tensor,
-    mean: Tensor,
-    variance: Tensor,
-    batch_count: Tensor,
-    batch_mean: Tensor,
-    batch_variance: Tensor,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """`merge_moments` of tensors, or of arrays; the counts may be floats."""
-    dtype = keras.backend.standardize_dtype(mean.dtype)
-    total = count + batch_count
-    mean = mean * indicator(count > 0.0, dtype)
-    variance = variance * indicator(count > 1.0, dtype)
-    difference = batch_mean - mean
-    change = difference * (batch_count / (total + indicator(total == 0.0, dtype)))
-    divisor = total - 1.0
-    divisor = divisor + indicator(divisor == 0.0, dtype)
-    # Counts go in as shares: times a variance they may overflow. What weighs more is
-    # the base, so that nothing cancels, and without new values nothing changes at all.
-    few = indicator(batch_count <= count, dtype)
-    weight = few * (batch_count / divisor) - (1.0 - few) * ((count - 1.0) / divisor)
-    base = few * variance + (1.0 - few) * batch_variance
-    between = (count / divisor) * difference * change
-    return total, mean + change, base + weight * (batch_variance - variance) + between
+    given = (count, mean, variance, batch_count, batch_mean, batch_variance)
+    m, mean, variance, b, batch_mean, batch_variance = map(ops.convert_to_tensor, given)
+    mean = ops.where(m > 0, mean, batch_mean)
+    variance = ops.where(m > 1, variance, 0.0)
+    delta = ops.where(b > 0, batch_mean - mean, 0.0)
+    count, change, variance = backend.union(m, variance, b, delta, batch_variance)
+    return count, mean + change, variance

@@ -1,14 +1,7 @@
-import keras
 from keras import ops
 
-from keras_mono._arrays import indicator
 from keras_mono._internal.typing import Tensor
-
-# Smallest normal float32: φ below it is 0, and 0 is never selected.
-SMALLEST_PHI = 1.2e-38
-
-# 1 / denominator must stay finite in float32; below this a denominator counts as 0.
-_SMALLEST_DENOMINATOR = 1e-37
+from keras_mono.backend import backend
 
 
 def monosemantic_scale(
@@ -45,15 +38,5 @@ def monosemantic_scale(
     mean = ops.cast(mean, z.dtype)
     variance = ops.cast(variance, z.dtype)
     average = ops.mean(variance)
-    precision = inverse_denominator(variance, average, variance_compensation)
+    precision = backend.inverse(variance + variance_compensation * average)
     return ops.square(z - mean) * precision
-
-
-def inverse_denominator(
-    variance: Tensor, average: Tensor, variance_compensation: float
-) -> Tensor:
-    """1 / (variance + ε · average), and 0 where that would divide by 0."""
-    denominator = variance + variance_compensation * average
-    dtype = keras.backend.standardize_dtype(denominator.dtype)
-    positive = indicator(denominator > _SMALLEST_DENOMINATOR, dtype)
-    return positive / (denominator + (1.0 - positive))

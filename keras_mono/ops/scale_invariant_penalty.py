@@ -3,9 +3,9 @@ from typing import NamedTuple
 
 from keras import ops
 
-from keras_mono import _replicas
 from keras_mono._internal import validation
 from keras_mono._internal.typing import Axes, Tensor
+from keras_mono.backend import backend
 
 OF = ("log_phi", "phi")
 # A neuron whose standard deviation is below this share of its mean is constant in the
@@ -86,8 +86,10 @@ def penalty_of_valid(
 ) -> Tensor:
     """`scale_invariant_penalty`; what is selected is valid too."""
     selected = ops.cast(selected, "float32")
-    number = ops.maximum(_replicas.average(ops.sum(selected)), 1.0 / _replicas.number())
-    if _replicas.number() == 1:
+    number = ops.maximum(
+        backend.all_reduce_mean(ops.sum(selected)), 1.0 / backend.num_replicas()
+    )
+    if backend.num_replicas() == 1:
         batch = batch_moments(z, valid, axes)
         return ops.sum(selected * _of_phi(batch, of)) / number
     # No gradient passes from one replica to another, so it is given in closed form.
@@ -156,4 +158,4 @@ def _slope(batch: BatchMoments, of: str) -> Tensor:
 
 def _sum(x: Tensor, axes: Axes) -> Tensor:
     """Over the entries of each neuron, on all replicas."""
-    return _replicas.total(ops.sum(x, axis=axes, keepdims=True))
+    return backend.all_reduce_sum(ops.sum(x, axis=axes, keepdims=True))

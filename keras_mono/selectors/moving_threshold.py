@@ -3,9 +3,10 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_mono import _threshold
 from keras_mono._internal import validation
 from keras_mono._internal.typing import Tensor
+from keras_mono.backend import ThresholdState, backend
+from keras_mono.selectors import threshold
 from keras_mono.selectors.selector import Selector
 
 
@@ -62,7 +63,7 @@ class MovingThreshold(Selector):
     True
     """
 
-    state_names = _threshold.Threshold._fields
+    state_names = ThresholdState._fields
 
     def __init__(self, fraction: float = 0.02) -> None:
         self.fraction = validation.finite_number("fraction", fraction)
@@ -87,16 +88,16 @@ class MovingThreshold(Selector):
                 "Pass `MovingThreshold` to a layer as `select`, and ask the layer: "
                 "`layer.selected(z)`."
             )
-        phi = ops.convert_to_tensor(phi)
-        state = _threshold.Threshold(*(state[i] for i in range(len(self.state_names))))
-        reached = _threshold.select(phi, state.threshold)
-        return ops.logical_and(reached, state.age > 0.0)
+        now = ThresholdState.of(state)
+        reached = backend.at_least(ops.convert_to_tensor(phi), now.threshold)
+        return ops.logical_and(reached, now.num_batches > 0.0)
 
-    def learn(
+    def update(
         self,
         phi: Tensor,
         counted: Tensor,
         state: Tensor,
         channel_axis: int = -1,  # noqa: ARG002
+        num_batches: int | None = None,
     ) -> tuple[Tensor, Tensor]:
-        return _threshold.follow(phi, counted, state, self.fraction)
+        return threshold.update(phi, counted, state, self.fraction, num_batches)

@@ -43,24 +43,32 @@ class Selector:
             "which returns a boolean tensor of the shape of `phi`."
         )
 
-    def learn(
-        self, phi: Tensor, counted: Tensor, state: Tensor, channel_axis: int = -1
+    def update(
+        self,
+        phi: Tensor,
+        counted: Tensor,
+        state: Tensor,
+        channel_axis: int = -1,
+        num_batches: int | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Select from a training batch and learn from it; for selectors with a state.
+        """Select from a training batch and update the state; if there is a state.
 
         Args:
             phi: As in `__call__`.
             counted: Scalar, how many entries of `phi` count. 0: learn nothing.
-            state: The state before the batch, float32, one number a state name.
+            state: The state before the batch, float32, one number a state name. May be
+                overwritten.
             channel_axis: As in `__call__`.
+            num_batches: How many updates there were, where that is known without asking
+                the device; else None.
 
         Returns:
             What is selected, and the state after the batch.
         """
         raise NotImplementedError(
             f"{type(self).__name__} has `state_names` and must define "
-            "`learn(phi, counted, state, channel_axis)`, which returns a boolean "
-            "tensor and the new state."
+            "`update(phi, counted, state, channel_axis, num_batches)`, which returns a "
+            "boolean tensor and the new state."
         )
 
     def get_config(self) -> dict[str, Any]:

@@ -4,11 +4,10 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_mono._eager import computed_once, highest, reaches
 from keras_mono._internal import validation
 from keras_mono._internal.typing import Tensor
-from keras_mono.ops.kth_largest import kth_largest, kth_of_rows
-from keras_mono.ops.monosemantic_scale import SMALLEST_PHI
+from keras_mono.backend import backend
+from keras_mono.ops.kth_largest import kth_of_rows
 from keras_mono.selectors.selector import Selector
 
 
@@ -86,29 +85,26 @@ class TopK(Selector):
         channel_axis: int = -1,
         state: Tensor | None = None,  # noqa: ARG002
     ) -> Tensor:
-        phi = computed_once(ops.convert_to_tensor(phi))
-        return reaches(phi, self._threshold(phi, channel_axis))
+        phi = backend.computed_once(ops.convert_to_tensor(phi))
+        return backend.at_least(phi, self._kth(phi, channel_axis))
 
-    def _threshold(self, phi: Tensor, channel_axis: int) -> Tensor:
-        """The k-th largest φ of each row or the smallest above 0, whichever is larger.
-
-        It has size 1 on the axes ranked over.
-        """
+    def _kth(self, phi: Tensor, channel_axis: int) -> Tensor:
+        """The k-th largest φ of each row, with size 1 on the axes ranked over."""
         per_sample = self.per == "sample"
         axes = tuple(range(1, phi.ndim)) if per_sample else (channel_axis,)
         if self.k == 1:
-            return highest(phi, axes, SMALLEST_PHI)
+            return backend.max_over(phi, axes)
         if not per_sample:
             phi = ops.moveaxis(phi, channel_axis, -1)
         shape = list(ops.shape(phi))
         ranked = shape[1:] if per_sample else shape[-1:]
         if all(isinstance(n, int) for n in ranked):
             size = math.prod(ranked)
-            kth = kth_largest(ops.reshape(phi, (-1, size)), min(self.k, size))
+            kth = kth_of_rows(ops.reshape(phi, (-1, size)), min(self.k, size), 0.0)
         else:
             kth = kth_of_rows(_rows_of_unknown_length(phi, ranked), self.k, 0.0)
         kept = shape[:1] + [1] * (len(shape) - 1) if per_sample else [*shape[:-1], 1]
-        kth = ops.maximum(ops.reshape(kth, kept), SMALLEST_PHI)
+        kth = ops.reshape(kth, kept)
         return kth if per_sample else ops.moveaxis(kth, -1, channel_axis)
 
 

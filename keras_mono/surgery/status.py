@@ -18,7 +18,7 @@ _COLUMNS = [
     "neurons",
     "on",
     "select",
-    "share",
+    "selected_fraction",
     "threshold",
     "drowned",
     "non_finite",
@@ -62,7 +62,7 @@ def status(model: keras.Model) -> Table:
     ...     km.layers.MonosemanticInhibition(2, name="inhibition"),
     ... ])
     >>> row = km.status(model)[0]
-    >>> row["layer"], row["steps"], row["neurons"], row["on"], row["share"]
+    >>> row["layer"], row["steps"], row["neurons"], row["on"], row["selected_fraction"]
     ('inhibition', 0, 16, False, 0.125)
     """
     model = as_model(model)
@@ -91,8 +91,12 @@ def _row(name: str, layer: RunningStatistics) -> dict[str, Any]:
         acts = layer.trainable and layer.enabled and started
         row["on"] = bool(acts and layer.is_finite())
         row["select"] = repr(layer.select)
-        row["share"] = state.get("share", _share_of_top_k(layer))
-        if state.get("age", 0) > 0:  # before, nothing is selected whatever it is
+        row["selected_fraction"] = state.get(
+            "selected_fraction", _share_of_top_k(layer)
+        )
+        if (
+            state.get("num_batches", 0) > 0
+        ):  # before, nothing is selected whatever it is
             row["threshold"] = state["threshold"]
     return row
 

@@ -3,22 +3,16 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn, Self
 
 import keras
+import torch
 
-from keras_mono._eager import (
-    current_backward,
-    is_torch_compiling,
-    is_transformed,
-    torch_module,
-)
+from keras_mono.backend import backend, current_backward
 from keras_mono.layers.monosemantic_inhibition import MonosemanticInhibition
 from keras_mono.layers.monosemantic_penalty import MonosemanticPenalty
 from keras_mono.layers.running_statistics import RunningStatistics
 from keras_mono.torch.state import check_may_change, problem_with
 
-torch = torch_module("keras_mono.torch")
 
-
-class Adapter(torch.nn.Module):  # type: ignore[name-defined]
+class Adapter(torch.nn.Module):
     """A layer of this library as a PyTorch module.
 
     A Keras layer that is called in a PyTorch loop does not follow `module.train()` and
@@ -108,17 +102,16 @@ class Adapter(torch.nn.Module):  # type: ignore[name-defined]
         if _uses_state(layer, self.training):
             self._bind()
             self._check_state()
-            if is_transformed() and layer.learns(self.training):
+            if backend.is_transformed() and layer.should_update(self.training):
                 check_may_change(self._buffers["step"], x)
         with _on_device_of(x):
             if not isinstance(layer, MonosemanticPenalty):
                 # Not `__call__`: what Keras keeps about a call does not survive a
                 # compiler.
                 return layer.call(x, None, self.training, padding_mask)
-            if layer.learns(self.training) and not layer.observing:
-                layer._check_call(x)
+            if layer.should_update(self.training) and not layer.calibrating:
                 # Keras' `add_loss` keeps a list, for which PyTorch compiles anew.
-                loss = layer._penalize(x, padding_mask)
+                loss = layer.penalize(x, padding_mask)
                 if current_backward() == -1:  # else it would keep the block's graph
                     self.loss = loss
                 return x
@@ -141,7 +134,7 @@ class Adapter(torch.nn.Module):  # type: ignore[name-defined]
 
     def _find_variables(self) -> None:
         layer = self._held[0]
-        self._state = {v.name: (v, v.value.dtype) for v in layer._statistics()}
+        self._state = {v.name: (v, v.value.dtype) for v in layer.saved_variables()}
         kept = {id(variable) for variable, _ in self._state.values()}
         # `layer.variables` leaves some out.
         held = [v for v in vars(layer).values() if isinstance(v, keras.Variable)]
@@ -158,7 +151,7 @@ class Adapter(torch.nn.Module):  # type: ignore[name-defined]
             tensor = self._buffers.get(name)
             if tensor is None or tensor.dtype != dtype:
                 tensor = self._buffers[name] = self._repaired(name, dtype)
-            if not is_torch_compiling() and variable._value is not tensor:
+            if not backend.is_compiling() and variable._value is not tensor:
                 self._is_checked = False
             variable._value = tensor
         for variable in self._settings:
@@ -173,7 +166,7 @@ class Adapter(torch.nn.Module):  # type: ignore[name-defined]
 
     def _check_state(self) -> None:
         """Raise if replaced buffers hold what no training leaves."""
-        if self._is_checked or is_torch_compiling() or is_transformed():
+        if self._is_checked or backend.is_compiling() or backend.is_transformed():
             return
         found = [problem_with(name, self._buffers[name]) for name in self._state]
         problems = [problem for problem in found if problem]
@@ -270,9 +263,9 @@ def _check_is_tensor(x: Any) -> None:
 
 
 def _uses_state(layer: RunningStatistics, training: bool) -> bool:
-    if layer.learns(training):
+    if layer.should_update(training):
         return True
-    return isinstance(layer, MonosemanticInhibition) and layer.acts(training)
+    return isinstance(layer, MonosemanticInhibition) and layer.should_inhibit(training)
 
 
 def _on_device_of(x: Any) -> Any:

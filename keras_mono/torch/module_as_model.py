@@ -2,12 +2,10 @@ from typing import Any
 
 import keras
 import numpy as np
+import torch
 
-from keras_mono._eager import torch_module
 from keras_mono.layers.running_statistics import RunningStatistics
 from keras_mono.torch.adapter import Adapter
-
-torch = torch_module("keras_mono.torch")
 
 
 class ModuleAsModel:

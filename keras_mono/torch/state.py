@@ -1,9 +1,8 @@
 from typing import Any
 
-from keras_mono._eager import torch_module
-from keras_mono.layers.running_statistics import OF_ANY_SIGN
+import torch
 
-torch = torch_module("keras_mono.torch")
+from keras_mono.layers.running_statistics import OF_ANY_SIGN
 
 
 def problem_with(name: str, tensor: Any) -> str | None:

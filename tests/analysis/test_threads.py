@@ -98,8 +98,10 @@ def test_a_second_recording_ends_before_the_first():
     for name, z in expected.items():
         np.testing.assert_allclose(found[name], z, rtol=1e-5, atol=1e-6)
         np.testing.assert_allclose(others[0][name], z[:9], rtol=1e-5, atol=1e-6)
-    assert not model.get_layer("ours").observing
-    assert not {"call", "observe"} & {k for x in model.layers for k in vars(x)}
+    assert not model.get_layer("ours").calibrating
+    assert not {"call", "update_statistics"} & {
+        k for x in model.layers for k in vars(x)
+    }
 
 
 def test_predictions_during_a_calibration_teach_nothing():
@@ -169,4 +171,4 @@ def test_an_interrupted_calibration_costs_no_history(error, built):
     else:
         for a, b in zip(before, after, strict=True):
             np.testing.assert_array_equal(a, b)
-    assert not layer.observing
+    assert not layer.calibrating

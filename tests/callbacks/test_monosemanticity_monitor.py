@@ -176,8 +176,8 @@ def test_without_data_only_the_state_is_read():
     history = fit(model, monitor, epochs=2).history
     state = model.get_layer("inhibition").selector_state
     assert history["inhibition_tau"][-1] == state["threshold"]
-    assert history["inhibition_inhibited"][-1] == state["share"] > 0
-    share = model.get_layer("penalty").selector_state["share"]
+    assert history["inhibition_inhibited"][-1] == state["selected_fraction"] > 0
+    share = model.get_layer("penalty").selector_state["selected_fraction"]
     assert history["penalty_penalized"][-1] == share
     assert history["top_penalty"][-1] == model.get_layer("top").penalty
     ours = ("inhibition_", "penalty_", "top_", "scale_")

@@ -34,7 +34,7 @@ def neuron_axes(axis, rank):
 
 def same_state(layer, oracle, rtol=2e-4):
     np.testing.assert_array_equal(numbers(layer.count), oracle.count)
-    np.testing.assert_array_equal(numbers(layer.largest_batch), oracle.largest)
+    np.testing.assert_array_equal(numbers(layer.max_batch_count), oracle.largest)
     np.testing.assert_allclose(numbers(layer.mean), oracle.mean, rtol=rtol, atol=1e-5)
     np.testing.assert_allclose(
         numbers(layer.variance), oracle.variance, rtol=rtol, atol=1e-6

@@ -194,7 +194,7 @@ def test_the_candidate_is_inhibited_as_in_the_loop_written_out():
     )
     cell, kept = layer.cell, layer.inhibition
     layer(frames(0), training=True)
-    before = kept.frozen()
+    before = kept.as_pure_function()
     state, outputs = cell.get_initial_state(BATCH), []
     for t in range(TIME):
         y, state = cell(

@@ -68,4 +68,4 @@ def test_every_batch_counts_once(kind, masked):
         # Of 8 samples a batch, once or at each of 5 positions.
         assert numbers(layer.count).max() in (40, 200)
         if layer.name == "inhibition":
-            assert layer.selector_state["age"] == 4
+            assert layer.selector_state["num_batches"] == 4

@@ -33,7 +33,7 @@ def written_out(cell, reference, x, mask=None, backwards=False):
     """Outputs and the activations to learn from, step by step, outside any loop."""
     state = cell.get_initial_state(batch_size=len(x))
     state = list(state) if isinstance(state, list | tuple) else [state]
-    history = reference.frozen()
+    history = reference.as_pure_function()
     outputs, activations = [], []
     for t in reversed(range(x.shape[1])) if backwards else range(x.shape[1]):
         z, new = cell(x[:, t], state)
@@ -70,7 +70,7 @@ def test_it_equals_the_loop_written_out(cell, select, variant):
         )
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
         rows = z.reshape(-1, UNITS)
-        reference.observe(rows, None if mask is None else mask.reshape(-1))
+        reference.update_statistics(rows, None if mask is None else mask.reshape(-1))
         plain = keras.layers.RNN(layer.cell, return_sequences=True, **loop)
         inhibited += not np.allclose(numbers(plain(x, mask=given)), found, atol=1e-5)
         pairs = zip(
@@ -290,5 +290,5 @@ def test_the_monitor_sees_the_activations_of_the_loop():
     history = model.fit(x, np.zeros((24, 1)), verbose=0, callbacks=[monitor])
     (name,) = (row["layer"] for row in km.status(model))
     assert history.history[f"{name}_ms_top1"][0] > 1.0
-    assert not model.get_layer("recurrent").inhibition.observing
+    assert not model.get_layer("recurrent").inhibition.calibrating
     assert int(model.get_layer("recurrent").inhibition.step) == 1

@@ -18,8 +18,8 @@ def call(layer, z, training):
     return layer(z, training=training)
 
 
-def observe(layer, z, training):  # noqa: ARG001
-    layer.observe(z)
+def update_statistics(layer, z, training):  # noqa: ARG001
+    layer.update_statistics(z)
     return z
 
 
@@ -65,7 +65,7 @@ def test_a_layer_that_was_called_outside_before(kind, training):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_learning_without_a_call(kind):
-    assert_refused(called_before(kind, True), observe)
+    assert_refused(called_before(kind, True), update_statistics)
 
 
 def test_a_penalty_without_a_call():

@@ -14,7 +14,7 @@ LAYERS = [
     km.layers.MonosemanticPenalty,
 ]
 SELECTING = LAYERS[1:]
-STATE = ("mean", "variance", "count", "largest_batch", "mean_remainder")
+STATE = ("mean", "variance", "count", "max_batch_count", "mean_compensation")
 
 
 def normal(*shape, seed=0):

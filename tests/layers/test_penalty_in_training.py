@@ -151,7 +151,7 @@ def test_nothing_selected_changes_nothing():
         layer = model.get_layer("penalty")
         assert layer.penalty == 0.0
         assert int(numbers(layer.step)) == 12
-        assert layer.selector_state["age"] == age
+        assert layer.selector_state["num_batches"] == age
         trained[model] = [numbers(v) for v in model.trainable_variables]
     for model in (off, weightless):
         for got, expected in zip(trained[model], trained[late], strict=True):
@@ -186,7 +186,7 @@ def test_mixed_precision_trains():
     run(model, x, y, "fit")
     layer = model.get_layer("penalty")
     assert layer.compute_dtype == "bfloat16"
-    assert layer.selector_state["age"] == 10
+    assert layer.selector_state["num_batches"] == 10
     assert layer.penalty != 0
     assert all(np.isfinite(w).all() for w in model.get_weights())
 

@@ -40,7 +40,7 @@ def test_equal_to_the_authors_module(case):
     shape = vectors["mean_before"].shape
     layer.mean.assign(vectors["mean_before"])
     layer.variance.assign(vectors["var_before"])
-    layer.largest_batch.assign(np.full(shape, len(z)))
+    layer.max_batch_count.assign(np.full(shape, len(z)))
     layer.count.assign(np.full(shape, forget * len(z)))
     layer.step.assign(layer.start_step)
     out, gradient = value_and_gradient(layer, z, vectors["upstream"])

@@ -70,7 +70,7 @@ def test_a_saved_model_loads_without_custom_objects_and_goes_on_training(
     assert int(numbers(layer.step)) == 3
     penalty = loaded.get_layer("penalty")
     assert (round(penalty.weight, 6), penalty.enabled) == (0.3, False)
-    assert penalty.selector_state["age"] == 2
+    assert penalty.selector_state["num_batches"] == 2
     assert penalty.selector_state == trained.get_layer("penalty").selector_state
     assert numbers(layer.mean).any()
     assert_same_variables(trained.weights, loaded.weights)
@@ -153,5 +153,5 @@ def test_another_shape_is_refused_and_nothing_is_half_loaded(layer_class):
     message = r"expected `mean` of shape \(1, 5\). Received: \(1, 6\).*same input shape"
     assert_refuses(layer, full(other), message)
     store = full(layer)
-    store["mean_remainder"] = np.zeros((1, 6), "float32")
-    assert_refuses(layer, store, r"expected `mean_remainder` of shape")
+    store["mean_compensation"] = np.zeros((1, 6), "float32")
+    assert_refuses(layer, store, r"expected `mean_compensation` of shape")

@@ -235,8 +235,8 @@ def select(inhibition, penalty):  # noqa: ARG001
     inhibition.selected(np.zeros((2, 6), "float32"))
 
 
-def observe(inhibition, penalty):  # noqa: ARG001
-    inhibition.observe(np.zeros((2, 6), "float32"))
+def update_statistics(inhibition, penalty):  # noqa: ARG001
+    inhibition.update_statistics(np.zeros((2, 6), "float32"))
 
 
 def read_penalty(inhibition, penalty):  # noqa: ARG001
@@ -248,7 +248,7 @@ def read_state(inhibition, penalty):  # noqa: ARG001
 
 
 CHANGES = [set_strength, set_weight, switch_off, reset]
-LOOKS = [score, select, observe, read_penalty, read_state]
+LOOKS = [score, select, update_statistics, read_penalty, read_state]
 
 
 @pytest.mark.parametrize("do", [*CHANGES, *LOOKS])

@@ -16,7 +16,7 @@ class Shares(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):  # noqa: ARG002
         layer = self.model.get_layer("follows")
-        self.found.append(layer.selector_state["share"])
+        self.found.append(layer.selector_state["selected_fraction"])
 
 
 def scales(name):

@@ -14,7 +14,7 @@ if keras.config.backend() != "torch":
 
 from torch.utils.checkpoint import checkpoint, checkpoint_sequential  # noqa: E402
 
-from keras_mono._internal import gradient_checkpoints  # noqa: E402
+from keras_mono.backend import torch_checkpoints  # noqa: E402
 from keras_mono.torch import Adapter  # noqa: E402
 
 WIDTH = 16
@@ -312,13 +312,13 @@ def test_what_is_kept_goes_with_the_graph(reentrant):
     network = Network("top-k", checkpointed(reentrant))
     trained(network)
     gc.collect()
-    before = len(gradient_checkpoints._calls)  # graphs that other tests left
+    before = len(torch_checkpoints._calls)  # graphs that other tests left
     for _ in range(3):
         y = network(batch(0))
-        assert len(gradient_checkpoints._calls) == before + 2
+        assert len(torch_checkpoints._calls) == before + 2
         y.sum().backward()
         del y
-    assert len(gradient_checkpoints._calls) == before
+    assert len(torch_checkpoints._calls) == before
 
 
 def test_a_penalty_does_not_hold_the_block_that_was_computed_again():

@@ -115,7 +115,7 @@ def moments(batches):
 
 def expect(layer, batches):
     mean, variance = moments(batches)
-    got = numbers(layer.mean).astype("float64") + numbers(layer.mean_remainder)
+    got = numbers(layer.mean).astype("float64") + numbers(layer.mean_compensation)
     assert (np.abs(got.ravel() - mean) < 3e-5 * np.sqrt(variance)).all()
     np.testing.assert_allclose(numbers(layer.variance).ravel(), variance, rtol=2e-4)
 
@@ -160,7 +160,7 @@ def test_neurons_that_begin_later(way):
         z = np.concatenate([z[:, i] for z, mask in batches if mask[0, i]])
         z = z.astype("float64")
         got = numbers(layer.mean)[0, i].astype("float64")
-        got += numbers(layer.mean_remainder)[0, i]
+        got += numbers(layer.mean_compensation)[0, i]
         assert abs(got - z.mean()) < 1e-5 * z.std()
         assert numbers(layer.variance)[0, i] == pytest.approx(z.var(ddof=1), rel=2e-4)
     np.testing.assert_array_equal(

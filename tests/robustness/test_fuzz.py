@@ -141,7 +141,7 @@ def test_magnitudes_are_exact(exponent, seed):
         layer = km.layers.MonosemanticInhibition(2, start_step=1)
         outs = [numbers(layer(part * factor, training=True)) for part in z]
         assert numbers(layer.non_finite) == 0
-        both.append([*outs, numbers(layer.mean), numbers(layer.mean_remainder)])
+        both.append([*outs, numbers(layer.mean), numbers(layer.mean_compensation)])
         both[-1].append(numbers(layer.variance) / factor / factor)
     for name, one, other in zip("123mrv", *both, strict=True):
         expected = one if name == "v" else one * unit

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import keras_mono as km
-from keras_mono import _threshold
+from keras_mono.backend import ThresholdState
 from support import streams
 from support.compiled import compiled
 from support.threshold_oracle import ThresholdOracle
@@ -17,7 +17,7 @@ from support.training import numbers
 def follower(fraction):
     """A function from φ and how many count to what is selected; keeps the state."""
     selector = km.selectors.MovingThreshold(fraction)
-    step = compiled(lambda phi, counted, state: selector.learn(phi, counted, state))
+    step = compiled(lambda phi, counted, state: selector.update(phi, counted, state))
     kept = {"state": keras.ops.zeros(len(selector.state_names))}
 
     def follow(phi, counted=None):
@@ -27,7 +27,7 @@ def follower(fraction):
         selected, kept["state"] = step(phi, counted, kept["state"])
         return numbers(selected)
 
-    follow.state = lambda: _threshold.Threshold(*numbers(kept["state"]).tolist())
+    follow.state = lambda: ThresholdState(*numbers(kept["state"]).tolist())
     return follow
 
 
@@ -38,12 +38,16 @@ def test_equals_the_oracle(stream, fraction):
     for step, phi in enumerate(streams.drawn(stream, 1, 80, 20, 30)):
         selected = follow(phi)
         np.testing.assert_array_equal(selected, oracle.follow(phi), str(step))
-        np.testing.assert_allclose(follow.state().share, selected.mean(), rtol=1e-6)
+        np.testing.assert_allclose(
+            follow.state().selected_fraction, selected.mean(), rtol=1e-6
+        )
         np.testing.assert_allclose(follow.state().threshold, oracle.threshold, 1e-4)
-    assert follow.state().age == oracle.age
+    assert follow.state().num_batches == oracle.number
     np.testing.assert_allclose(follow.state().error, oracle.error, atol=1e-3)
-    np.testing.assert_allclose(follow.state().square, oracle.square, 1e-3)
-    assert bool(follow.state().tied) == oracle.tied
+    np.testing.assert_allclose(follow.state().mean_square, oracle.square, 1e-3)
+    np.testing.assert_allclose(follow.state().jump, oracle.jump, 1e-5)
+    np.testing.assert_allclose(follow.state().tie_error, oracle.tie_error, atol=1e-3)
+    assert bool(follow.state().has_ties) == oracle.ties
 
 
 @given(st.floats(0.001, 0.9), st.integers(1, 400), st.integers(0, 1000))
@@ -58,7 +62,11 @@ def eager_first(phi, fraction):
     selector = km.selectors.MovingThreshold(fraction)
     state = keras.ops.zeros(len(selector.state_names))
     phi = keras.ops.convert_to_tensor(phi)
-    return numbers(selector.learn(phi, np.float32(phi.shape[0]), state)[0])
+    return numbers(
+        selector.update(
+            phi, keras.ops.convert_to_tensor(np.float32(phi.shape[0])), state
+        )[0]
+    )
 
 
 def test_a_batch_without_outliers_loses_less():
@@ -117,22 +125,26 @@ def test_nothing_is_learned_from_nothing():
     follow = follower(0.05)
     nothing = np.zeros((3, 100), "float32")
     assert not follow(nothing, counted=0).any()
-    assert set(follow.state()) == {0.0}
+    assert follow.state().threshold == np.float32(1e30)
     for phi in streams.drawn("normal", 4, 5, 3, 100):
         follow(phi)
     before = follow.state()
-    assert before.age == 5
+    assert before.num_batches == 6
     assert not follow(nothing, counted=0).any()
-    assert follow.state() == before._replace(share=0.0)
+    expected = before._replace(selected_fraction=0.0, num_batches=7)
+    assert follow.state() == expected
 
 
 def test_an_empty_batch():
     selector = km.selectors.MovingThreshold(0.1)
-    state = keras.ops.convert_to_tensor(np.array([2, 0.1, 0.3, 7, 0, 0.1], "float32"))
+    given = ThresholdState(2.0, 0.1, 7.0, 0.2, 0.3, 1.01, 0.1, 0.2, 0.3, 0.0, 0.0)
+    state = keras.ops.convert_to_tensor(np.array(given, "float32"))
     empty = keras.ops.zeros((0, 4))
-    selected, after = selector.learn(empty, 0.0, state)
+    nothing = keras.ops.convert_to_tensor(np.float32(0.0))
+    selected, after = selector.update(empty, nothing, state)
     assert tuple(selected.shape) == (0, 4)
-    np.testing.assert_array_equal(numbers(after), [*numbers(state)[:5], 0.0])
+    expected = given._replace(selected_fraction=0.0, num_batches=8.0)
+    np.testing.assert_allclose(numbers(after), expected, 1e-6)
 
 
 @pytest.mark.parametrize("extreme", [0.0, 1e-30, 1e30, np.inf])

@@ -17,7 +17,7 @@ def thresholds(batches, fraction):
     """τ after each batch."""
     selector = km.selectors.MovingThreshold(fraction)
     counted = keras.ops.convert_to_tensor(np.float32(batches[0].size))
-    step = compiled(lambda phi, state: selector.learn(phi, counted, state)[1])
+    step = compiled(lambda phi, state: selector.update(phi, counted, state)[1])
     state = keras.ops.zeros(len(selector.state_names))
     found = []
     for phi in batches:

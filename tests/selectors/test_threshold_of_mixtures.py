@@ -19,10 +19,10 @@ def shares(batches, fraction):
     """Of each batch, what the threshold selects of it."""
     selector = km.selectors.MovingThreshold(fraction)
     counted = keras.ops.convert_to_tensor(np.float32(batches[0].size))
-    at = selector.state_names.index("share")
+    at = selector.state_names.index("selected_fraction")
 
     def step(state, phi):
-        _, state = selector.learn(phi, counted, state)
+        _, state = selector.update(phi, counted, state)
         return state, state  # Keras on TensorFlow stacks nothing of another shape
 
     several = compiled(lambda state, some: keras.ops.scan(step, state, some))

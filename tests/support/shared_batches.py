@@ -78,7 +78,10 @@ class Tau(keras.callbacks.Callback):
 
 def selector_states(made):
     return [
-        [made.get_layer(name).selector_state[key] for key in ("threshold", "share")]
+        [
+            made.get_layer(name).selector_state[key]
+            for key in ("threshold", "selected_fraction")
+        ]
         for name in ("follows", "penalty")
     ]
 
@@ -92,6 +95,6 @@ def knowledge(made, tau, numbers=None):
         layer = made.get_layer(name)
         found |= {f"{name} {v.name}": numbers(v) for v in layer.saved_variables()}
         # How the mean is divided between the two is rounding.
-        remainder = np.array(found.pop(f"{name} mean_remainder"), "float64")
+        remainder = np.array(found.pop(f"{name} mean_compensation"), "float64")
         found[f"{name} mean"] = found[f"{name} mean"] + remainder
     return {name: np.array(value) for name, value in found.items()}

@@ -32,7 +32,7 @@ def test_status_of_layers_that_have_seen_nothing():
     assert list(rows) == ["inhibition", "penalty", "scale"]
     assert [row["steps"] for row in rows.values()] == [0, 0, 0]
     assert [row["on"] for row in rows.values()] == [False, False, None]
-    assert rows["inhibition"]["share"] == 2 / 16
+    assert rows["inhibition"]["selected_fraction"] == 2 / 16
     assert rows["penalty"]["threshold"] is None
     assert rows["scale"]["select"] is None
 
@@ -49,7 +49,7 @@ def test_status_after_training():
     assert rows["penalty"]["threshold"] > 0
     assert rows["inhibition"]["non_finite"] > 0
     state = model.get_layer("penalty").selector_state
-    assert rows["penalty"]["share"] == state["share"]
+    assert rows["penalty"]["selected_fraction"] == state["selected_fraction"]
 
 
 def test_what_is_off_says_so():
@@ -125,7 +125,7 @@ def test_bad_arguments():
     for wrong in (None, "model"):
         with pytest.raises(ValueError, match=r"Expected a Keras model\. Received: "):
             km.status(wrong)
-    assert not model.get_layer("scale").observing
+    assert not model.get_layer("scale").calibrating
 
 
 @pytest.mark.parametrize("bad", [np.zeros((0, 8)), np.zeros((9, 5)), None])
@@ -139,4 +139,4 @@ def test_bad_data_costs_no_history(bad):
         km.calibrate(model, bad)
     for was, now in zip(before, layer.saved_variables(), strict=True):
         np.testing.assert_array_equal(was, keras.ops.convert_to_numpy(now))
-    assert not layer.observing
+    assert not layer.calibrating

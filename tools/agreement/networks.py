@@ -91,7 +91,7 @@ def statistics_and_weights(model: Any) -> tuple[Arrays, Arrays]:
         name.removeprefix(mine): v for name, v in found.items() if name.startswith(mine)
     }
     statistics["mean"] = statistics["mean"].astype("float64")
-    statistics["mean"] += statistics.pop("mean_remainder")
+    statistics["mean"] += statistics.pop("mean_compensation")
     return statistics, {
         name: v for name, v in found.items() if not name.startswith(mine)
     }

@@ -18,20 +18,25 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any, TypeVar, cast
 
-from keras_mono._eager import (
-    constant_while_compiling,
-    current_backward,
-    file_of_checkpoints,
-    is_torch_compiling,
-    modules_below,
-    not_compiled_in_checkpoint,
-)
+import torch
+import torch.utils.checkpoint
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
 # Functions; with and without `use_reentrant`, whose name PyTorch 2.15 has changed.
 _FIRST = ("forward", "checkpoint", "_checkpoint_impl")
 _REPEATED = ("backward", "unpack_hook")
+_FILE = torch.utils.checkpoint.CheckpointFunction.forward.__code__.co_filename
+
+
+def current_backward() -> int:
+    """Number of the backward pass that PyTorch computes; -1 if it computes none.
+
+    It calls layers there, to compute again what was not kept.
+    """
+    if torch.compiler.is_compiling():
+        return -1
+    return int(torch._C._current_graph_task_id())  # as torch.utils.checkpoint asks
 
 
 class TrainingCall:
@@ -48,7 +53,7 @@ class TrainingCall:
         self._starting: list[Any] = []
         self._repeated: Any = None
         self.without_gradient = False
-        if not (is_torch_compiling() or file_of_checkpoints() is None):
+        if not (torch.compiler.is_compiling()):
             self._look_around()
             if current_backward() != -1 and self._repeated is None:
                 raise _unknown_repetition(layer)
@@ -116,20 +121,28 @@ def counted_once(method: Method) -> Method:
 
     @functools.wraps(method)
     def call(*args: Any, **kwargs: Any) -> Any:
-        if is_torch_compiling() and _is_in_checkpoint():
-            return not_compiled_in_checkpoint(method, *args, **kwargs)
+        if torch.compiler.is_compiling() and _is_in_checkpoint():
+            return _not_compiled_in_checkpoint(method, *args, **kwargs)
         return method(*args, **kwargs)
 
     return cast(Method, call)
 
 
-@constant_while_compiling
+@torch.compiler.disable
+def _not_compiled_in_checkpoint(
+    function: Callable[..., Any], *args: Any, **kwargs: Any
+) -> Any:
+    """Outside of the graph that `torch.compile` makes, which shows this name."""
+    return function(*args, **kwargs)
+
+
+@torch.compiler.assume_constant_result
 def _is_in_checkpoint() -> bool:
     """Of the call that is being compiled: around the compiler, or within its graph."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         code = frame.f_code
-        if code.co_filename == file_of_checkpoints():
+        if code.co_filename == _FILE:
             return True
         if code.co_qualname.startswith("CheckpointHigherOrderVariable."):
             return True
@@ -139,7 +152,7 @@ def _is_in_checkpoint() -> bool:
 
 def _frames_of_checkpoints() -> Iterator[FrameType]:
     """Those of the caller that belong to PyTorch's `checkpoint.py`, innermost first."""
-    file = file_of_checkpoints()
+    file = _FILE
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         if frame.f_code.co_filename == file:
@@ -193,7 +206,8 @@ def _place(layer: Any) -> str:
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         holder = frame.f_locals.get("self")
-        for path, module in modules_below(holder):
+        found = holder.named_modules() if isinstance(holder, torch.nn.Module) else ()
+        for path, module in found:
             if path and (module is layer or getattr(module, "layer", None) is layer):
                 name = f"Module '{path}' of a {type(holder).__name__} ({given})"
         frame = frame.f_back

@@ -1,0 +1,348 @@
+"""The method in `keras.ops` alone: the definition that every backend must equal.
+
+Every function that is allowed to differ by backend or device is a method of
+`Reference`. `torch.py`, `jax.py` and `tensorflow.py` override what they do otherwise.
+
+Axes: `axes` are the axes that statistics reduce over; statistics have size 1 there.
+`z` is float32 without gradient unless a docstring says otherwise. `mask` is None or
+boolean, broadcasts against `z`, and is True where an entry counts.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_mono._internal.typing import Axes, Tensor
+from keras_mono.backend.types import BatchMoments, Statistics, ThresholdState
+
+# Entries of this size are skipped like infinity: the sum of the squares of many of them
+# would overflow float32.
+LARGEST_ENTRY = 2.0**55  # 3.6e16
+SMALLEST_PHI = 1.2e-38  # smallest normal float32; φ below it is 0, and never selected
+SMALLEST_DENOMINATOR = 1e-37  # its inverse is finite in float32
+SMALLEST_DEVIATION = 1e-18  # 1 / its square is finite in float32
+LARGEST_COUNTER = 2**31 - 1
+LARGEST_THRESHOLD = 1e30  # of τ, which then selects nothing until the next search
+GAIN = 0.012  # relative move of τ per relative error of the selected fraction
+
+
+def growth(fraction: float) -> float:
+    """What τ is multiplied by, to the power of (selected fraction - fraction).
+
+    No batch can move ln τ by more than 1.
+    """
+    return math.exp(min(GAIN, fraction) / fraction)
+
+
+class Reference:
+    """The interface between the method and the backends, with its definition."""
+
+    # ---- Statistics (MEmeL, Lemma 3.2 and Alg. 1) ----
+
+    def measure(
+        self,
+        z: Tensor,
+        mask: Tensor | None,
+        statistics: Statistics,
+        axes: Axes,
+        has_history: bool | None = None,  # noqa: ARG002
+    ) -> tuple[Tensor, BatchMoments]:
+        """Squared deviations from the running mean, and the moments of the batch.
+
+        The squared deviations have the shape of `z` and are 0 at entries that are not
+        valid. `has_history` is True if an earlier batch is known to have been counted,
+        None if that is not known without waiting for the device.
+        """
+        valid = self.valid(z, mask)
+        deviation = self.deviation(z, valid, statistics)
+        count = self.count_over(valid, axes)
+        skipped = self.num_entries(z, mask, axes) - count
+        squared = ops.square(deviation)
+        moments = self.moments(
+            deviation, squared, valid, count, skipped, statistics, axes
+        )
+        return squared, moments
+
+    def valid(self, z: Tensor, mask: Tensor | None) -> Tensor:
+        """True at the entries that count: finite, not too large, not masked."""
+        valid = ops.abs(z) < LARGEST_ENTRY
+        return valid if mask is None else ops.logical_and(valid, mask)
+
+    def deviation(self, z: Tensor, valid: Tensor, statistics: Statistics) -> Tensor:
+        """`z` minus the running mean; 0 at entries that are not valid."""
+        deviation = (z - statistics.mean) - statistics.mean_compensation
+        return ops.where(valid, deviation, 0.0)
+
+    def moments(
+        self,
+        deviation: Tensor,
+        squared: Tensor,  # noqa: ARG002
+        valid: Tensor,
+        count: Tensor,
+        skipped: Tensor,
+        statistics: Statistics,  # noqa: ARG002
+        axes: Axes,
+    ) -> BatchMoments:
+        """Moments in two passes: E[x²] - E[x]² would lose digits far from the mean."""
+        total = self.sum_over(deviation, axes)
+        count, total, skipped = self.all_reduce_sums(count, total, skipped)
+        num_valid = ops.maximum(count, 1.0)
+        offset = total / num_valid
+        centered = ops.where(valid, deviation - offset, 0.0)
+        rest, squares = self.all_reduce_sums(
+            self.sum_over(centered, axes), self.sum_over(ops.square(centered), axes)
+        )
+        rest = rest / num_valid
+        variance = ops.maximum(squares / num_valid - ops.square(rest), 0.0)
+        return BatchMoments(count, offset + rest, variance, ops.sum(skipped))
+
+    def merge(
+        self, statistics: Statistics, batch: BatchMoments, forget_steps: int | None
+    ) -> Statistics:
+        """The statistics after a batch (Lemma 3.2), with forgetting (Alg. 1).
+
+        With m earlier values and b new ones, δ the difference of their means:
+        `μ ← μ + b/(m+b) · δ` and
+        `S² ← ((m-1)·S² + b·v_b + m·b/(m+b) · δ²) / (m+b-1)`.
+        The history weighs at most `forget_steps` times the neuron's largest batch.
+        """
+        b = batch.count
+        largest = ops.maximum(statistics.max_batch_count, b)
+        m = statistics.count
+        if forget_steps is not None:  # only new values push old ones out
+            m = ops.where(b > 0.0, ops.minimum(m, largest * forget_steps), m)
+        count, change, variance = self.union(
+            m, statistics.variance, b, batch.offset, batch.variance
+        )
+        offset = statistics.mean_compensation + change
+        mean = statistics.mean + offset
+        compensation = offset - (mean - statistics.mean)
+        return Statistics(mean, compensation, variance, count, largest)
+
+    def union(
+        self, m: Tensor, variance: Tensor, b: Tensor, delta: Tensor, batch_variance: Any
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Count, change of the mean and variance of m earlier and b new values.
+
+        `variance` is unbiased and 0 where m < 2, `batch_variance` biased. Counts go in
+        as shares: times a variance they might overflow.
+        """
+        count = m + b
+        share = b / ops.maximum(count, 1.0)
+        divisor = ops.maximum(count - 1.0, 1.0)
+        new = batch_variance + (1.0 - share) * ops.square(delta)
+        old = ops.maximum(m - 1.0, 0.0) / divisor
+        return count, share * delta, old * variance + (b / divisor) * new
+
+    def precision(self, statistics: Statistics, variance_compensation: float) -> Tensor:
+        """1 / (S² + ε · average S²) of each neuron (Alg. 2).
+
+        0 for neurons with fewer than two values, and where the denominator is 0.
+        """
+        known = statistics.count >= 2.0
+        num_known = ops.maximum(ops.sum(ops.cast(known, "float32")), 1.0)
+        average = ops.sum(statistics.variance) / num_known
+        denominator = statistics.variance + variance_compensation * average
+        return ops.where(known, self.inverse(denominator), 0.0)
+
+    def inverse(self, denominator: Tensor) -> Tensor:
+        """1 / denominator, and 0 where that would not be finite."""
+        positive = denominator > SMALLEST_DENOMINATOR
+        return ops.where(positive, 1.0 / ops.where(positive, denominator, 1.0), 0.0)
+
+    def phi(self, squared: Tensor, precision: Tensor) -> Tensor:
+        """φ = (z - μ)² / (S² + ε · average S²) (Def. 3.1, eq. 7).
+
+        May overwrite `squared`.
+        """
+        return squared * precision
+
+    # ---- Selection ----
+
+    def at_least(self, phi: Tensor, level: Tensor) -> Tensor:
+        """φ ≥ level, and never φ = 0."""
+        return phi >= ops.maximum(level, SMALLEST_PHI)
+
+    def count_true(self, condition: Tensor) -> Tensor:
+        """How many entries are True on this replica: float32 scalar."""
+        return ops.cast(ops.sum(ops.cast(condition, "int32")), "float32")
+
+    def max_over(self, x: Tensor, axes: Any) -> Tensor:
+        """Largest value along axes, which are kept, of values ≥ 0; 0 of none."""
+        return ops.max(x, axis=axes, keepdims=True, initial=0.0)
+
+    def kth_largest(self, rows: Tensor, k: int) -> Tensor:
+        """k-th largest value of each row, k at most the row length: `(rows, 1)`."""
+        # The last of the sorted k instead would make XLA sort.
+        top = ops.top_k(rows, k, sorted=False)[0]
+        return ops.amin(top, axis=1, keepdims=True)
+
+    def follow(
+        self, state: Tensor, number: Tensor, counted: Tensor, fraction: float
+    ) -> Tensor:
+        """A moving threshold's state after a batch of which τ selected `number`.
+
+        `τ ← τ · exp(gain · (selected fraction / f - 1))`. May overwrite `state`.
+        """
+        before = ThresholdState.of(state)
+        selected = number / ops.maximum(counted, 1.0)
+        error = selected - fraction * ops.minimum(counted, 1.0)
+        after = before._replace(
+            threshold=before.threshold * ops.power(before.growth, error),
+            selected_fraction=selected,
+            num_batches=before.num_batches + 1.0,
+            error_sum=before.error_sum + error,
+            square_sum=before.square_sum + error * error,
+        )
+        return ops.stack([ops.cast(x, "float32") for x in after])
+
+    def computed_once(self, phi: Tensor) -> Tensor:
+        """`phi`, where a compiler might compute it twice with different rounding."""
+        return phi
+
+    # ---- What is done to the selected (with gradient) ----
+
+    def replace(
+        self, z: Tensor, selected: Tensor, mean: Tensor, strength: Any
+    ) -> Tensor:
+        """`-Δ·z + ng(mean + Δ·z)` where selected, `z` elsewhere (MEmeL, 3.3).
+
+        Written so that the value is the mean exactly; the gradient there is -Δ.
+        """
+        z = ops.convert_to_tensor(z)
+        mean = ops.stop_gradient(ops.cast(mean, z.dtype))
+        strength = ops.stop_gradient(ops.cast(strength, z.dtype))
+        return ops.where(selected, mean - strength * (z - ops.stop_gradient(z)), z)
+
+    def log_penalty(
+        self, z: Tensor, selected: Tensor, mean: Tensor, compensation: Tensor | None
+    ) -> Tensor:
+        """Mean of `log (z - mean)²` over the selected (L2E, L_MS); 0 of none."""
+        deviation = ops.cast(z, "float32") - ops.stop_gradient(mean)
+        if compensation is not None:
+            deviation = deviation - ops.stop_gradient(compensation)
+        # log 1 = 0 where nothing is selected; never NaN or infinite.
+        distance = ops.abs(ops.where(selected, deviation, 1.0))
+        logarithm = ops.log(ops.maximum(distance, SMALLEST_DEVIATION))
+        return 2.0 * ops.sum(logarithm) / ops.maximum(self.count_true(selected), 1.0)
+
+    # ---- Reductions, branches, replicas ----
+
+    def sum_over(self, x: Tensor, axes: Axes) -> Tensor:
+        return ops.sum(x, axis=axes, keepdims=True)
+
+    def count_over(self, valid: Tensor, axes: Axes) -> Tensor:
+        """How many are True, float32, along axes that are kept."""
+        return self.sum_over(ops.cast(valid, "float32"), axes)
+
+    def num_entries(self, z: Tensor, mask: Tensor | None, axes: Axes) -> Any:
+        """How many entries of each neuron are not masked; a number or a tensor."""
+        shape = ops.shape(z)
+        if mask is None:
+            return _product([shape[i] for i in axes])
+        repeats = _product([shape[i] for i in axes if mask.shape[i] == 1])
+        return ops.sum(ops.cast(mask, "float32"), axis=axes, keepdims=True) * repeats
+
+    def cond(
+        self, condition: Any, yes: Callable[[], Any], no: Callable[[], Any]
+    ) -> Any:
+        """`yes()` or `no()`; a Python bool decides at once."""
+        if isinstance(condition, bool):
+            return yes() if condition else no()
+        return ops.cond(condition, yes, no)
+
+    def num_replicas(self) -> int:
+        """How many replicas run this very call side by side; 1 where there are none."""
+        return 1
+
+    def all_reduce_sum(self, x: Tensor) -> Tensor:
+        """Sum of `x` over the replicas, the same on all of them; without gradient.
+
+        Every replica has to call it, with the same shape: so never in a branch that
+        replicas take by what they alone see, and on TensorFlow in no branch at all.
+        """
+        return x
+
+    def all_reduce_sums(self, *sums: Tensor) -> Sequence[Tensor]:
+        """`all_reduce_sum` of tensors that broadcast to one shape, in one message."""
+        if self.num_replicas() == 1:
+            return sums
+        like = sums[0]
+        both = ops.stack([x + ops.zeros_like(like) for x in sums])
+        both = self.all_reduce_sum(both)
+        return [both[i] for i in range(len(sums))]
+
+    def all_reduce_mean(self, x: Tensor) -> Tensor:
+        """Mean of `x` over the replicas."""
+        number = self.num_replicas()
+        return x if number == 1 else self.all_reduce_sum(x) / number
+
+    # ---- State ----
+
+    def assign(self, variables: Sequence[Any], values: Sequence[Tensor]) -> None:
+        """Put values into variables."""
+        for variable, value in zip(variables, values, strict=True):
+            variable.assign(value)
+
+    def count_up(self, counter: Any, by: Any, after: Tensor) -> None:  # noqa: ARG002
+        """Add to an int32 variable, which stays at its largest value.
+
+        By a whole number of any dtype. `after` is something that is computed from the
+        batch: only if there is one does the counter move.
+        """
+        if not isinstance(by, int):
+            by = ops.cast(ops.minimum(by, float(2**31 - 128)), "int32")
+        value = counter.value
+        counter.assign(value + ops.minimum(by, LARGEST_COUNTER - value))
+
+    def known(self, variable: Any, index: int | None = None) -> Any:  # noqa: ARG002
+        """The number in a variable, if reading it makes nothing wait; else None.
+
+        `index` says which entry, if the variable has several.
+        """
+        return None
+
+    def remember(self, variable: Any, number: float) -> None:
+        """Note what `known` is to return until the variable changes."""
+
+    # ---- What the backend is doing ----
+
+    def is_compiling(self) -> bool:
+        """True while PyTorch's compiler or exporter traces."""
+        return False
+
+    def is_transformed(self) -> bool:
+        """True inside `torch.func`, where tensors have no values."""
+        return False
+
+    def is_held_by_fit(self, variable: keras.Variable) -> bool:  # noqa: ARG002
+        """True while a running `fit` keeps the variable's value elsewhere."""
+        return False
+
+    def variables_are_parameters(self) -> bool:
+        """Whether all of a layer's variables become parameters that loading sets."""
+        return False
+
+    def is_foreign_module(self, x: Any) -> bool:  # noqa: ARG002
+        """True for a module of the backend's own that is no Keras layer."""
+        return False
+
+    def mask_for_loop(self, mask: Tensor, state: Tensor) -> Tensor:  # noqa: ARG002
+        """A mask as Keras' loop over time takes it."""
+        return mask
+
+    def random_state(self) -> Callable[[], None]:
+        """A function that restores the backend's random numbers as they are now."""
+        return lambda: None
+
+
+def _product(sizes: list[Any]) -> Any:
+    """Product of sizes as a float; a tensor where a size is known at run time only."""
+    product = math.prod([n for n in sizes if isinstance(n, int)]) * 1.0
+    for n in sizes:
+        if not isinstance(n, int):
+            product = product * ops.cast(n, "float32")
+    return product

@@ -1,0 +1,370 @@
+"""What PyTorch does otherwise, eager on a CPU and on an accelerator.
+
+An accelerator must never be read from: it would wait for all that is queued. A kernel
+costs more than what it calculates on statistics, so they take few. On a CPU, reading is
+free, and a pass over the activations that can be left out is the gain.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import torch
+from keras.src.backend.common.stateless_scope import in_stateless_scope
+
+from keras_mono._internal.typing import Axes, Tensor
+from keras_mono.backend.reference import (
+    LARGEST_COUNTER,
+    LARGEST_ENTRY,
+    SMALLEST_DENOMINATOR,
+    SMALLEST_DEVIATION,
+    SMALLEST_PHI,
+    Reference,
+)
+from keras_mono.backend.types import BatchMoments, Statistics
+from keras_mono.backend.xla import OUTWEIGHED
+
+# Standard deviations by which a compensation may be left out of a deviation.
+_NEGLIGIBLE = 1e-4
+
+
+def chosen(form: str) -> Reference:
+    """The form that `KERAS_MONO_BACKEND` names; the fastest if it names none."""
+    forms = {"reference": TorchReference, "accelerator": Torch, "": TorchOnCpu}
+    if form not in forms:
+        raise ValueError(
+            f"KERAS_MONO_BACKEND must be one of {sorted(forms)}. Received: {form!r}."
+        )
+    return forms[form]()
+
+
+class TorchReference(Reference):
+    """The definition, with what is not arithmetic."""
+
+    def max_over(self, x: Tensor, axes: Any) -> Tensor:
+        if x.numel():
+            return x.amax(axes, keepdim=True)  # `ops.max` cannot be compiled
+        return x.sum(axes, keepdim=True)
+
+    def cond(
+        self, condition: Any, yes: Callable[[], Any], no: Callable[[], Any]
+    ) -> Any:
+        """In a compiled graph as a branch of it; `yes` and `no` return one tensor."""
+        if isinstance(condition, torch.Tensor):
+            if self.is_compiling():
+                return torch.cond(condition, yes, lambda: no().clone(), ())
+            if self.is_transformed():  # it has no value
+                return torch.where(condition, yes(), no())
+        return yes() if condition else no()
+
+    def num_replicas(self) -> int:
+        """Processes of the default group."""
+        distributed = torch.distributed
+        if distributed.is_available() and distributed.is_initialized():
+            return int(distributed.get_world_size())
+        return 1
+
+    def all_reduce_sum(self, x: Tensor) -> Tensor:
+        if self.num_replicas() == 1:
+            return x
+        x = x.detach().contiguous().clone()
+        torch.distributed.all_reduce(x)
+        return x
+
+    def is_compiling(self) -> bool:
+        return bool(torch.compiler.is_compiling())
+
+    def is_transformed(self) -> bool:
+        if self.is_compiling():
+            return False
+        return torch._C._functorch.peek_interpreter_stack() is not None
+
+    def variables_are_parameters(self) -> bool:
+        return True
+
+    def is_foreign_module(self, x: Any) -> bool:
+        return isinstance(x, torch.nn.Module) and not isinstance(x, keras.layers.Layer)
+
+    def random_state(self) -> Callable[[], None]:
+        """Keras' dropout takes PyTorch's own random numbers."""
+        devices: list[Any] = [torch]
+        if torch.cuda.is_available() and torch.cuda.is_initialized():
+            devices.append(torch.cuda)
+        states = [device.get_rng_state() for device in devices]
+
+        def restore() -> None:
+            for device, state in zip(devices, states, strict=True):
+                device.set_rng_state(state)
+
+        return restore
+
+
+class Torch(TorchReference):
+    """Few kernels, and nothing is read: for an accelerator."""
+
+    # ---- Statistics ----
+
+    def measure(
+        self,
+        z: Tensor,
+        mask: Tensor | None,
+        statistics: Statistics,
+        axes: Axes,
+        has_history: bool | None = None,
+    ) -> tuple[Tensor, BatchMoments]:
+        """In one pass, unless this may be the first batch.
+
+        The deviations leave out the compensation: it is less than what the rounding of
+        `z` is. A neuron whose first value comes in a later batch loses as many digits
+        of its first variance as (mean / standard deviation)² has.
+        """
+        if not has_history:
+            return super().measure(z, mask, statistics, axes)
+        valid = self.valid(z, mask)
+        deviation = torch.where(valid, z, statistics.mean) - statistics.mean
+        count = self.count_over(valid, axes)
+        total = deviation.sum(axes, keepdim=True)
+        squared = deviation.square_()
+        squares = squared.sum(axes, keepdim=True)
+        num_skipped = self._num_skipped(z, mask, count)
+        moments = self._moments(count, total, squares, num_skipped, statistics)
+        return squared, moments
+
+    def _num_skipped(self, z: Tensor, mask: Tensor | None, count: Tensor) -> Tensor:
+        num: Any = z.numel()
+        if mask is not None:
+            num = mask.sum(dtype=torch.float64) * (z.numel() // max(mask.numel(), 1))
+        return num - count.sum(dtype=torch.float64)
+
+    def _moments(
+        self,
+        count: Tensor,
+        total: Tensor,
+        squares: Tensor,
+        num_skipped: Tensor,
+        statistics: Statistics,
+    ) -> BatchMoments:
+        if self.num_replicas() > 1:
+            count, total, squares, skipped = self.all_reduce_sums(
+                count, total, squares, num_skipped.to(torch.float32)
+            )
+            num_skipped = skipped.flatten()[0]
+        num_valid = count.clamp_min(1.0)
+        offset = total / num_valid
+        variance = (squares / num_valid).addcmul_(offset, offset, value=-1.0)
+        offset -= statistics.mean_compensation
+        return BatchMoments(count, offset, variance.clamp_min_(0.0), num_skipped)
+
+    def valid(self, z: Tensor, mask: Tensor | None) -> Tensor:
+        valid = z.abs() < LARGEST_ENTRY
+        return valid if mask is None else valid.logical_and_(mask)
+
+    def count_over(self, valid: Tensor, axes: Axes) -> Tensor:
+        return valid.sum(axes, keepdim=True, dtype=torch.float32)
+
+    def sum_over(self, x: Tensor, axes: Axes) -> Tensor:
+        return x.sum(axes, keepdim=True)
+
+    def union(
+        self, m: Tensor, variance: Tensor, b: Tensor, delta: Tensor, batch_variance: Any
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """`variance` is 0 where m - 1 is less than 1."""
+        count, earlier = m + b, m - 1.0
+        divisor = (earlier + b).clamp_min_(1.0)
+        change = delta * (b / count.clamp_min(1.0))
+        new = torch.addcmul(batch_variance, delta - change, delta)
+        old = (earlier / divisor) * variance
+        return count, change, torch.addcmul(old, b / divisor, new)
+
+    def precision(self, statistics: Statistics, variance_compensation: float) -> Tensor:
+        known = statistics.count >= 2.0
+        num_known = known.sum(dtype=torch.float32).clamp_min_(1.0)
+        average = statistics.variance.sum() / num_known
+        denominator = statistics.variance.add(average, alpha=variance_compensation)
+        # 1 / inf = 0
+        denominator = torch.where(known, denominator, torch.inf)
+        return torch.threshold_(
+            denominator, SMALLEST_DENOMINATOR, torch.inf
+        ).reciprocal_()
+
+    def phi(self, squared: Tensor, precision: Tensor) -> Tensor:
+        return squared.mul_(precision)
+
+    # ---- Selection and what is done to the selected ----
+
+    def at_least(self, phi: Tensor, level: Tensor) -> Tensor:
+        return phi >= level.clamp_min(SMALLEST_PHI)
+
+    def count_true(self, condition: Tensor) -> Tensor:
+        return condition.sum(dtype=torch.float32)
+
+    def replace(
+        self, z: Tensor, selected: Tensor, mean: Tensor, strength: Any
+    ) -> Tensor:
+        if self.is_compiling() or self.is_transformed():  # no autograd.Function there
+            return super().replace(z, selected, mean, strength)
+        return _Replace.apply(z, selected, mean.to(z.dtype), -strength)
+
+    def log_penalty(
+        self, z: Tensor, selected: Tensor, mean: Tensor, compensation: Tensor | None
+    ) -> Tensor:
+        deviation = z.to(torch.float32) - mean
+        if compensation is not None:
+            deviation = deviation - compensation
+        distance = torch.where(selected, deviation, 1.0).abs()
+        logarithm = distance.clamp_min(SMALLEST_DEVIATION).log()
+        return logarithm.sum() / (self.count_true(selected).clamp_min_(1.0) * 0.5)
+
+    # ---- State ----
+
+    def follow(
+        self, state: Tensor, number: Tensor, counted: Tensor, fraction: float
+    ) -> Tensor:
+        """In place, in as few kernels as there are kinds of operations."""
+        if self.is_compiling() or self.is_transformed():
+            return super().follow(state, number, counted, fraction)
+        selected = state[1].copy_(number / counted.clamp_min(1.0))
+        error = torch.sub(selected, counted.clamp_max(1.0), alpha=fraction)
+        state[0].mul_(torch.pow(state[5], error))  # threshold by growth
+        powers = torch.arange(3, device=error.device)
+        state[2:5].add_(torch.pow(error, powers))  # number, and sums of error, error²
+        return state
+
+    def assign(self, variables: Sequence[Any], values: Sequence[Tensor]) -> None:
+        """In one kernel."""
+        held = [variable.value for variable in variables]
+        if in_stateless_scope() or self.is_compiling() or self.is_transformed():
+            super().assign(variables, values)
+            return
+        pairs = [(x, y) for x, y in zip(held, values, strict=True) if x is not y]
+        if not pairs:
+            return
+        with torch.no_grad():
+            torch._foreach_copy_([x for x, _ in pairs], [y for _, y in pairs])
+
+    def count_up(self, counter: Any, by: Any, after: Tensor) -> None:
+        if in_stateless_scope() or self.is_compiling() or self.is_transformed():
+            super().count_up(counter, by, after)
+            return
+        value = counter.value
+        with torch.no_grad():
+            if isinstance(by, torch.Tensor):
+                total = (value + by.to(torch.float64)).clamp_max_(LARGEST_COUNTER)
+                value.copy_(total)
+            elif (now := self.known(counter)) is not None:
+                now = min(now + by, LARGEST_COUNTER)
+                value.fill_(now)
+                self.remember(counter, now)
+
+    def known(self, variable: Any, index: int | None = None) -> Any:
+        """Read once, and again only if something else has changed it."""
+        value = variable.value
+        if self.is_compiling() or self.is_transformed() or in_stateless_scope():
+            return None
+        seen = getattr(value, "_keras_mono_known", None)
+        if seen is not None and seen[:2] == (id(value), value._version):
+            return seen[2]
+        if value.is_meta and value._version <= 1:  # nothing was counted yet
+            number = 0
+        else:
+            number = (value if index is None else value[index]).item()
+        self.remember(variable, number)
+        return number
+
+    def remember(self, variable: Any, number: float) -> None:
+        value = variable.value
+        value._keras_mono_known = (id(value), value._version, number)
+
+
+class TorchOnCpu(Torch):
+    """For tensors on a CPU where they have values; else as on an accelerator."""
+
+    def _reads_for_free(self, x: Tensor) -> bool:
+        on_cpu = isinstance(x, torch.Tensor) and x.device.type == "cpu"
+        return on_cpu and not (self.is_compiling() or self.is_transformed())
+
+    def measure(
+        self,
+        z: Tensor,
+        mask: Tensor | None,
+        statistics: Statistics,
+        axes: Axes,
+        has_history: bool | None = None,
+    ) -> tuple[Tensor, BatchMoments]:
+        """Sums tell first whether any entry has to be left out.
+
+        Comparisons of all entries are half of the time without a compiler
+        (benchmarks/layer.py).
+        """
+        if not self._reads_for_free(z) or self.num_replicas() > 1:
+            return super().measure(z, mask, statistics, axes, has_history)
+        entries = z.numel() // max(statistics.count.numel(), 1)
+        if float(statistics.count.min()) < entries / OUTWEIGHED:
+            return Reference.measure(self, z, mask, statistics, axes)
+        if mask is None and z.numel() and _compensations_are_small(statistics):
+            deviation = z - statistics.mean
+            total = deviation.sum(axes, keepdim=True)
+            squared = deviation.square_()
+            squares = squared.sum(axes, keepdim=True)
+            if float(squares.sum()) < LARGEST_ENTRY**2:  # False for NaN too
+                count = torch.full_like(total, entries)
+                none = torch.zeros((), dtype=torch.float64)
+                return squared, self._moments(count, total, squares, none, statistics)
+        return super().measure(z, mask, statistics, axes, has_history=True)
+
+    def at_least(self, phi: Tensor, level: Tensor) -> Tensor:
+        """NumPy compares four times as fast as PyTorch on a CPU."""
+        level = level.clamp_min(SMALLEST_PHI)
+        if self._reads_for_free(phi) and phi.dtype == torch.float32:
+            return torch.from_numpy(phi.detach().numpy() >= level.detach().numpy())
+        return phi >= level
+
+    def count_true(self, condition: Tensor) -> Tensor:
+        if self._reads_for_free(condition):
+            return torch.tensor(float(np.count_nonzero(condition.numpy())))
+        return super().count_true(condition)
+
+    def log_penalty(
+        self, z: Tensor, selected: Tensor, mean: Tensor, compensation: Tensor | None
+    ) -> Tensor:
+        """Of the selected only: the logarithm of all would take longer than the rest.
+
+        Autograd keeps their indices and deviations, not `z`, which a module after this
+        one may change in place.
+        """
+        if not self._reads_for_free(z):
+            return super().log_penalty(z, selected, mean, compensation)
+        indices = torch.from_numpy(np.flatnonzero(selected.numpy()))
+        deviation = z.reshape(-1).index_select(0, indices).to(torch.float32)
+        for part in (mean, compensation):
+            if part is not None:
+                part = part.detach().expand(z.shape).reshape(-1)
+                deviation = deviation - part.index_select(0, indices)
+        logarithm = deviation.abs().clamp_min(SMALLEST_DEVIATION).log()
+        return 2.0 * logarithm.sum() / max(len(indices), 1)
+
+
+def _compensations_are_small(statistics: Statistics) -> bool:
+    """Whether deviations from `mean` alone show no difference."""
+    compensation, variance = statistics.mean_compensation, statistics.variance
+    return not bool((compensation.abs() > variance.sqrt() * _NEGLIGIBLE).any())
+
+
+class _Replace(torch.autograd.Function):
+    """`Reference.replace` in two passes over the activations."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, z: Tensor, selected: Tensor, mean: Tensor, factor: Any
+    ) -> Tensor:
+        tensors = [selected, factor] if isinstance(factor, torch.Tensor) else [selected]
+        ctx.save_for_backward(*tensors)
+        ctx.factor = factor
+        return torch.where(selected, mean, z)
+
+    @staticmethod
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None, None, None]:
+        selected, *factor = ctx.saved_tensors
+        factor = factor[0].to(upstream.dtype) if factor else ctx.factor
+        return torch.where(selected, factor * upstream, upstream), None, None, None

@@ -1,0 +1,50 @@
+"""What the functions of a backend hand to each other."""
+
+from typing import Any, NamedTuple
+
+from keras_mono._internal.typing import Tensor
+
+
+class Statistics(NamedTuple):
+    """Running statistics of each neuron, float32, size 1 on the axes reduced over.
+
+    `mean + mean_compensation` is the mean. The compensation holds what float32 cannot
+    add to `mean` (Kahan); without it a long history of N(1000, 0.01²) would stop
+    moving.
+    """
+
+    mean: Tensor
+    mean_compensation: Tensor
+    variance: Tensor  # unbiased
+    count: Tensor  # number of values that the statistics weigh
+    max_batch_count: Tensor  # most values in one batch
+
+
+class BatchMoments(NamedTuple):
+    """Moments of the valid entries of a batch, over all replicas."""
+
+    count: Tensor  # valid entries of each neuron
+    offset: Tensor  # mean of the batch minus the running mean
+    variance: Tensor  # biased
+    num_skipped: Any  # scalar: entries that are neither valid nor masked
+
+
+class ThresholdState(NamedTuple):
+    """State of a moving threshold: float32 scalars, all 0 before the first batch."""
+
+    threshold: Tensor  # τ
+    selected_fraction: Tensor  # of the latest batch
+    num_batches: Tensor
+    error_sum: Tensor  # of selected fraction - f, since the last search ...
+    square_sum: Tensor  # ... and of its square
+    growth: Tensor  # τ is multiplied by this to the power of the error; 1: τ rests
+    error: Tensor  # running relative error of the selected fraction
+    mean_square: Tensor  # of it, over a longer time
+    jump: Tensor  # move of ln τ per relative error at the next search
+    has_ties: Tensor  # 1 if many values equal τ
+    tie_error: Tensor  # running relative error of the fraction above τ, if it has ties
+
+    @classmethod
+    def of(cls, state: Tensor) -> "ThresholdState":
+        """From one tensor."""
+        return cls(*(state[i] for i in range(len(cls._fields))))

@@ -1,0 +1,78 @@
+"""The value that a fraction of a batch reaches, on one device or over replicas."""
+
+import math
+from functools import partial
+from typing import Any
+
+import numpy as np
+from keras import ops
+
+from keras_mono._internal.typing import Tensor
+from keras_mono.backend import backend
+
+_INFINITY = 0x7F800000  # its bits
+_FRACTION_BITS = 23
+# By the exponent's bits; 0 for subnormal numbers, which XLA takes for 0 too. Infinity
+# is left out: TensorFlow's check_numerics stops at any, in a constant too.
+_POWERS = np.array([0.0, *(2.0 ** (e - 127) for e in range(1, 255))], "float32")
+
+
+def rank_of(counted: Tensor, fraction: float) -> Tensor:
+    """How many of the values are to be selected, at least 1; float32."""
+    return ops.maximum(ops.round(fraction * counted), 1.0)
+
+
+def largest_of_fraction(phi: Tensor, counted: Tensor, fraction: float) -> Tensor:
+    """The smallest of the `fraction` largest φ, a scalar; at least 1 is taken."""
+    row = ops.reshape(phi, (-1,))
+    rank = ops.cast(rank_of(counted, fraction), "int32")
+    size = row.shape[0]
+    if not isinstance(size, int):
+        row = ops.concatenate([row, ops.zeros_like(row[:1])])  # at least one
+        return ops.take(ops.flip(ops.sort(row)), rank - 1)
+    if size == 0:
+        return ops.sum(row)
+    largest = max(1, min(size, math.ceil(fraction * size)))
+    values = ops.top_k(row, largest)[0]
+    return ops.take(values, ops.minimum(rank, largest) - 1)
+
+
+def largest_of_replicas(
+    phi: Tensor, counted: Tensor, fraction: float, needed: Any
+) -> Tensor:
+    """The same over all replicas; not computed unless `needed`.
+
+    Floats from 0 on are in the order of the integers with the same bits. So three
+    messages find it, each of which divides the range by 1,024 or more.
+    """
+    x, rank = ops.reshape(phi, (-1,)), rank_of(counted, fraction)
+    low = ops.zeros((), "int32")
+    parts_of_all = _INFINITY >> 20, 2**10, 2**10
+    for shift, parts in zip((20, 10, 0), parts_of_all, strict=True):
+        edges = _float_of(low + ops.arange(parts, dtype="int32") * 2**shift)
+        reaching = backend.all_reduce_sum(
+            backend.cond(
+                needed,
+                partial(_number_reaching, x, edges),
+                partial(ops.zeros_like, edges, "int32"),
+            )
+        )
+        enough = ops.cast(reaching >= ops.cast(rank, "int32"), "int32")
+        low = low + (ops.sum(enough) - 1) * 2**shift
+    return _float_of(low)
+
+
+def _number_reaching(x: Tensor, edges: Tensor) -> Tensor:
+    """How many values reach each of the ascending edges, int32."""
+    parts = edges.shape[0]
+    below = ops.searchsorted(edges, x, side="right")  # 0: less than the first edge
+    number = ops.bincount(below, minlength=parts + 1)
+    number = ops.reshape(ops.cast(number, "int32"), (parts + 1,))
+    return ops.flip(ops.cumsum(ops.flip(number[1:])))
+
+
+def _float_of(bits: Tensor) -> Tensor:
+    """The float with these bits, from 0 on and below infinity."""
+    power = ops.take(_POWERS, ops.right_shift(bits, _FRACTION_BITS))
+    fraction = ops.bitwise_and(bits, (1 << _FRACTION_BITS) - 1)
+    return power * (1.0 + ops.cast(fraction, "float32") * 2.0**-_FRACTION_BITS)

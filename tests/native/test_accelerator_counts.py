@@ -1,0 +1,99 @@
+"""What a training call of our layers starts and reads on a GPU, counted without one."""
+
+import keras
+import pytest
+
+if keras.backend.backend() != "torch":
+    pytest.skip("operations are counted on PyTorch", allow_module_level=True)
+
+import torch
+
+from support import accelerator
+
+# At [32, 128, 768]. BatchNormalization takes 45 kernels, and a copy of the input and
+# its gradient move 5 activations.
+KERNELS = {
+    "MonosemanticScale": 40,
+    "MonosemanticInhibition": 60,
+    "MonosemanticPenalty l2e": 70,
+    "MonosemanticPenalty phi": 70,
+}
+TRAFFIC = 20
+# In a batch in which the threshold looks for a new value.
+LOOKING = 2
+# That may be two in a row of CALLS.
+LOOKS = 2
+
+
+@pytest.mark.parametrize("case", accelerator.CASES, ids=str)
+def test_kernels_and_traffic_of_a_training_call(case):
+    """And no read from the device, which would be an error."""
+    kernels = KERNELS[case.layer]
+    found = accelerator.batches(case)
+    for batch, times in (
+        (found.first, 1),
+        (found.ordinary, 1),
+        (found.looking, LOOKING),
+    ):
+        listed = f"\n{batch}"
+        assert batch.uploads == 0, listed
+        assert batch.kernels <= times * kernels, listed
+        assert batch.traffic <= times * TRAFFIC, listed
+    assert found.number_looking <= LOOKS
+
+
+class Copies(keras.layers.Layer):
+    def call(self, x, training=None):  # noqa: ARG002
+        return torch.clone(x)
+
+
+def test_the_counter_counts_what_is_known():
+    (copied,) = accelerator.training_calls(Copies)
+    assert (copied.forward, copied.backward) == (2, 2)
+    assert copied.traffic == pytest.approx(5, abs=1e-5)
+    (norm,) = accelerator.training_calls(keras.layers.BatchNormalization)
+    assert norm.kernels == 45
+    assert norm.uploads == 0
+
+
+READS = [
+    lambda x: x * x.mean().item(),
+    lambda x: x if x.mean() > 0 else -x,
+    lambda x: x * x.detach().cpu().mean(),
+    lambda x: x * float(keras.ops.convert_to_numpy(x).mean()),
+    lambda x: x[x > 0],
+    lambda x: x * len(x.detach().nonzero()),
+]
+
+
+class Calls(keras.layers.Layer):
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def call(self, x, training=None):  # noqa: ARG002
+        return self.function(x)
+
+
+@pytest.mark.parametrize("read", READS)
+def test_a_read_from_the_device_is_an_error_that_tells_the_line(read):
+    with pytest.raises(accelerator.HostRead, match=r"counts\.py:\d+ <lambda>"):
+        accelerator.training_calls(lambda: Calls(read))
+
+
+def test_numbers_that_are_copied_to_the_device_are_counted():
+    (found,) = accelerator.training_calls(
+        lambda: Calls(lambda x: keras.ops.where(x > 0, x, 0.0))
+    )
+    assert found.uploads == 1
+    (found,) = accelerator.training_calls(
+        lambda: Calls(lambda x: torch.clamp(x, min=0.0))
+    )
+    assert found.uploads == 0
+
+
+def test_the_counter_counts_the_same_with_values():
+    layer = keras.layers.BatchNormalization()
+    layer.build((4, 3))
+    found = accelerator.training_call(layer, torch.rand(4, 3))
+    assert found.kernels == 45
