@@ -13,7 +13,7 @@ from keras_mono import analysis
 
 
 def main(given: list[str] | None = None) -> int:
-    """Run the command; the exit status, 2 after an error that it has told."""
+    """Run the command and return the exit status: 2 after a reported error."""
     arguments = _parser().parse_args(given)
     try:
         path = _report(arguments)

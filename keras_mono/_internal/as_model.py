@@ -1,4 +1,4 @@
-"""What takes a Keras model takes a PyTorch module with adapters, too."""
+"""Functions that take a Keras model take a PyTorch module with adapters, too."""
 
 from typing import Any
 
@@ -6,9 +6,9 @@ from keras_mono.backend import backend
 
 
 def as_model(model: Any) -> Any:
-    """A PyTorch module as a model that can be called on data; all else as it is."""
+    """A PyTorch module wrapped to be called like a Keras model; others unchanged."""
     if not backend.is_foreign_module(model):
         return model
-    from keras_mono.torch.module_as_model import ModuleAsModel
+    from keras_mono.backend.torch_module import ModuleAsModel
 
     return ModuleAsModel(model)

@@ -1,7 +1,7 @@
-"""Finding out that a Keras mask ended on its way to a layer.
+"""Warning of a Keras mask that does not reach a layer.
 
-From Keras 3.16 on, recurrent layers, `Bidirectional` and `TimeDistributed` pass no mask
-on; before, they did.
+From Keras 3.16 on, recurrent layers, `Bidirectional` and `TimeDistributed` do not pass
+masks on; earlier versions did.
 """
 
 import warnings
@@ -9,25 +9,31 @@ from typing import Any
 
 import keras
 
+from keras_mono._internal.keras_private import (
+    inputs_of_call,
+    is_output_of_a_call,
+    mask_of,
+    operation_of,
+)
 from keras_mono._internal.typing import Tensor
 
 
 def warn_of_lost_mask(name: str, x: Tensor) -> None:
-    """Warn if padding can be told before a layer that keeps positions, but not at `x`.
+    """Warn if a layer before `x` has a mask and keeps the positions, and `x` has none.
 
-    `x` is a tensor of a functional model; nothing is known of any other.
+    Only tensors of a functional model can be traced back.
     """
     seen: set[int] = set()
     waiting = [x] if isinstance(x, keras.KerasTensor) else []
     while waiting:
         tensor = waiting.pop()
-        made_by = getattr(tensor, "_keras_history", None)
-        if made_by is None or id(tensor) in seen or _mask_of(tensor) is not None:
+        if id(tensor) in seen or not is_output_of_a_call(tensor):
+            continue
+        if mask_of(tensor) is not None:
             continue
         seen.add(id(tensor))
-        operation: Any = made_by.operation
-        before = operation._inbound_nodes[made_by.node_index].input_tensors
-        if _keeps_positions(operation) and _mask_of(before[0]) is not None:
+        operation, before = operation_of(tensor), inputs_of_call(tensor)
+        if _keeps_positions(operation) and mask_of(before[0]) is not None:
             warnings.warn(
                 f"Layer '{name}' counts padding: a mask reaches '{operation.name}' "
                 f"({type(operation).__name__}), which does not pass it on. Set "
@@ -44,7 +50,3 @@ def _keeps_positions(operation: Any) -> bool:
         return True
     recurrent = (keras.layers.RNN, keras.layers.Bidirectional)
     return isinstance(operation, recurrent) and operation.return_sequences
-
-
-def _mask_of(tensor: Any) -> Any:
-    return getattr(tensor, "_keras_mask", None)

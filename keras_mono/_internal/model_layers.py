@@ -8,11 +8,11 @@ import keras
 
 
 def named_layers(model: keras.Model) -> dict[str, keras.layers.Layer]:
-    """Every layer inside `model` but inputs, nested ones too, under a unique name.
+    """All layers inside `model`, nested ones too, by unique names; without inputs.
 
-    The name is the layer's own; where several layers share one, it is the path of names
-    from the model to the layer, such as `encoder/dense`. Names that layers of one
-    parent share are numbered in their order: `block_0/dense`, `block_1/dense`.
+    The key is the layer's name. Where several layers share a name, it is the path from
+    the model to the layer, such as `encoder/dense`. Where layers of one parent share a
+    name, they are numbered in their order: `block_0/dense`, `block_1/dense`.
     """
     if hasattr(model, "adapted_layers"):  # a PyTorch module, see `as_model`
         return dict(model.adapted_layers())
@@ -28,9 +28,9 @@ def named_layers(model: keras.Model) -> dict[str, keras.layers.Layer]:
 def layer_paths(
     model: keras.Model,
 ) -> list[tuple[tuple[str, ...], keras.layers.Layer]]:
-    """Every layer inside `model` but inputs, with the names from the model to it.
+    """All layers inside `model` but inputs, with the names on the path to each.
 
-    No two paths are the same: see `named_layers`.
+    Paths are unique: see `named_layers`.
     """
     if not isinstance(model, keras.layers.Layer):
         raise ValueError(
@@ -42,7 +42,7 @@ def layer_paths(
 def find_layers(
     model: keras.Model, names: Sequence[str]
 ) -> dict[str, keras.layers.Layer]:
-    """The named layers of `model`, or a `ValueError` that lists what there is."""
+    """The layers of `model` with these names, or an error that lists all names."""
     names = [names] if isinstance(names, str) else list(names)
     available = named_layers(model)
     unknown = [name for name in names if name not in available]
@@ -71,7 +71,7 @@ def _walk(
 
 
 def _told_apart(names: list[str]) -> list[str]:
-    """Numbers behind the names that stand more than once."""
+    """The names, with numbers appended to those that occur more than once."""
     times, taken = Counter(names), set(names)
     numbers: Counter[str] = Counter()
     told = []

@@ -1,8 +1,8 @@
-"""Variables that a running `fit` keeps elsewhere.
+"""Variables without a value, because a running `fit` on JAX holds it.
 
-On JAX `fit` takes the values out of the variables and keeps them itself; a model's
-`self.model` in a callback brings them back. In between a variable has no value: what
-is read from it means nothing, and what is assigned to it is overwritten.
+On JAX `fit` moves the values out of the variables into its own state. Reading
+`self.model` in a callback brings them back. In between a variable must not be read,
+and a value assigned to it is overwritten.
 """
 
 from collections.abc import Iterable

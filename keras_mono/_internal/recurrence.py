@@ -1,4 +1,4 @@
-"""Finding out that a layer is called from inside a recurrence."""
+"""Detecting that a layer is called inside the loop of a Keras RNN."""
 
 import sys
 from collections.abc import Callable
@@ -8,15 +8,15 @@ import keras
 
 
 def after_loop(run: Callable[[], None]) -> None:
-    """Run what comes after the loop, though still within the method that has it."""
+    """Call `run` after a loop, but still inside the method `inner_loop`."""
     run()
 
 
 def check_outside(name: str) -> None:
-    """Raise a `ValueError` if the caller runs within the loop of a Keras RNN.
+    """Raise a `ValueError` if the caller runs inside the loop of a Keras RNN.
 
-    There, JAX refuses to change statistics, and PyTorch and TensorFlow count some time
-    steps twice.
+    Inside the loop JAX cannot change statistics, and PyTorch and TensorFlow count some
+    time steps twice.
     """
     frame: FrameType | None = sys._getframe(1)
     loops_over = 0

@@ -1,4 +1,4 @@
-"""Numbers of a layer's config that may be set while a compiled step goes on."""
+"""Numbers in a layer's config that can change without recompiling."""
 
 from collections.abc import Callable
 from functools import cache
@@ -15,11 +15,11 @@ T = TypeVar("T", bound=float)
 
 
 class Setting(Generic[T]):
-    """An attribute that belongs to the config and acts without compiling again.
+    """An attribute that belongs to the config and changes without recompiling.
 
-    Once the layer is built the number lies in a variable, which the compiled step
-    reads. What was set stays beside it: float32 would make 0.1 another number, and on
-    JAX a running `fit` takes the variable's value away.
+    Once the layer is built, a variable holds the number, which the compiled step reads.
+    The Python number is kept too: float32 would round 0.1, and on JAX a running `fit`
+    holds the variable's value.
     """
 
     def __init__(self, check: Callable[[Any], T], doc: str) -> None:
@@ -44,7 +44,7 @@ class Setting(Generic[T]):
         variable = self.variable(layer)
         if variable is None or backend.is_held_by_fit(variable):
             return given
-        # It differs if a checkpoint of all variables was restored.
+        # They differ after a checkpoint of all variables was restored.
         now = backend.known(variable)
         if now is None:
             now = float(ops.convert_to_numpy(variable))
@@ -60,7 +60,7 @@ class Setting(Generic[T]):
         setattr(layer, f"_given_{self.name}", value)
 
     def variable(self, layer: keras.layers.Layer) -> keras.Variable | None:
-        """What a compiled step reads; None before the layer is built."""
+        """The variable that a compiled step reads; None before the layer is built."""
         found: keras.Variable | None = getattr(layer, f"_{self.name}", None)
         return found
 

@@ -1,4 +1,4 @@
-"""Rows of named values that people look at and programs read."""
+"""Tables for people and programs."""
 
 import html
 from collections.abc import Iterator, Sequence
@@ -15,7 +15,7 @@ class Table(Sequence[dict[str, Any]]):
 
     Args:
         columns: Keys of every row, in the order to show them.
-        rows: One dict a row.
+        rows: One dict per row.
         title: Line above the table.
     """
 

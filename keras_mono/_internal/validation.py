@@ -128,16 +128,21 @@ def neuron_axes(
             "Inputs must have a batch axis and at least one axis of neurons. Received: "
             f"shape={shape}. Reshape them to (batch, neurons)."
         )
-    if axis is None:
-        axes = tuple(range(1, rank))
-        if any(shape[a] is None for a in axes):
-            raise ValueError(
-                "`axis=None` keeps one statistic for every position of a sample and so "
-                f"needs fixed lengths. Received: inputs of shape {shape}, where None "
-                "is an unknown length. Pass `axis=-1` to count one neuron a channel, "
-                "or give the input a fixed length."
-            )
-        return axes
+    if axis is not None:
+        return _named_axes(axis, shape)
+    axes = tuple(range(1, rank))
+    if any(shape[a] is None for a in axes):
+        raise ValueError(
+            "`axis=None` keeps one statistic for every position of a sample and so "
+            f"needs fixed lengths. Received: inputs of shape {shape}, where None "
+            "is an unknown length. Pass `axis=-1` to count one neuron a channel, "
+            "or give the input a fixed length."
+        )
+    return axes
+
+
+def _named_axes(axis: int | Sequence[int], shape: tuple[int | None, ...]) -> Axes:
+    rank = len(shape)
     given = [axis] if isinstance(axis, int) else list(axis)
     for a in given:
         if not -rank <= a < rank:

@@ -1,4 +1,4 @@
-"""Measuring neurons: NumPy in, NumPy out, no backend of its own."""
+"""Measurements of neurons, pictures and reports; arrays in, arrays out."""
 
 from keras_mono.analysis import plots as plots
 from keras_mono.analysis.ablation import Ablation as Ablation

@@ -1,29 +1,51 @@
+"""What the network loses without one of its neurons.
+
+Fixing a neuron at its mean removes its information, and the layers after it still get
+values in their usual range.
+
+Example:
+
+>>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, name="a")])
+>>> model.set_weights([np.array([[1.0], [0.0]]), np.array([0.0])])
+>>> x = np.array([[0.0, 0.0], [0.0, 1.0], [4.0, 0.0], [4.0, 1.0]])
+>>> found = km.analysis.ablation(
+...     model, "a", [0], x, x[:, :1], ["low", "low", "high", "high"], loss="mse")
+>>> found.increase[:, 0].tolist()
+[4.0, 4.0]
+"""
+
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import keras
 import numpy as np
 
+from keras_mono._internal.data import as_array, as_arrays, batches, number_of_samples
 from keras_mono._internal.model_layers import find_layers
 from keras_mono._internal.optional_imports import require
+from keras_mono._internal.recording.call_hooks import changed_output, single_tensor
+from keras_mono._internal.recording.masks import keras_mask
+from keras_mono._internal.recording.record import (
+    Recorded,
+    record,
+    valid_positions,
+)
 from keras_mono._internal.typing import Tensor
-from keras_mono.analysis.data import as_array, as_arrays, batches, number_of_samples
 from keras_mono.analysis.labelled import as_labels
-from keras_mono.analysis.masks import keras_mask
-from keras_mono.analysis.recording import Recorded, counted, record, replaced
 
 
 @dataclass(frozen=True)
 class Ablation:
-    """What the loss does, feature by feature, when a neuron says nothing.
+    """The loss by feature, and its increase when a neuron is fixed at its mean.
 
     Attributes:
         features: The labels, sorted, shape `(features,)`.
         neurons: Numbers of the neurons, as given.
-        loss: Mean loss by feature of the model as it is, shape `(features,)`.
-        increase: How much more it is with one neuron at its mean, shape `(features,
-            neurons)`, in units of the loss.
+        loss: Mean loss by feature of the unchanged model, shape `(features,)`.
+        increase: Its increase with one neuron at its mean, in units of the loss, shape
+            `(features, neurons)`.
     """
 
     features: np.ndarray
@@ -63,11 +85,8 @@ def ablation(
     """The increase of the loss, feature by feature, with one neuron at its mean.
 
     A neuron is an index into the last axis of the layer's output; its mean is taken
-    over all inputs and positions of `x` that are not masked. Fixing it takes away what
-    it tells, and leaves the layers after it the values that they are used to. A loss by
-    position is averaged over those of a sample that are not masked, as Keras does.
-
-    Reference: MEmeL (arXiv:2312.11560), Fig. 2.
+    over all unmasked positions of `x`. A loss per position is averaged over the
+    unmasked ones of a sample, as Keras does. (MEmeL, arXiv:2312.11560, Fig. 2)
 
     Args:
         model: A built Keras model.
@@ -76,71 +95,65 @@ def ablation(
         x: The model's inputs: an array, or a list, tuple or dict of arrays.
         y: The targets, an array.
         labels: The feature of each sample.
-        loss: A Keras loss, its name, or `f(y_true, y_pred)`. None: the one the model
-            was compiled with.
-        batch_size: Samples a forward pass.
-
-    Returns:
-        `Ablation`.
-
-    Raises:
-        ValueError: for a name that the model does not have, neurons that the layer does
-            not have, lengths that do not agree, activations that are not finite, and a
-            model without a loss.
-
-    Example:
-
-    >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, name="a")])
-    >>> model.set_weights([np.array([[1.0], [0.0]]), np.array([0.0])])
-    >>> x = np.array([[0.0, 0.0], [0.0, 1.0], [4.0, 0.0], [4.0, 1.0]])
-    >>> found = km.analysis.ablation(
-    ...     model, "a", [0], x, x[:, :1], ["low", "low", "high", "high"], loss="mse")
-    >>> found.increase[:, 0].tolist()
-    [4.0, 4.0]
+        loss: A Keras loss, its name, or `f(y_true, y_pred)`. None: the compiled one.
+        batch_size: Samples per forward pass.
     """
     ((_, watched),) = find_layers(model, [layer]).items()
-    per_sample = _loss_of(model, loss)
+    per_sample = _per_sample_loss(model, loss)
+    x, y, labels = _checked_data(x, y, labels, batch_size)
+    mean = _mean_activation(model, x, watched, batch_size)
+    chosen = _checked_neurons(neurons, layer, len(mean))
+    features, numbers = np.unique(labels, return_inverse=True)
+    run = partial(_losses, model, x, y, per_sample, batch_size)
+    plain = _by_feature(run(), numbers)
+    increases = []
+    for neuron in chosen:
+        with changed_output(watched, partial(_at_mean, neuron, mean)):
+            increases.append(_by_feature(run(), numbers) - plain)
+    return Ablation(features, chosen, plain, np.stack(increases, axis=1))
+
+
+def _checked_data(
+    x: Any, y: Any, labels: Any, batch_size: int
+) -> tuple[Any, np.ndarray, np.ndarray]:
     next(batches(x, batch_size))  # or an error that says what `x` must be
     x, y, labels = as_arrays(x), as_array(y), as_labels(labels)
     length = number_of_samples(x)
     if labels.shape != (length,) or y.shape[:1] != (length,):
         raise ValueError(
-            f"`y` and `labels` must have one entry a sample of `x`, that is {length}. "
+            f"`y` and `labels` must have one entry per sample of `x`: {length}. "
             f"Received: targets of shape {y.shape} and labels of shape {labels.shape}."
         )
-    mean = _mean_activation(model, x, watched, batch_size)
+    return x, y, labels
+
+
+def _checked_neurons(neurons: Any, layer: str, number: int) -> np.ndarray:
     chosen = np.asarray(neurons)
     if chosen.ndim != 1 or not len(chosen) or chosen.dtype.kind not in "iu":
         raise ValueError(
             f"`neurons` must list numbers of neurons. Received: {neurons!r}."
         )
-    if chosen.min() < 0 or chosen.max() >= len(mean):
+    if chosen.min() < 0 or chosen.max() >= number:
         raise ValueError(
-            f"Layer '{layer}' has the neurons 0 to {len(mean) - 1}. Received: "
+            f"Layer '{layer}' has the neurons 0 to {number - 1}. Received: "
             f"{chosen.tolist()}."
         )
-    features, numbers = np.unique(labels, return_inverse=True)
-
-    def by_feature() -> np.ndarray:
-        losses = _losses(model, x, y, per_sample, batch_size)
-        sums = np.bincount(numbers, weights=losses)
-        return sums / np.bincount(numbers)
-
-    plain = by_feature()
-    increases = []
-    for neuron in chosen:
-        fixed = np.arange(len(mean)) == neuron
-
-        def at_mean(z: Tensor, fixed: np.ndarray = fixed) -> Tensor:
-            return keras.ops.where(fixed, keras.ops.cast(mean, z.dtype), z)
-
-        with replaced(watched, at_mean):
-            increases.append(by_feature() - plain)
-    return Ablation(features, chosen, plain, np.stack(increases, axis=1))
+    return chosen
 
 
-def _loss_of(model: keras.Model, loss: Any) -> Callable[[Any, Any], Any]:
-    """A function that gives a loss for each sample, unreduced."""
+def _by_feature(losses: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+    """The mean loss of each feature."""
+    return np.bincount(numbers, weights=losses) / np.bincount(numbers)
+
+
+def _at_mean(neuron: int, mean: np.ndarray, z: Tensor) -> Tensor:
+    """`z` with one neuron at its mean."""
+    fixed = np.arange(len(mean)) == neuron
+    return keras.ops.where(fixed, keras.ops.cast(mean, z.dtype), z)
+
+
+def _per_sample_loss(model: keras.Model, loss: Any) -> Callable[[Any, Any], Any]:
+    """A function of targets and predictions that gives one loss per sample."""
     given = getattr(model, "loss", None) if loss is None else loss
     if given is None:
         raise ValueError(
@@ -152,58 +165,57 @@ def _loss_of(model: keras.Model, loss: Any) -> Callable[[Any, Any], Any]:
     found = keras.losses.get(given)
     function = found.call if isinstance(found, keras.losses.Loss) else found
 
-    def per_sample(target: np.ndarray, predicted: Tensor) -> np.ndarray:
-        if target.ndim == predicted.ndim - 1 and predicted.shape[-1] == 1:
-            target = target[..., None]  # else they would broadcast against each other
-        target = keras.ops.cast(target, keras.config.floatx())  # as Keras does
-        losses = keras.ops.convert_to_numpy(function(target, predicted))
-        if losses.ndim == 0 or len(losses) != len(target):
-            raise ValueError(
-                "`loss` must give one number a sample or position. Received: a loss of "
-                f"shape {losses.shape} for {len(target)} samples."
-            )
-        mask = keras_mask(predicted)
-        there = np.ones(losses.shape, bool)
-        if mask is not None and tuple(mask.shape) == losses.shape:
-            there = keras.ops.convert_to_numpy(mask).astype(bool)
-        weighted = np.where(there, losses, 0.0).astype(np.float64)
-        number = there.reshape(len(target), -1).sum(axis=1)
-        return weighted.reshape(len(target), -1).sum(axis=1) / np.maximum(number, 1)
-
-    return per_sample
+    return partial(_unreduced, function)
 
 
-def _single_output(model: keras.Model, outputs: Any) -> Tensor:
-    tensors = keras.tree.flatten(outputs)
-    if len(tensors) != 1:
+def _unreduced(function: Any, target: np.ndarray, predicted: Tensor) -> np.ndarray:
+    """The loss of each sample."""
+    if target.ndim == predicted.ndim - 1 and predicted.shape[-1] == 1:
+        target = target[..., None]  # else they would broadcast against each other
+    target = keras.ops.cast(target, keras.config.floatx())  # as Keras does
+    losses = keras.ops.convert_to_numpy(function(target, predicted))
+    if losses.ndim == 0 or len(losses) != len(target):
         raise ValueError(
-            f"Model '{model.name}' has {len(tensors)} outputs. Ablation needs a model "
-            "with one, for example `keras.Model(model.inputs, model.outputs[0])`."
+            "`loss` must give one number a sample or position. Received: a loss of "
+            f"shape {losses.shape} for {len(target)} samples."
         )
-    return tensors[0]
+    mask = keras_mask(predicted)
+    there = np.ones(losses.shape, bool)
+    if mask is not None and tuple(mask.shape) == losses.shape:
+        there = keras.ops.convert_to_numpy(mask).astype(bool)
+    weighted = np.where(there, losses, 0.0).astype(np.float64)
+    number = there.reshape(len(target), -1).sum(axis=1)
+    return weighted.reshape(len(target), -1).sum(axis=1) / np.maximum(number, 1)
+
+
+_ONE_OUTPUT = (
+    "Ablation needs a model with one output, for example "
+    "`keras.Model(model.inputs, model.outputs[0])`."
+)
 
 
 def _losses(
     model: keras.Model, x: Any, y: np.ndarray, per_sample: Any, batch_size: int
 ) -> np.ndarray:
+    of = f"Model '{model.name}'"
     parts = []
     for start, batch in enumerate(batches(x, batch_size)):
         target = y[start * batch_size : (start + 1) * batch_size]
-        parts.append(per_sample(target, _single_output(model, model(batch))))
+        parts.append(per_sample(target, single_tensor(of, model(batch), _ONE_OUTPUT)))
     return np.concatenate(parts)
 
 
 def _mean_activation(
     model: keras.Model, x: Any, layer: keras.layers.Layer, batch_size: int
 ) -> np.ndarray:
-    """Of each neuron over all inputs and positions, float64."""
+    """The mean of each neuron over all inputs and positions, float64."""
     total: list[Any] = [0.0, 0]
     samples = broken = 0
 
     def add(_: str, recorded: Recorded) -> None:
         nonlocal samples, broken
         z = keras.ops.convert_to_numpy(keras.ops.cast(recorded.value, "float32"))
-        there = counted(recorded).reshape(-1)
+        there = valid_positions(recorded).reshape(-1)
         samples += len(z)
         broken += int((~np.isfinite(z)).reshape(len(z), -1).any(axis=1).sum())
         z = z.reshape(-1, z.shape[-1])[there].astype(np.float64)

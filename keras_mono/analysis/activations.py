@@ -1,3 +1,12 @@
+"""Activations as arrays.
+
+Example:
+
+>>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, name="a")])
+>>> km.analysis.activations(model, np.ones((5, 4)), ["a"])["a"].shape
+(5, 3)
+"""
+
 from collections.abc import Sequence
 from typing import Any
 
@@ -6,7 +15,7 @@ import numpy as np
 
 from keras_mono._internal.as_model import as_model
 from keras_mono._internal.model_layers import find_layers
-from keras_mono.analysis.recording import Recorded, counted, record
+from keras_mono._internal.recording.record import Recorded, record, valid_positions
 
 
 def activations(
@@ -23,33 +32,18 @@ def activations(
         model: Any built Keras model, nested and subclassed ones too, or a PyTorch
             module with adapters, which are its layers here.
         data: The model's inputs: an array or tensor, or a list, tuple or dict of these,
-            with None for an optional input that is left out. Or what gives batches: a
-            `tf.data.Dataset`, a `keras.utils.PyDataset`, a PyTorch `DataLoader`, a
-            generator; targets and sample weights in them are left out.
-        layers: Names of layers. A name that stands more than once in nested models is
-            given with its path, such as `"encoder/dense"`.
-        batch_size: Samples a forward pass; not used for data that give batches.
-        masked: What to put at padding, such as `np.nan`, which the other functions
-            leave out. None: what the layer computed there. Padding is what Keras masks,
-            what a `padding_mask` among the arguments of a layer or the inputs of the
-            model marks, and what follows from it position by position, also where Keras
-            drops the mask.
+            None for an optional one. Or a dataset, loader or generator of batches, of
+            which targets and sample weights are ignored.
+        layers: Names of layers, with the path where several share a name.
+        batch_size: Samples per forward pass; not used for data that give batches.
+        masked: What to put at padding, such as `np.nan`. None: what the layer computed.
+            Padding is what Keras masks or a `padding_mask` marks, also after a layer
+            that does not pass the mask on.
         steps: How many batches of `data` to take. None: all.
 
     Returns:
-        Layer name to an array of the layer's output, shape `(samples, ...)`; of a layer
-        of this library, its input. The calls of a layer that is called several times
-        follow one another on the first axis, batch by batch.
-
-    Raises:
-        ValueError: for a name that the model does not have, listing those it has, and
-            for batches of several lengths.
-
-    Example:
-
-    >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, name="a")])
-    >>> km.analysis.activations(model, np.ones((5, 4)), ["a"])["a"].shape
-    (5, 3)
+        Layer name to its output, `(samples, ...)`; of a layer of this library, its
+        input. Several calls of a layer follow one another, batch by batch.
     """
     model = as_model(model)
     watched = find_layers(model, layers)
@@ -58,7 +52,7 @@ def activations(
     def consume(name: str, recorded: Recorded) -> None:
         z = keras.ops.convert_to_numpy(recorded.value)
         if masked is not None:
-            z = np.where(counted(recorded)[..., None], z, masked)
+            z = np.where(valid_positions(recorded)[..., None], z, masked)
         parts[name].append(z)
 
     record(model, data, watched, batch_size, consume, steps)

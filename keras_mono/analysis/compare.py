@@ -1,3 +1,20 @@
+"""Differences between the neurons of several models.
+
+Example:
+
+>>> rng = np.random.default_rng(0)
+>>> x, labels = rng.normal(size=(64, 4)), rng.integers(2, size=64)
+>>> def model(units):
+...     layers = [keras.Input((4,)), keras.layers.Dense(units, name="a")]
+...     return keras.Sequential(layers)
+>>> found = {
+...     name: km.analysis.profile(model(units), x, labels, ["a"], verbose=0)
+...     for name, units in {"small": 4, "large": 16}.items()
+... }
+>>> [row["neurons"] for row in km.analysis.compare(found)]
+[4, 16]
+"""
+
 from collections.abc import Mapping
 from typing import Any
 
@@ -34,40 +51,38 @@ def compare(
     The first model is the reference. The effect is Cliff's δ of φ_ℓ*: the probability
     that a neuron of this model is more monosemantic than one of the reference's layer
     in the same place of its list, minus the probability of the reverse; from -1 to 1, 0
-    for no difference. Beside it stand a 95 % bootstrap interval over neurons and the p
-    value of Mann and Whitney's test. They speak of these networks' neurons, not of what
-    training does in general: that needs several seeds.
+    for no difference. With it come a 95 % bootstrap interval over neurons and the p
+    value of Mann and Whitney's test. They hold for these networks, not for others.
 
     Args:
-        profiles: Name of a model to what `profile` found of it. Layers are compared in
-            their order.
+        profiles: Model name to the result of `profile`. Layers are compared in their
+            order.
         fraction: At which the false killing rate is shown; the nearest one profiled.
         resamples: Of the bootstrap.
         seed: Of the bootstrap.
 
     Returns:
-        A `Table`, one row a model and layer. Effects are None for the reference, and
+        A `Table`, one row per model and layer. Effects are None for the reference, and
         where no neuron of a layer has a score.
 
     Raises:
         ImportError: if scipy is missing, naming the extra.
         ValueError: for fewer than two models, and different numbers of layers.
-
-    Example:
-
-    >>> rng = np.random.default_rng(0)
-    >>> x, labels = rng.normal(size=(64, 4)), rng.integers(2, size=64)
-    >>> def model(units):
-    ...     layers = [keras.Input((4,)), keras.layers.Dense(units, name="a")]
-    ...     return keras.Sequential(layers)
-    >>> found = {
-    ...     name: km.analysis.profile(model(units), x, labels, ["a"], verbose=0)
-    ...     for name, units in {"small": 4, "large": 16}.items()
-    ... }
-    >>> [row["neurons"] for row in km.analysis.compare(found)]
-    [4, 16]
     """
     validation.positive_integer("resamples", resamples, "of bootstrap samples")
+    _check(profiles)
+    reference = list(next(iter(profiles.values())).values())
+    rows = []
+    for number, (name, layers) in enumerate(profiles.items()):
+        for found, base in zip(layers.values(), reference, strict=True):
+            row = _row(name, found, fraction)
+            if number:
+                row |= _effect(found, base, resamples, seed)
+            rows.append(row)
+    return Table(_COLUMNS, rows, f"against '{next(iter(profiles))}'")
+
+
+def _check(profiles: Any) -> None:
     if not isinstance(profiles, Mapping) or len(profiles) < 2:
         raise ValueError(
             "A comparison needs at least two models, as name to what `profile` gave. "
@@ -85,15 +100,6 @@ def compare(
             "Layers are compared in their order, so that every model needs the same "
             f"number of them. Received: {numbers}."
         )
-    reference = list(next(iter(profiles.values())).values())
-    rows = []
-    for number, (name, layers) in enumerate(profiles.items()):
-        for found, base in zip(layers.values(), reference, strict=True):
-            row = _row(name, found, fraction)
-            if number:
-                row |= _effect(found, base, resamples, seed)
-            rows.append(row)
-    return Table(_COLUMNS, rows, f"against '{next(iter(profiles))}'")
 
 
 def _row(name: str, found: Profile, fraction: float) -> dict[str, Any]:

@@ -1,3 +1,28 @@
+"""The effect of one training step on the activations that a layer inhibits.
+
+Extreme activations move towards the mean in any case (regression to the mean). So each
+strength is compared with plain training on the same batch, with the same dropout, and
+with all other layers of this library off. `more_than_plain` is the difference of the
+Decrease Ratios, averaged over batches. Its standard error is over the batches of one
+network, and says nothing about other networks. Batches without a finite ratio are left
+out. Strength 1 is reversed deactivation, 0 and -1 are the paper's naive (a) and (b).
+
+Example:
+
+>>> model = keras.Sequential([
+...     keras.Input((4,)),
+...     keras.layers.Dense(8),
+...     km.layers.MonosemanticInhibition(start_step=2, name="inhibition"),
+...     keras.layers.Dense(1),
+... ])
+>>> model.compile(keras.optimizers.SGD(0.001), "mse")
+>>> x = np.random.default_rng(0).normal(size=(256, 4)).astype("float32")
+>>> history = model.fit(x, x[:, :1], verbose=0)
+>>> table = km.analysis.decrease_ratio(model, "inhibition", x, x[:, :1])
+>>> [row["method"] for row in table]
+['plain', 'strength 1']
+"""
+
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -6,11 +31,11 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_mono._internal.data import as_array, as_arrays, batches, number_of_samples
 from keras_mono._internal.model_layers import find_layers, named_layers
 from keras_mono._internal.snapshot import Snapshot
 from keras_mono._internal.table import Table
 from keras_mono.analysis.activations import activations
-from keras_mono.analysis.data import as_array, as_arrays, batches, number_of_samples
 from keras_mono.backend import backend
 from keras_mono.layers.monosemantic_inhibition import MonosemanticInhibition
 from keras_mono.layers.selecting_layer import SelectingLayer
@@ -36,20 +61,12 @@ def decrease_ratio(
 ) -> Table:
     """What one training step does to the activations that a layer inhibits.
 
-    From the same weights and on the same batch one step is taken plainly and one with
-    each strength; everything is put back after each. Other layers of this library that
-    would inhibit or penalize are off in all of them. Of the activations z that the
-    layer selects on the batch, and z' of the same neuron and input after the step:
+    From the same weights and on the same batch, one step is taken without inhibition
+    and one with each strength. Let z be the activations that the layer selects on the
+    batch, z' their values after the step, and φ by the statistics before it:
 
-    - *Decrease Ratio* `(1 - φ(z')/φ(z)) · 100 %`, φ by the statistics before the step;
-    - *Total Update Ratio* `|z'/z - 1| · 100 %`.
-
-    An extreme activation falls back whatever is done, so what counts is the difference
-    from plain training, paired by batch; dropout draws the same in all steps of one.
-    Batches without a finite ratio are left out. Batches of one network share its
-    weights: the standard error tells nothing of other networks.
-
-    Reference: MEmeL (arXiv:2312.11560), Table 4.
+    - *Decrease Ratio* `(1 - φ(z')/φ(z)) · 100 %`
+    - *Total Update Ratio* `|z'/z - 1| · 100 %` (MEmeL, arXiv:2312.11560, Table 4)
 
     Args:
         model: A compiled model, trained past the layer's `start_step`. Its optimizer
@@ -57,37 +74,25 @@ def decrease_ratio(
         layer: Name of a `MonosemanticInhibition`.
         x: The model's inputs: an array, or a list, tuple or dict of arrays.
         y: The targets, an array.
-        strength: Δ, one or several. 1 is reversed deactivation, 0 and -1 are the
-            paper's naive (a) and (b).
-        batch_size: Samples a step. What is left over at the end is not used.
-
-    Returns:
-        A `Table`, one row a method: ratios in percent, averaged over a batch's
-        activations and then over batches; `more_than_plain`, of the Decrease Ratio, and
-        its standard error over batches, which is NaN for a single one.
-
-    Raises:
-        ValueError: for another layer, one that has not started to select, a model that
-            is not compiled, and fewer samples than one batch.
-
-    Example:
-
-    >>> model = keras.Sequential([
-    ...     keras.Input((4,)),
-    ...     keras.layers.Dense(8),
-    ...     km.layers.MonosemanticInhibition(start_step=2, name="inhibition"),
-    ...     keras.layers.Dense(1),
-    ... ])
-    >>> model.compile(keras.optimizers.SGD(0.001), "mse")
-    >>> x = np.random.default_rng(0).normal(size=(256, 4)).astype("float32")
-    >>> history = model.fit(x, x[:, :1], verbose=0)
-    >>> table = km.analysis.decrease_ratio(model, "inhibition", x, x[:, :1])
-    >>> [row["method"] for row in table]
-    ['plain', 'strength 1']
+        strength: Δ, one or several.
+        batch_size: Samples per step. An incomplete batch at the end is not used.
     """
     ((_, watched),) = find_layers(model, [layer]).items()
-    strengths = np.atleast_1d(np.asarray(strength, np.float64)).tolist()
     _check(model, layer, watched)
+    x, y = _checked_data(x, y, batch_size)
+    conditions = [None, *np.atleast_1d(np.asarray(strength, np.float64)).tolist()]
+    with _switched_off(_others(model, watched)):
+        experiment = _Experiment(model, layer, watched)
+        pairs = _full_batches(x, y, batch_size)
+        found = [experiment.ratios(*pair, conditions) for pair in pairs]
+    number, ratios = experiment.selected, np.array(found)
+    rows = [
+        _row(c, ratios[:, i], ratios[:, 0], number) for i, c in enumerate(conditions)
+    ]
+    return Table(_COLUMNS, rows, f"one step's effect on what '{layer}' selects, %")
+
+
+def _checked_data(x: Any, y: Any, batch_size: int) -> tuple[Any, np.ndarray]:
     x, y = as_arrays(x), as_array(y)
     length = number_of_samples(x)
     if len(y) != length or length < batch_size:
@@ -95,42 +100,70 @@ def decrease_ratio(
             "`x` and `y` must hold the same samples, at least one batch. Received: "
             f"{length} inputs and {len(y)} targets for batch_size={batch_size}."
         )
-    conditions: list[float | None] = [None, *strengths]
-    ratios: list[list[tuple[float, float]]] = [[] for _ in conditions]
-    number = 0
-    with _switched_off(_others(model, watched)):
-        before = _State(model, watched)
-        for index, batch in enumerate(batches(x, batch_size)):
-            target = y[index * batch_size : (index + 1) * batch_size]
-            if len(target) < batch_size:
-                break
-            z = activations(model, batch, [layer], batch_size)[layer]
-            selected = keras.ops.convert_to_numpy(watched.selected(z))
-            number += int(selected.sum())
-            mean = keras.ops.convert_to_numpy(watched.mean).astype(np.float64)
-            mean = np.broadcast_to(mean, z.shape)[selected]
-            old = z[selected].astype(np.float64)
-            for condition, found in zip(conditions, ratios, strict=True):
-                watched.enabled = condition is not None
-                if condition is not None:
-                    watched.strength = condition
-                try:
-                    model.train_on_batch(batch, target)
-                    new = activations(model, batch, [layer], batch_size)[layer]
-                finally:
-                    before.put_back()
-                found.append(_ratios(old, new[selected].astype(np.float64), mean))
-    rows = [
-        _row(condition, np.array(found), np.array(ratios[0]), number)
-        for condition, found in zip(conditions, ratios, strict=True)
-    ]
-    return Table(_COLUMNS, rows, f"one step's effect on what '{layer}' selects, %")
+    return x, y
+
+
+def _full_batches(
+    x: Any, y: np.ndarray, batch_size: int
+) -> Iterator[tuple[Any, np.ndarray]]:
+    for index, inputs in enumerate(batches(x, batch_size)):
+        targets = y[index * batch_size : (index + 1) * batch_size]
+        if len(targets) == batch_size:
+            yield inputs, targets
+
+
+class _Experiment:
+    """Training steps whose effect is measured and undone.
+
+    Attributes:
+        selected: How many activations the layer has selected on all batches.
+    """
+
+    def __init__(
+        self, model: keras.Model, name: str, layer: MonosemanticInhibition
+    ) -> None:
+        self.model, self.name, self.layer = model, name, layer
+        self.before = _State(model, layer)
+        self.selected = 0
+
+    def ratios(
+        self, inputs: Any, targets: np.ndarray, strengths: Sequence[float | None]
+    ) -> list[tuple[float, float]]:
+        """Decrease and update ratio on a batch by strength; None: a plain step."""
+        z = self._activations(inputs)
+        selected = keras.ops.convert_to_numpy(self.layer.selected(z))
+        self.selected += int(selected.sum())
+        mean = keras.ops.convert_to_numpy(self.layer.mean).astype(np.float64)
+        mean = np.broadcast_to(mean, z.shape)[selected]
+        old = z[selected].astype(np.float64)
+        found = []
+        for strength in strengths:
+            new = self._after_step(inputs, targets, strength)[selected]
+            found.append(_ratios(old, new.astype(np.float64), mean))
+        return found
+
+    def _after_step(
+        self, inputs: Any, targets: np.ndarray, strength: float | None
+    ) -> np.ndarray:
+        self.layer.enabled = strength is not None
+        if strength is not None:
+            self.layer.strength = strength
+        try:
+            self.model.train_on_batch(inputs, targets)
+            return self._activations(inputs)
+        finally:
+            self.before.restore()
+
+    def _activations(self, inputs: Any) -> np.ndarray:
+        # All samples at once: one forward pass per batch.
+        number = number_of_samples(inputs)
+        return activations(self.model, inputs, [self.name], number)[self.name]
 
 
 def _others(
     model: keras.Model, watched: MonosemanticInhibition
 ) -> list[SelectingLayer]:
-    """Layers besides the watched one that would change what a step does."""
+    """The other layers that would change what a step does."""
     every = named_layers(model).values()
     return [x for x in every if isinstance(x, SelectingLayer) and x is not watched]
 
@@ -148,7 +181,7 @@ def _switched_off(layers: list[SelectingLayer]) -> Iterator[None]:
 
 
 class _State:
-    """Everything that a training step changes, to be put back."""
+    """Everything that a training step changes, to be restored."""
 
     def __init__(self, model: keras.Model, layer: MonosemanticInhibition) -> None:
         if not model.optimizer.built:
@@ -158,8 +191,8 @@ class _State:
         self.restore_random = backend.random_state()
         self.layer, self.enabled, self.strength = layer, layer.enabled, layer.strength
 
-    def put_back(self) -> None:
-        self.tensors.put_back()
+    def restore(self) -> None:
+        self.tensors.restore()
         self.restore_random()
         self.layer.enabled, self.layer.strength = self.enabled, self.strength
 

@@ -6,11 +6,11 @@ from keras_mono._internal.optional_imports import require
 
 
 class LabelledInputs(NamedTuple):
-    """Inputs with a label each.
+    """Inputs and their labels.
 
     Attributes:
-        x: Inputs, the first axis counts them.
-        labels: As many labels.
+        x: Inputs, samples on the first axis.
+        labels: One label per sample.
     """
 
     x: np.ndarray
@@ -18,7 +18,7 @@ class LabelledInputs(NamedTuple):
 
 
 def digits() -> LabelledInputs:
-    """Handwritten digits, which scikit-learn carries: 8 x 8 grey images of ten classes.
+    """The handwritten digits of scikit-learn: 8 x 8 grey images of ten classes.
 
     Returns:
         `LabelledInputs`: 1,797 images, shape `(1797, 8, 8, 1)`, float32 from 0 to 1,

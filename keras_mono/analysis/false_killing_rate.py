@@ -3,20 +3,20 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from keras_mono._internal.tail_figures import own_phi
 from keras_mono.analysis.feature_scores import FeatureScores, feature_scores
 from keras_mono.analysis.labelled import labelled
-from keras_mono.analysis.summary import own_phi
 
 
 class FalseKillingRate(NamedTuple):
-    """Shares in [0, 1]; numbers, or arrays where several fractions were given.
+    """Shares in [0, 1]: numbers, or arrays if several fractions were given.
 
     Attributes:
         fraction: Share of all activations to select.
         rate: Of the selected ones, the share whose input does not belong to the
             neuron's own feature ℓ*. NaN if nothing is selected.
-        chance: The rate if as many activations were selected blindly.
-        selected: Share that was selected: more than `fraction` where φ has ties.
+        chance: The rate if as many activations were selected at random.
+        selected: Share that was selected; more than `fraction` if φ has ties.
     """
 
     fraction: float | np.ndarray
@@ -28,7 +28,7 @@ class FalseKillingRate(NamedTuple):
 def false_killing_rate(
     z: np.ndarray, labels: Any, fraction: float | Sequence[float] = 0.02
 ) -> FalseKillingRate:
-    """How often a threshold on φ selects a neuron on another feature than its own.
+    """How often a threshold on φ selects a neuron on a feature other than its own.
 
     All (input, neuron) pairs whose φ is among the largest `fraction` are selected, as
     `MovingThreshold` does; φ = 0 never is. A pair is killed *falsely* if the input does

@@ -4,25 +4,25 @@ from typing import Any
 import numpy as np
 
 from keras_mono._internal.optional_imports import require
+from keras_mono._internal.tail_figures import varies
 from keras_mono.analysis.labelled import as_labels, labelled
-from keras_mono.analysis.summary import varies
 
 
 @dataclass(frozen=True)
 class FeatureScores:
-    """How strongly each neuron answers to each feature.
+    """How strongly each neuron responds to each feature.
 
     Attributes:
         features: The labels that occur, sorted, shape `(features,)`.
-        count: Inputs of each feature that a neuron has a value for, shape `(features,
+        count: Inputs of each feature with a finite activation, shape `(features,
             neurons)`.
         phi: φ_ℓ, mean φ of a neuron over the inputs of a feature, same shape; NaN where
             there are none.
         phi_of_others: φ⁻_ℓ, the same over all other inputs.
         best_feature: ℓ*, each neuron's relatively monosemantic feature, shape
-            `(neurons,)`; of equals the first.
-        best_phi: φ_ℓ* of each neuron, 1 for a neuron that answers to all alike, at most
-            the number of inputs over that of ℓ*. NaN for a neuron that never changes.
+            `(neurons,)`; the first one if there are ties.
+        best_phi: φ_ℓ* of each neuron: 1 for equal responses to all features, at most
+            the number of inputs over that of ℓ*, NaN for a constant neuron.
     """
 
     features: np.ndarray
@@ -37,7 +37,7 @@ class FeatureScores:
         return np.argsort(-np.nan_to_num(self.best_phi, nan=-1.0), kind="stable")
 
     def to_frame(self) -> Any:
-        """A pandas `DataFrame`, one row a neuron, in order of `ranking()`.
+        """A pandas `DataFrame`, one row per neuron, in order of `ranking()`.
 
         Raises:
             ImportError: if pandas is missing, naming the extra.
@@ -56,7 +56,7 @@ class FeatureScores:
 class FeatureStatistics:
     """Sums by feature and neuron from which `FeatureScores` follow, batch by batch.
 
-    Memory is three numbers a feature and neuron, however many inputs there are.
+    Memory is three numbers per feature and neuron, however many inputs there are.
     """
 
     def __init__(self, neurons: int) -> None:
@@ -65,7 +65,7 @@ class FeatureStatistics:
         self._moments = np.zeros((3, 0, neurons))  # count, mean, squared deviations
 
     def add(self, z: np.ndarray, labels: Any) -> None:
-        """Count activations `(inputs, neurons)` with a label each; NaN is left out."""
+        """Add activations `(inputs, neurons)` and their labels; NaN is skipped."""
         z, labels = np.asarray(z, np.float64), as_labels(labels)
         features, numbers = np.unique(labels, return_inverse=True)
         if not len(features):
@@ -84,17 +84,17 @@ class FeatureStatistics:
         self._moments[:, rows] = _union(self._moments[:, rows], new)
 
     def _rows(self, features: list[Any]) -> list[int]:
-        """Where the features' moments lie, with room for those that are new."""
+        """Rows of the features in `_moments`, which grows for new features."""
         for feature in features:
             self._row_of.setdefault(feature, len(self._row_of))
         missing = len(self._row_of) - self._moments.shape[1]
-        if missing > 0:  # half as much again: not a copy a batch
+        if missing > 0:  # with spare rows, so that it is not copied for each
             room = np.zeros((3, missing + len(self._row_of) // 2, self.neurons))
             self._moments = np.concatenate([self._moments, room], axis=1)
         return [self._row_of[feature] for feature in features]
 
     def scores(self) -> FeatureScores:
-        """What the inputs so far tell.
+        """The scores of the inputs added so far.
 
         Raises:
             ValueError: for fewer than two features.
@@ -114,7 +114,7 @@ class FeatureStatistics:
         variance = squares / np.maximum(total - 1, 1)
         changes = varies(center, variance)
         count, mean, within = parts.transpose(1, 0, 2)
-        # Of φ over a feature's inputs: deviations within it, and of its mean.
+        # Sums of squared deviations: within the feature, and of its mean.
         sums = within + count * (mean - center) ** 2
         scale = np.where(changes, variance, 1.0)
         with np.errstate(invalid="ignore"):
@@ -136,7 +136,7 @@ def _union(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def feature_scores(z: np.ndarray, labels: Any) -> FeatureScores:
-    """Which feature each neuron answers to, and how exclusively.
+    """Which feature each neuron responds to, and how exclusively.
 
     `φ_ℓ = mean over the inputs of ℓ of (z - mean)² / variance`, with the neuron's mean
     and unbiased variance over all inputs. Its *relatively monosemantic feature* ℓ* is

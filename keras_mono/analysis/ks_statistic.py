@@ -2,16 +2,16 @@ from typing import Any
 
 import numpy as np
 
+from keras_mono._internal.tail_figures import own_phi
 from keras_mono.analysis.feature_scores import FeatureScores, feature_scores
 from keras_mono.analysis.labelled import labelled
-from keras_mono.analysis.summary import own_phi
 
 
 def ks_statistic(z: np.ndarray, labels: Any) -> np.ndarray:
-    """How far a neuron's φ on its own feature lies from its φ on all inputs.
+    """How much the distribution of φ on a neuron's own feature differs.
 
-    The two-sample Kolmogorov-Smirnov statistic, the largest distance between two
-    distribution functions, of φ over the inputs of ℓ* and of φ over all inputs.
+    The two-sample Kolmogorov-Smirnov statistic: the largest distance between the
+    distribution functions of φ over the inputs of ℓ* and of φ over all inputs.
 
     Reference: L2E (arXiv:2503.23298), Fig. 4, where it falls as models grow.
 
@@ -21,7 +21,7 @@ def ks_statistic(z: np.ndarray, labels: Any) -> np.ndarray:
         labels: The feature of each sample, or of each input.
 
     Returns:
-        One number a neuron, shape `(neurons,)`, 0 to 1; 0 if the feature makes no
+        One number per neuron, shape `(neurons,)`, 0 to 1; 0 if the feature makes no
         difference, NaN for a neuron that never changes.
 
     Raises:
@@ -50,7 +50,7 @@ def ks_for(z: np.ndarray, labels: Any, scores: FeatureScores) -> np.ndarray:
 
 
 def _largest_distance(values: np.ndarray, own: np.ndarray) -> float:
-    """Between the distribution functions of `values[own]` and `values`; NaN is out."""
+    """K-S distance of `values[own]` and `values`, without NaN."""
     kept = ~np.isnan(values)
     if not (kept & own).any():
         return np.nan

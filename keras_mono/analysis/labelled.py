@@ -1,18 +1,18 @@
-"""Activations beside the features of their inputs, as every analysis takes them."""
+"""Activations and the features of their inputs, checked, as arrays."""
 
 from typing import Any
 
 import numpy as np
 
-from keras_mono.analysis.data import as_array
+from keras_mono._internal.data import as_array
 
 
 def labelled(z: np.ndarray, labels: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Activations `(inputs, neurons)`, each input's feature number, and the features.
+    """Activations `(inputs, neurons)`, the feature index of each input, the features.
 
-    The last axis of `z` indexes neurons, the others inputs. `labels` has one entry an
-    input, or one a sample, which then holds for all of its positions. Entries that are
-    not finite stay as NaN.
+    The last axis of `z` indexes neurons, the others inputs. `labels` has one entry per
+    input, or one per sample, which then holds for all of its positions. Entries of `z`
+    that are not finite become NaN.
 
     Raises:
         ValueError: if the lengths do not agree, for fewer than two features or inputs,
@@ -28,7 +28,7 @@ def labelled(z: np.ndarray, labels: Any) -> tuple[np.ndarray, np.ndarray, np.nda
     inputs = z.shape[:-1]
     if labels.ndim == 0 or labels.shape != inputs[: labels.ndim]:
         raise ValueError(
-            "`labels` must have one entry a sample or one an input, that is the shape "
+            "`labels` must have one entry per sample or per input, that is the shape "
             f"{' or '.join(dict.fromkeys(map(str, (inputs[:1], inputs))))}. Received: "
             f"shape {labels.shape} for activations of shape {z.shape}."
         )
@@ -46,7 +46,7 @@ def labelled(z: np.ndarray, labels: Any) -> tuple[np.ndarray, np.ndarray, np.nda
 def as_labels(labels: Any) -> np.ndarray:
     """Labels as an array of numbers, truth values or strings.
 
-    Strings of any kind (pandas' too) become NumPy's, dates their ISO form.
+    Strings (those of pandas too) become NumPy strings, dates ISO strings.
 
     Raises:
         ValueError: for missing labels (NaN, None) and for labels of several kinds.
@@ -58,33 +58,38 @@ def as_labels(labels: Any) -> np.ndarray:
     found = as_array(labels)
     if isinstance(labels, list | tuple):
         found = _without_conversion(labels, found)
-    if found.dtype.name == "bfloat16":  # NumPy takes it for bytes
+    if found.dtype.name == "bfloat16":  # NumPy cannot sort it
         found = found.astype("float32")
     if found.dtype.kind == "f" and not hasattr(labels, "dtype"):
         found = _without_rounding(labels, found)
-    if found.dtype.kind in "Mm":
-        missing, found = np.isnat(found), found.astype(str)
-    elif found.dtype.kind == "f":
-        missing = np.isnan(found)
-    elif found.dtype.kind == "O":
-        each = found.reshape(-1).tolist()
-        missing = np.array([_is_missing(x) for x in each], bool)
-        if not missing.any():
-            found = _of_one_kind(each).reshape(found.shape)
-    elif found.dtype.kind in _KINDS:
-        missing = np.zeros((), bool)
-    else:
-        raise ValueError(
-            "`labels` must be numbers that have an order, truth values or strings. "
-            f"Received: labels of dtype {found.dtype}. Convert them, for example with "
-            "`str`."
-        )
+    missing, found = _missing_labels(found)
     if missing.any():
         raise ValueError(
             "`labels` must name the feature of every input. Received: "
             f"{int(missing.sum())} missing ones (NaN or None). Leave those inputs out."
         )
     return found
+
+
+def _missing_labels(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Which labels are missing, and the labels in a dtype that NumPy sorts."""
+    if labels.dtype.kind in "Mm":
+        return np.isnat(labels), labels.astype(str)
+    if labels.dtype.kind == "f":
+        return np.isnan(labels), labels
+    if labels.dtype.kind in _KINDS:
+        return np.zeros((), bool), labels
+    if labels.dtype.kind != "O":
+        raise ValueError(
+            "`labels` must be numbers that have an order, truth values or strings. "
+            f"Received: labels of dtype {labels.dtype}. Convert them, for example with "
+            "`str`."
+        )
+    each = labels.reshape(-1).tolist()
+    missing = np.array([_is_missing(x) for x in each], bool)
+    if not missing.any():
+        labels = _of_one_kind(each).reshape(labels.shape)
+    return missing, labels
 
 
 _KINDS = "biufUS"
@@ -102,7 +107,7 @@ def _is_missing(x: Any) -> bool:
 
 
 def _without_conversion(labels: Any, found: np.ndarray) -> np.ndarray:
-    """NumPy makes strings of all that stands beside a string, numbers of all truth."""
+    """Undo NumPy's conversion of mixed lists to strings, or of booleans to numbers."""
     given = np.asarray(labels, object)
     if found.dtype.kind not in "USiuf" or given.shape != found.shape:
         return found
@@ -113,7 +118,7 @@ def _without_conversion(labels: Any, found: np.ndarray) -> np.ndarray:
 
 
 def _without_rounding(labels: Any, found: np.ndarray) -> np.ndarray:
-    """NumPy turns a list with integers on both sides of 2⁶³ into floats."""
+    """Undo NumPy's conversion of integers on both sides of 2⁶³ to floats."""
     each = np.asarray(labels, object).reshape(-1).tolist()
     if not all(isinstance(x, int | np.integer) for x in each):
         return found
@@ -144,6 +149,6 @@ def _large_integers(labels: list[int]) -> np.ndarray:
 
 
 def label_of_inputs(labels: np.ndarray, inputs: tuple[int, ...]) -> np.ndarray:
-    """One label an input, flat: a sample's label holds for all of its positions."""
+    """One label per input, flat: a sample's label holds for all of its positions."""
     labels = labels.reshape(labels.shape + (1,) * (len(inputs) - labels.ndim))
     return np.broadcast_to(labels, inputs).reshape(-1)

@@ -1,4 +1,4 @@
-"""Measures of selectivity and sparseness that the field uses, beside φ."""
+"""Measures of selectivity and sparseness from the literature."""
 
 from dataclasses import dataclass, fields
 from typing import Any
@@ -6,18 +6,18 @@ from typing import Any
 import numpy as np
 
 from keras_mono._internal.optional_imports import require
+from keras_mono._internal.tail_figures import varies
 from keras_mono.analysis.labelled import labelled
-from keras_mono.analysis.summary import varies
 
 
 @dataclass(frozen=True)
 class Measures:
-    """One number a neuron and measure, shape `(neurons,)`; NaN if it never changes.
+    """One number per neuron and measure, shape `(neurons,)`; NaN if constant.
 
     Attributes:
         class_selectivity: (μ_max - μ_rest) / (μ_max + μ_rest) of the rectified
             activations: mean on the feature where it is largest, and mean of its means
-            on the others. 0: answers to all alike, 1: to one feature only.
+            on the others. 0: equal responses to all features, 1: to one only.
             (Leavitt & Morcos, arXiv:2003.01262)
         class_purity: Of the inputs at which the neuron is active (z > 0), the share of
             the feature that has most. (MonoLoss, arXiv:2602.12403)
@@ -40,7 +40,7 @@ class Measures:
     wasserstein: np.ndarray
 
     def to_frame(self) -> Any:
-        """A pandas `DataFrame`, one row a neuron.
+        """A pandas `DataFrame`, one row per neuron.
 
         Raises:
             ImportError: if pandas is missing, naming the extra.
@@ -56,7 +56,7 @@ BY_FEATURE = ("class_selectivity", "class_purity", "mono_score")
 class MeasureSums:
     """Sums from which all measures but the Wasserstein distance follow.
 
-    Memory is three numbers a feature and neuron, however many inputs there are.
+    Memory is three numbers per feature and neuron, however many inputs there are.
     """
 
     def __init__(self, features: np.ndarray, neurons: int) -> None:
@@ -68,7 +68,7 @@ class MeasureSums:
         self.largest = np.full(neurons, -np.inf)
 
     def add(self, z: np.ndarray, labels: np.ndarray) -> None:
-        """Count activations `(inputs, neurons)` with a label each; NaN is left out."""
+        """Add activations `(inputs, neurons)` and their labels; NaN is skipped."""
         z = np.asarray(z, np.float64)
         counted = np.isfinite(z)
         of_feature = (labels == self.features[:, None]).astype(np.float64)
@@ -108,7 +108,7 @@ class MeasureSums:
             squares = squares / width**2
             same = (weights**2).sum(axis=0) - squares
             pairs = weights.sum(axis=0) ** 2 - squares
-            # One active input has no pair to be compared with.
+            # A single active input has no pair.
             has_pair = pairs > 1e-9 * weights.sum(axis=0) ** 2
             return self._known(np.where(has_pair, same / pairs, np.nan))
 
@@ -129,7 +129,7 @@ class MeasureSums:
         number = np.maximum(self.count.sum(axis=0), 1)
         mean = self.sums.sum(axis=0) / number
         variance = self.squares / number - mean**2
-        # The width too: the variance is a difference, in which rounding is left.
+        # The range too, because rounding remains in the variance, a difference.
         constant = ~varies(mean, variance) | ~(self.largest > self.least)
         return np.where(constant, np.nan, measure)
 
@@ -137,9 +137,9 @@ class MeasureSums:
 def measures(z: np.ndarray, labels: Any) -> Measures:
     """Six measures of how selective or sparse each neuron is.
 
-    They do not agree, because they ask different questions: those with "class" and
-    MonoScore use the labels, the others only the distribution. A neuron that answers to
-    one feature is sparse; a sparse neuron need not answer to any.
+    They measure different things. The two class measures and MonoScore use the labels,
+    the others only the distribution. A neuron that responds to one feature is sparse; a
+    sparse neuron need not respond to any feature.
 
     Args:
         z: Activations, shape `(inputs, neurons)` or `(samples, ..., neurons)`. NaN and
@@ -169,7 +169,7 @@ def measures(z: np.ndarray, labels: Any) -> Measures:
 def permuted_measures(
     z: np.ndarray, labels: Any, seed: int = 0
 ) -> dict[str, np.ndarray]:
-    """Chance level of the measures that use labels: their values under permuted ones.
+    """Chance level of the measures that use labels: their values for permuted labels.
 
     Args:
         z: As in `measures`.
@@ -194,7 +194,7 @@ def permuted_measures(
 
 
 def measures_of(sums: MeasureSums, distance: np.ndarray) -> Measures:
-    """What sums over all inputs, and the distances of a sample, tell."""
+    """All measures, from sums over all inputs and the distances of a sample."""
     names = [f.name for f in fields(Measures) if f.name != "wasserstein"]
     return Measures(**{n: getattr(sums, n)() for n in names}, wasserstein=distance)
 

@@ -1,4 +1,4 @@
-"""A file that is replaced as a whole, and not before its new content is there."""
+"""Replacing a file atomically, when its new content is complete."""
 
 import os
 import shutil
@@ -10,7 +10,7 @@ from pathlib import Path
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Callable[[bytes], int]]:
-    """A function that writes the file; what was there stays if anything fails.
+    """A function that writes the file; the old file stays if anything fails.
 
     Raises:
         ValueError: before the block is entered, for a path that cannot be written to.
@@ -34,7 +34,7 @@ def replacing(path: Path) -> Iterator[Callable[[bytes], int]]:
 
 
 def _places(path: Path) -> tuple[Path, Path]:
-    """The file and the one to write first, which is created: beside it, or itself."""
+    """The file, and the new temporary file beside it; itself if it is a device."""
     target = path.resolve()
     if target.is_dir() or not target.parent.is_dir():
         raise OSError("the folder does not exist, or the path is one")

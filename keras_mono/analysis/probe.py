@@ -1,3 +1,16 @@
+"""How well single neurons predict a feature.
+
+Example:
+
+>>> rng = np.random.default_rng(0)
+>>> labels = rng.integers(3, size=300)
+>>> z = rng.normal(size=(300, 4))
+>>> z[:, 2] += 8.0 * (labels == 1)
+>>> found = km.analysis.probe(z, labels)
+>>> int(found.top(1)[1, 0]), bool(found.f1[1, 2] > 0.95)
+(2, True)
+"""
+
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,15 +22,15 @@ from keras_mono.analysis.labelled import labelled
 
 @dataclass(frozen=True)
 class Probe:
-    """How well a single neuron tells a feature.
+    """How well a single neuron predicts a feature.
 
     Attributes:
         features: The labels, sorted, shape `(features,)`.
-        f1: F1 on held-out inputs of "the feature is there if the activation lies beyond
-            the threshold", shape `(features, neurons)`.
+        f1: F1 on held-out inputs of the prediction "activation beyond the threshold",
+            shape `(features, neurons)`.
         threshold, sign: Chosen on the other inputs, half way between two values, same
             shape. `sign` 1: beyond is above the threshold, -1: below.
-        chance: F1 of answering always yes, `2p / (1 + p)` at a feature of share p among
+        chance: F1 of predicting the feature always, `2p / (1 + p)` for a share p among
             the held-out inputs, shape `(features,)`.
     """
 
@@ -28,7 +41,7 @@ class Probe:
     chance: np.ndarray
 
     def top(self, number: int = 5) -> np.ndarray:
-        """The neurons that tell each feature best, shape `(features, number)`."""
+        """The neurons that predict each feature best, shape `(features, number)`."""
         return np.argsort(-self.f1, axis=1, kind="stable")[:, :number]
 
     def to_frame(self, number: int = 5) -> Any:
@@ -55,8 +68,8 @@ def probe(z: np.ndarray, labels: Any, held_out: float = 0.3, seed: int = 0) -> P
     """The neurons whose single output best predicts a feature.
 
     For each neuron and feature the threshold and direction with the largest F1 are
-    chosen on one part of the inputs, and judged on the other. The parts have the same
-    shares of features.
+    chosen on one part of the inputs and evaluated on the other. Both parts have the
+    same shares of features.
 
     Reference: Probing (arXiv:2305.01610), with k = 1 neuron.
 
@@ -64,49 +77,16 @@ def probe(z: np.ndarray, labels: Any, held_out: float = 0.3, seed: int = 0) -> P
         z: Activations, shape `(inputs, neurons)` or `(samples, ..., neurons)`. Infinite
             and NaN entries count as not beyond any threshold.
         labels: The feature of each sample, or of each input.
-        held_out: Share of the inputs to judge on.
-        seed: Of the division.
-
-    Returns:
-        `Probe`.
+        held_out: Share of the inputs to evaluate on.
+        seed: Of the split.
 
     Raises:
         ImportError: if scikit-learn is missing, naming the extra.
         ValueError: if the lengths do not agree, for fewer than two features, and for a
             feature of which one part would have no input.
-
-    Example:
-
-    >>> rng = np.random.default_rng(0)
-    >>> labels = rng.integers(3, size=300)
-    >>> z = rng.normal(size=(300, 4))
-    >>> z[:, 2] += 8.0 * (labels == 1)
-    >>> found = km.analysis.probe(z, labels)
-    >>> int(found.top(1)[1, 0]), bool(found.f1[1, 2] > 0.95)
-    (2, True)
     """
     z, numbers, features = labelled(z, labels)
-    split = require("sklearn.model_selection").train_test_split
-    parts: Any = None
-    try:
-        parts = split(
-            np.arange(len(z)),
-            test_size=held_out,
-            random_state=seed,
-            stratify=numbers,
-        )
-    except ValueError as error:
-        cause: Exception | None = error
-    else:
-        cause = None
-    if parts is None or any(len(set(numbers[p])) < len(features) for p in parts):
-        raise ValueError(
-            "`z` cannot be divided into two parts that both hold every feature. "
-            f"Received: {np.bincount(numbers).tolist()} inputs of the features "
-            f"{features.tolist()} and held_out={held_out}. Add inputs of the rare "
-            "ones, or hold out more."
-        ) from cause
-    train, test = parts
+    train, test = _split(numbers, features, held_out, seed)
     shape = (len(features), z.shape[1])
     f1, threshold, sign = np.zeros(shape), np.zeros(shape), np.ones(shape)
     is_feature = np.eye(len(features), dtype=bool)[numbers]  # (inputs, features)
@@ -117,6 +97,28 @@ def probe(z: np.ndarray, labels: Any, held_out: float = 0.3, seed: int = 0) -> P
         f1[:, neuron] = _f1(beyond, is_feature[test])
     share = is_feature[test].mean(axis=0)
     return Probe(features, f1, threshold, sign, 2 * share / (1 + share))
+
+
+def _split(
+    numbers: np.ndarray, features: np.ndarray, held_out: float, seed: int
+) -> list[np.ndarray]:
+    """Indices of the inputs to choose on and of those to evaluate on."""
+    split = require("sklearn.model_selection").train_test_split
+    options = {"test_size": held_out, "random_state": seed, "stratify": numbers}
+    cause: Exception | None = None
+    parts: list[np.ndarray] = []
+    try:
+        parts = split(np.arange(len(numbers)), **options)
+    except ValueError as error:
+        cause = error
+    if cause or any(len(set(numbers[p])) < len(features) for p in parts):
+        raise ValueError(
+            "`z` cannot be divided into two parts that both hold every feature. "
+            f"Received: {np.bincount(numbers).tolist()} inputs of the features "
+            f"{features.tolist()} and held_out={held_out}. Add inputs of the rare "
+            "ones, or hold out more."
+        ) from cause
+    return parts
 
 
 def _best_rules(

@@ -1,4 +1,23 @@
-from collections.abc import Iterator, Sequence
+"""Measurements of which features a layer's neurons respond to.
+
+Activations stream through in batches, without those of padding (see `activations`).
+Scores by feature come from sums over all of them. What needs a distribution (K-S, FKR,
+the tail) comes from a random sample, which is all of them if they fit.
+
+Labels are in the order in which `data` gives the samples. With `labels=None` they are
+the targets `y` of `(x, y)` batches, which is right also where batches are shuffled.
+
+Example:
+
+>>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, name="a")])
+>>> rng = np.random.default_rng(0)
+>>> x, labels = rng.normal(size=(64, 4)), rng.integers(2, size=64)
+>>> found = km.analysis.profile(model, x, labels, ["a"], verbose=0)["a"]
+>>> found.inputs, found.sampled, found.ks.shape
+(64, 64, (3,))
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -6,8 +25,7 @@ import keras
 import numpy as np
 
 from keras_mono._internal.as_model import as_model
-from keras_mono._internal.model_layers import find_layers
-from keras_mono.analysis.data import (
+from keras_mono._internal.data import (
     check,
     gives_batches,
     known_samples,
@@ -15,31 +33,36 @@ from keras_mono.analysis.data import (
     number_of_samples,
     pairs,
 )
+from keras_mono._internal.model_layers import find_layers
+from keras_mono._internal.recording.record import (
+    Recorded,
+    record_batches,
+    valid_positions,
+)
 from keras_mono.analysis.false_killing_rate import FalseKillingRate, rate_for
 from keras_mono.analysis.feature_scores import FeatureScores, FeatureStatistics
 from keras_mono.analysis.ks_statistic import ks_for
 from keras_mono.analysis.labelled import as_labels, label_of_inputs
-from keras_mono.analysis.recording import Recorded, counted, record_batches
 from keras_mono.analysis.summary import summary
 
 FRACTIONS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
-SAMPLED_ENTRIES = 2**24  # of activations kept for what needs their distribution
+SAMPLED_ENTRIES = 2**24  # activations kept per layer
 
 
 @dataclass(frozen=True)
 class Profile:
-    """What one layer's neurons answer to.
+    """Which features one layer's neurons respond to.
 
     Attributes:
         layer: Its name.
-        inputs: How many inputs (positions of samples) were seen; masked ones are not.
-        sampled: How many of them the figures below `scores` are from: all of them if
-            they fit, else a random sample.
-        scores: From all inputs, exactly.
+        inputs: How many inputs (positions of samples) were seen, without masked ones.
+        sampled: How many of them `ks`, `fkr` and `tail` are from: all of them if they
+            fit, else a random sample.
+        scores: From all inputs.
         ks: `ks_statistic` of each neuron.
         ks_error: Half the width of a 95 % band around `ks`, by the inequality of
             Dvoretzky, Kiefer, Wolfowitz and Massart for the rarest feature; 0 if all
-            inputs are there.
+            inputs are used.
         fkr: `false_killing_rate` by fraction.
         tail: `summary` of the activations, every position a sample.
     """
@@ -93,7 +116,7 @@ class _Labels:
         self.samples = 0
 
     def inputs_of(self, found: Iterator[tuple[Any, Any]]) -> Iterator[Any]:
-        """Inputs, batch by batch, while `of_batch` follows."""
+        """The inputs of each batch; `of_batch` holds its labels."""
         for inputs, targets in found:
             start, length = self.samples, number_of_samples(inputs)
             self.samples += length
@@ -109,7 +132,7 @@ class _Labels:
         surplus = len(self.given) - self.samples
         if surplus < 0 or (surplus > 0 and self.steps is None):
             raise ValueError(
-                "`labels` must have one entry a sample of `data`. Received: "
+                "`labels` must have one entry per sample of `data`. Received: "
                 f"{len(self.given)} labels, and data of "
                 f"{'at least ' if surplus < 0 else ''}{self.samples} samples."
             )
@@ -126,7 +149,7 @@ def labels_in(targets: Any) -> np.ndarray:
 
 
 class _Collected:
-    """Of one layer, while the model runs."""
+    """Collects the activations of one layer while the model runs."""
 
     def __init__(self, labels: "_Labels", entries: int, seed: int) -> None:
         self.labels, self.entries, self.seed = labels, entries, seed
@@ -141,7 +164,7 @@ class _Collected:
                 "A layer needs an axis of inputs and one of neurons to be profiled. "
                 f"Received: outputs of shape {z.shape}."
             )
-        there = counted(recorded).reshape(-1)
+        there = valid_positions(recorded).reshape(-1)
         labels = self._labels_of(z)[there]
         z = z.reshape(-1, z.shape[-1])[there]
         if self.statistics is None:
@@ -153,7 +176,7 @@ class _Collected:
         self.inputs += len(z)
 
     def _labels_of(self, z: np.ndarray) -> np.ndarray:
-        """Of every input of the next batch: a sample's label is its positions' too."""
+        """The label of every input of the next batch."""
         labels = self.labels.of_batch
         if len(z) < len(labels):
             raise ValueError(_seen_in_part(f"{len(z)} of {len(labels)}", "a batch"))
@@ -162,7 +185,7 @@ class _Collected:
         shape = z.shape[: labels.ndim]
         if labels.shape != shape or labels.ndim == z.ndim or called_again:
             raise ValueError(
-                "`labels` must have one entry a sample, or one a position that the "
+                "`labels` must have one entry per sample, or per position that the "
                 f"layer sees. Received: labels of shape {labels.shape} for a batch of "
                 f"outputs of shape {z.shape}; a layer that is called several times on "
                 "one input cannot be profiled."
@@ -218,76 +241,56 @@ def profile(
     verbose: int = 1,
     steps: int | None = None,
 ) -> dict[str, Profile]:
-    """What the neurons of some layers answer to, on labelled inputs of any number.
-
-    Activations stream through in batches, without those of padding (see
-    `activations`): scores by feature come from sums over all of them, and what needs a
-    distribution (K-S, FKR, the tail) from a random sample of at most `sampled_entries`
-    activations a layer, which is all of them if they are fewer.
+    """Which features the neurons of some layers respond to, on labelled inputs.
 
     Args:
-        model: A built Keras model, with or without layers of this library, or a PyTorch
-            module with adapters, which are its layers here.
-        data: The model's inputs, as for `activations`.
-        labels: The feature of each sample, or of each position, in the order in which
-            `data` gives them. None: the targets `y` of `data` that give `(x, y)`
-            batches, which is right also where they are shuffled.
+        model: A built Keras model, or a PyTorch module with adapters, its layers here.
+        data: The model's inputs, as for `activations`, of any number.
+        labels: The feature of each sample or position. None: the targets of `data`.
         layers: Names of the layers. A neuron is an index into the last axis.
         fractions: Of the false killing rate's curve, one or several.
-        batch_size: Samples a forward pass.
-        sampled_entries: Bound of the sample, in activations a layer; enough for ten
-            inputs a feature.
+        batch_size: Samples per forward pass.
+        sampled_entries: Largest random sample, in activations per layer. K-S, FKR and
+            tail come from it; scores by feature are sums over all inputs.
         seed: Of the sample.
         verbose: 1 shows a progress bar, 0 nothing.
         steps: How many batches of `data` to take. None: all.
-
-    Returns:
-        Layer name to `Profile`.
-
-    Raises:
-        ValueError: for a name that the model does not have, labels of another length,
-            and fewer than two features.
-
-    Example:
-
-    >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, name="a")])
-    >>> rng = np.random.default_rng(0)
-    >>> x, labels = rng.normal(size=(64, 4)), rng.integers(2, size=64)
-    >>> found = km.analysis.profile(model, x, labels, ["a"], verbose=0)["a"]
-    >>> found.inputs, found.sampled, found.ks.shape
-    (64, 64, (3,))
     """
     model = as_model(model)
     watched = find_layers(model, layers)
     check(data, batch_size, steps)
-    number = number_of_batches(data, batch_size, steps)
     of_batches = _Labels(_checked(labels, data, steps), steps)
     collected = {n: _Collected(of_batches, sampled_entries, seed) for n in watched}
-    bar = keras.utils.Progbar(
-        None if number is None else number * len(watched),
-        verbose=verbose,
-        unit_name="batch",
-    )
+    number = number_of_batches(data, batch_size, steps)
+    inputs = of_batches.inputs_of(pairs(data, batch_size, steps))
+    record_batches(model, inputs, watched, _collect_in(collected, number, verbose))
+    curve = np.atleast_1d(fractions).tolist()
+    return {name: c.profile(name, curve) for name, c in collected.items()}
+
+
+def _collect_in(
+    collected: Mapping[str, _Collected], number: int | None, verbose: int
+) -> Callable[[str, Recorded], None]:
+    """A consumer of recorded activations that shows a progress bar."""
+    total = None if number is None else number * len(collected)
+    bar = keras.utils.Progbar(total, verbose=verbose, unit_name="batch")
 
     def add(name: str, recorded: Recorded) -> None:
         collected[name].add(recorded)
         bar.add(1)
 
-    inputs = of_batches.inputs_of(pairs(data, batch_size, steps))
-    record_batches(model, inputs, watched, add)
-    curve = np.atleast_1d(fractions).tolist()
-    return {name: c.profile(name, curve) for name, c in collected.items()}
+    return add
 
 
 def _checked(labels: Any, data: Any, steps: int | None) -> np.ndarray | None:
-    """The labels, if there are any; an error as early as their number is known."""
+    """The labels, or None; an error as soon as their number is known to be wrong."""
     if labels is None:
         return None if gives_batches(data) else labels_in(None)
     labels, needed = as_labels(labels), known_samples(data)
     given = len(labels) if labels.ndim else 0
     if not given or (needed and steps is None and given != needed):
         raise ValueError(
-            "`labels` must have one entry a sample, that is "
+            "`labels` must have one entry per sample, that is "
             f"{needed or 'at least one'}. Received: shape {labels.shape}."
         )
     if len(np.unique(labels)) < 2:

@@ -1,3 +1,24 @@
+"""A self-contained HTML page about the neurons of one or several models.
+
+It shows how monosemantic the layers are and for which features, the most monosemantic
+neurons, the false killing rate by fraction, and the differences of several models.
+
+Errors are those of `profile` and `compare`. A path that cannot be written to is an
+error before any work. Pictures need matplotlib and scipy, the extra `analysis`.
+
+Example:
+
+>>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, name="a")])
+>>> rng = np.random.default_rng(0)
+>>> x, labels = rng.normal(size=(64, 4)), rng.integers(2, size=64)
+>>> import tempfile
+>>> with tempfile.TemporaryDirectory() as folder:
+...     path = km.analysis.report(
+...         model, x, labels, ["a"], folder + "/report.html", verbose=0)
+...     "</html>" in path.read_text("utf-8")
+True
+"""
+
 import base64
 import html
 import io
@@ -10,12 +31,12 @@ import keras
 import numpy as np
 
 from keras_mono._internal.as_model import as_model
+from keras_mono._internal.data import Batches, check, pairs
 from keras_mono._internal.model_layers import named_layers
 from keras_mono._internal.table import Table
 from keras_mono.analysis import plots
 from keras_mono.analysis.activations import activations
 from keras_mono.analysis.compare import compare
-from keras_mono.analysis.data import Batches, check, pairs
 from keras_mono.analysis.labelled import as_labels, label_of_inputs
 from keras_mono.analysis.page_file import replacing
 from keras_mono.analysis.plots.by_feature import MOST_FEATURES
@@ -54,46 +75,36 @@ def report(
 ) -> Path:
     """Write a page with tables, pictures and captions: one model, or a comparison.
 
-    One HTML file that needs no network. It tells how monosemantic the layers are and
-    for which features, the neurons at the top, the false killing rate by fraction, and,
-    for several models, how they differ and by how much, also by size.
-
     Args:
         models: A built Keras model or a PyTorch module with adapters, or name to model;
             the first is the reference.
-        data: The models' inputs, as for `activations`. What gives batches is read once
-            and then held in memory.
-        labels: The feature of each sample, or of each position. None: the targets of
-            `data` that give `(x, y)` batches.
+        data: The models' inputs, as for `activations`. Batches are read once and kept.
+        labels: The feature of each sample or position. None: the targets of `data`.
         layers: Names of the layers, or a model's name to its layers' names. Layers of
             several models are compared in their order.
-        path: Where to write. A page that is there is replaced when the new one is
-            complete.
+        path: Where to write. An earlier page is replaced when the new one is complete.
         title: Heading of the page.
-        batch_size: Samples a forward pass.
+        batch_size: Samples per forward pass.
         verbose: 1 shows progress bars, 0 nothing.
         steps: How many batches of `data` to take. None: all.
 
     Returns:
         The path.
-
-    Raises:
-        ImportError: if matplotlib or scipy is missing, naming the extra.
-        ValueError: as `profile` and `compare`, and for a path that cannot be written
-            to; before any work.
-
-    Example:
-
-    >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, name="a")])
-    >>> rng = np.random.default_rng(0)
-    >>> x, labels = rng.normal(size=(64, 4)), rng.integers(2, size=64)
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     path = km.analysis.report(
-    ...         model, x, labels, ["a"], folder + "/report.html", verbose=0)
-    ...     "</html>" in path.read_text("utf-8")
-    True
     """
+    named = _named_models(models)
+    of_each = _layers_of_each(layers, list(named))
+    check(data, batch_size, steps)
+    with replacing(Path(path)) as write:
+        held = Batches(pairs(data, batch_size, steps))
+        known = _labels_of(held) if labels is None else as_labels(labels)
+        profiles = _profiles(named, of_each, held, known, (batch_size, verbose, steps))
+        known = known[: held.samples()]  # `steps` may take fewer
+        parts = _sections(named, profiles, held, known)
+        write(_page(title, parts).encode("utf-8", "backslashreplace"))
+    return Path(path)
+
+
+def _named_models(models: Any) -> dict[str, Any]:
     models = as_model(models)
     if isinstance(models, keras.Model) or hasattr(models, "adapted_layers"):
         models = {models.name: models}
@@ -102,31 +113,39 @@ def report(
             "`models` must be a Keras model, or a dict of name to model with at least "
             f"one. Received: {models!r}."
         )
-    path = Path(path)
-    named = {name: as_model(model) for name, model in models.items()}
-    of_each = layers if isinstance(layers, Mapping) else dict.fromkeys(named, layers)
-    if set(of_each) != set(named):
+    return {name: as_model(model) for name, model in models.items()}
+
+
+def _layers_of_each(layers: Any, names: list[str]) -> Mapping[str, Sequence[str]]:
+    of_each = layers if isinstance(layers, Mapping) else dict.fromkeys(names, layers)
+    if set(of_each) != set(names):
         raise ValueError(
-            f"`layers` must name the layers of each model {list(named)}. Received: "
+            f"`layers` must name the layers of each model {names}. Received: "
             f"{list(of_each)}."
         )
-    check(data, batch_size, steps)
-    with replacing(path) as write:
-        held = Batches(pairs(data, batch_size, steps))
-        known = _labels_of(held) if labels is None else as_labels(labels)
-        options: dict[str, Any] = {
-            "batch_size": batch_size,
-            "verbose": verbose,
-            "steps": steps,
-        }
-        profiles = {
-            name: profile(model, held, known, of_each[name], **options)
-            for name, model in named.items()
-        }
-        known = known[: held.samples()]  # `steps` may take fewer
-        parts = _sections(named, profiles, held, known)
-        write(_page(title, parts).encode("utf-8", "backslashreplace"))
-    return path
+    return of_each
+
+
+def _profiles(
+    models: Mapping[str, Any],
+    layers: Mapping[str, Sequence[str]],
+    held: Batches,
+    labels: np.ndarray,
+    options: tuple[int, int, int | None],
+) -> dict[str, dict[str, Profile]]:
+    batch_size, verbose, steps = options
+    return {
+        name: profile(
+            model,
+            held,
+            labels,
+            layers[name],
+            batch_size=batch_size,
+            verbose=verbose,
+            steps=steps,
+        )
+        for name, model in models.items()
+    }
 
 
 def _labels_of(held: Batches) -> np.ndarray:
@@ -251,7 +270,7 @@ def _layers(profiles: Mapping[str, Mapping[str, Profile]]) -> str:
 
 
 def _weights_of(model: keras.Model) -> int:
-    """What the model itself consists of, frozen or not."""
+    """How many weights a model has without layers of this library."""
     layers = named_layers(model).values()
     ours = [x for x in layers if isinstance(x, RunningStatistics)]
     not_its_own = {id(v) for layer in ours for v in layer.variables}
@@ -318,13 +337,13 @@ def _neurons(
 
 
 def _strongest_features(found: Profile, neuron: int) -> np.ndarray:
-    """Those that the picture of a neuron has room for."""
+    """The features with the largest φ, as many as a picture can show."""
     phi = np.nan_to_num(found.scores.phi[:, neuron], nan=-1.0)
     return found.scores.features[np.argsort(-phi, kind="stable")[:MOST_FEATURES]]
 
 
 def _some_of_each_feature(labels: np.ndarray, features: np.ndarray) -> np.ndarray:
-    """Samples that are enough for a picture, of rare features too."""
+    """Random samples for a picture, with all features in equal numbers if possible."""
     by_sample, rng = labels.reshape(len(labels), -1), np.random.default_rng(0)
     each = -(-_SHOWN_INPUTS // len(features))
     chosen = [

@@ -1,4 +1,4 @@
-"""Labelled texts that are on every machine already: languages, and code languages."""
+"""Labelled texts from installed packages: natural and programming languages."""
 
 import sys
 import sysconfig
@@ -21,22 +21,22 @@ CODE = {
     "css": (".css",),
     "javascript": (".js",),
 }
-_FILES = 40  # at most, of a language
+_FILES = 40  # per language at most
 
 
 class LabelledTexts(NamedTuple):
-    """Texts with a label each.
+    """Texts and their labels.
 
     Attributes:
         texts: A list of strings.
-        labels: An array of as many strings.
+        labels: An array with one string per text.
     """
 
     texts: list[str]
     labels: np.ndarray
 
     def as_bytes(self, length: int) -> np.ndarray:
-        """UTF-8 bytes plus 1, shape `(texts, length)`, int32: cut off, or 0 behind."""
+        """UTF-8 bytes plus 1, truncated or padded with 0: `(texts, length)`, int32."""
         rows: np.ndarray = np.zeros((len(self.texts), length), "int32")
         for row, text in zip(rows, self.texts, strict=True):
             values = np.frombuffer(text.encode("utf-8")[:length], np.uint8)
@@ -46,10 +46,10 @@ class LabelledTexts(NamedTuple):
     def as_characters(
         self, length: int, vocabulary: str | None = None
     ) -> tuple[np.ndarray, str]:
-        """Characters as their place in a vocabulary, counted from 1.
+        """Characters as their index in a vocabulary, counted from 1.
 
         Args:
-            length: Characters a text: cut off, or 0 behind.
+            length: Characters per text: truncated, or padded with 0.
             vocabulary: The characters that are known; others become the number after
                 the last. None: all that occur, in order.
 
@@ -69,10 +69,10 @@ class LabelledTexts(NamedTuple):
 def natural_languages(
     locales: Sequence[str] = LOCALES, most: int | None = None, seed: int = 0
 ) -> LabelledTexts:
-    """Words and phrases of several languages, from the CLDR data that Babel carries.
+    """Words and phrases of several languages, from the CLDR data in Babel.
 
-    The names of territories, languages, currencies, months and days, each of them once
-    a language, and none that stands in two of the languages alike.
+    These are the names of territories, languages, currencies, months and days. Each
+    occurs once; names that are equal in two of the languages are left out.
 
     Args:
         locales: CLDR locales, which are the labels.
@@ -93,22 +93,25 @@ def natural_languages(
     >>> len(found.texts), found.as_bytes(16).shape
     (100, (100, 16))
     """
-    core = require("babel.core")
-    phrases: dict[str, set[str]] = {}
-    for name in locales:
-        try:
-            locale = core.Locale.parse(name)
-        except (ValueError, core.UnknownLocaleError) as error:
-            raise ValueError(
-                f"`locales` must name CLDR locales such as 'de'. Received: {name!r}."
-            ) from error
-        tables = [locale.territories, locale.languages, locale.currencies]
-        for kind in ("months", "days"):
-            widths = getattr(locale, kind)
-            tables += [widths[use]["wide"] for use in ("format", "stand-alone")]
-        words = {str(text).strip() for table in tables for text in table.values()}
-        phrases[name] = {text for text in words if any(c.isalpha() for c in text)}
+    phrases = {name: _phrases(name) for name in locales}
     return _drawn(_of_one_only(phrases), most, seed)
+
+
+def _phrases(name: str) -> set[str]:
+    """Names that CLDR has in a locale's language."""
+    core = require("babel.core")
+    try:
+        locale = core.Locale.parse(name)
+    except (ValueError, core.UnknownLocaleError) as error:
+        raise ValueError(
+            f"`locales` must name CLDR locales such as 'de'. Received: {name!r}."
+        ) from error
+    tables = [locale.territories, locale.languages, locale.currencies]
+    for kind in ("months", "days"):
+        widths = getattr(locale, kind)
+        tables += [widths[use]["wide"] for use in ("format", "stand-alone")]
+    words = {str(text).strip() for table in tables for text in table.values()}
+    return {text for text in words if any(c.isalpha() for c in text)}
 
 
 def code_languages(
@@ -118,17 +121,16 @@ def code_languages(
     roots: Iterable[str | Path] | None = None,
     seed: int = 0,
 ) -> LabelledTexts:
-    """Pieces of source code of several languages, from files that are installed.
+    """Pieces of source code of several languages, from installed files.
 
-    The selection: all files with an extension of the language below the interpreter's
-    own paths (standard library, installed packages and headers), in the order of their
-    paths, at most 40 files a language, spread evenly; of each at most 16 pieces of
-    `length` characters, one after the other from the start. Pieces of blanks alone and
-    pieces that stand in two languages are left out.
+    They come from the files with an extension of the language below the interpreter's
+    own paths (standard library, installed packages and headers): at most 40 files per
+    language, spread evenly over the sorted paths, and of each the first 16 pieces or
+    fewer. Pieces of blanks alone and pieces in two languages are left out.
 
     Args:
         languages: Label to extensions.
-        length: Characters a piece.
+        length: Characters per piece.
         most: At most so many pieces a language, drawn at random; None: all.
         roots: Folders to look in instead of the interpreter's.
         seed: Of the draw, and of the order.
@@ -148,6 +150,15 @@ def code_languages(
     ['c', 'python']
     """
     folders = [Path(r) for r in (_interpreter_paths() if roots is None else roots)]
+    files = _files_of(languages, folders)
+    pieces = {name: _pieces(paths, length) for name, paths in files.items()}
+    return _drawn(_of_one_only(pieces), most, seed)
+
+
+def _files_of(
+    languages: Mapping[str, Sequence[str]], folders: Sequence[Path]
+) -> dict[str, list[Path]]:
+    """The files below the folders by language, or an error for one without any."""
     extensions = {e for several in languages.values() for e in several}
     by_extension: dict[str, list[Path]] = {e: [] for e in extensions}
     for folder in folders:
@@ -165,8 +176,7 @@ def code_languages(
             f"are files of {[n for n in files if n not in empty]}: choose among these "
             "with `languages`, or name other folders with `roots`."
         )
-    pieces = {name: _pieces(paths, length) for name, paths in files.items()}
-    return _drawn(_of_one_only(pieces), most, seed)
+    return files
 
 
 def _interpreter_paths() -> list[str]:
@@ -195,7 +205,7 @@ def _pieces(paths: list[Path], length: int) -> set[str]:
 
 
 def _of_one_only(texts: Mapping[str, set[str]]) -> dict[str, list[str]]:
-    """Without what stands in several, sorted."""
+    """Each language's texts that no other language has, sorted."""
     return {
         name: sorted(own - set().union(*(o for n, o in texts.items() if n != name)))
         for name, own in texts.items()

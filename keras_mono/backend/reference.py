@@ -97,7 +97,9 @@ class Reference:
         )
         rest = rest / num_valid
         variance = ops.maximum(squares / num_valid - ops.square(rest), 0.0)
-        return BatchMoments(count, offset + rest, variance, ops.sum(skipped))
+        skipped = ops.sum(skipped)
+        num_entries = ops.sum(count) + skipped
+        return BatchMoments(count, offset + rest, variance, skipped, num_entries)
 
     def merge(
         self, statistics: Statistics, batch: BatchMoments, forget_steps: int | None
@@ -163,8 +165,8 @@ class Reference:
     # ---- Selection ----
 
     def at_least(self, phi: Tensor, level: Tensor) -> Tensor:
-        """φ ≥ level, and never φ = 0."""
-        return phi >= ops.maximum(level, SMALLEST_PHI)
+        """φ ≥ level; the level is above 0."""
+        return phi >= level
 
     def count_true(self, condition: Tensor) -> Tensor:
         """How many entries are True on this replica: float32 scalar."""
@@ -181,7 +183,7 @@ class Reference:
         return ops.amin(top, axis=1, keepdims=True)
 
     def follow(
-        self, state: Tensor, number: Tensor, counted: Tensor, fraction: float
+        self, state: Tensor, number: Tensor, counted: Any, fraction: float
     ) -> Tensor:
         """A moving threshold's state after a batch of which τ selected `number`.
 
@@ -274,6 +276,10 @@ class Reference:
         both = ops.stack([x + ops.zeros_like(like) for x in sums])
         both = self.all_reduce_sum(both)
         return [both[i] for i in range(len(sums))]
+
+    def lerp(self, old: Tensor, new: Tensor, weight: Any) -> Tensor:
+        """`old` where the weight is 0, `new` where it is 1."""
+        return old + weight * (new - old)
 
     def all_reduce_mean(self, x: Tensor) -> Tensor:
         """Mean of `x` over the replicas."""

@@ -5,6 +5,7 @@ costs more than what it calculates on statistics, so they take few. On a CPU, re
 free, and a pass over the activations that can be left out is the gain.
 """
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -19,12 +20,12 @@ from keras_mono.backend.reference import (
     LARGEST_ENTRY,
     SMALLEST_DENOMINATOR,
     SMALLEST_DEVIATION,
-    SMALLEST_PHI,
     Reference,
 )
 from keras_mono.backend.types import BatchMoments, Statistics
 from keras_mono.backend.xla import OUTWEIGHED
 
+_NEARLY_ONE = 1.0 - 2.0**-23
 # Standard deviations by which a compensation may be left out of a deviation.
 _NEGLIGIBLE = 1e-4
 
@@ -127,34 +128,35 @@ class Torch(TorchReference):
         total = deviation.sum(axes, keepdim=True)
         squared = deviation.square_()
         squares = squared.sum(axes, keepdim=True)
-        num_skipped = self._num_skipped(z, mask, count)
-        moments = self._moments(count, total, squares, num_skipped, statistics)
-        return squared, moments
+        entries = self._num_entries(z, mask)
+        return squared, self._moments(count, total, squares, entries, statistics)
 
-    def _num_skipped(self, z: Tensor, mask: Tensor | None, count: Tensor) -> Tensor:
-        num: Any = z.numel()
-        if mask is not None:
-            num = mask.sum(dtype=torch.float64) * (z.numel() // max(mask.numel(), 1))
-        return num - count.sum(dtype=torch.float64)
+    def _num_entries(self, z: Tensor, mask: Tensor | None) -> Any:
+        if mask is None:
+            return z.numel()
+        return mask.sum() * (z.numel() // max(mask.numel(), 1))
 
     def _moments(
         self,
         count: Tensor,
         total: Tensor,
         squares: Tensor,
-        num_skipped: Tensor,
+        num_entries: Any,
         statistics: Statistics,
     ) -> BatchMoments:
+        skipped = num_entries - count.sum(dtype=torch.int64)
         if self.num_replicas() > 1:
             count, total, squares, skipped = self.all_reduce_sums(
-                count, total, squares, num_skipped.to(torch.float32)
+                count, total, squares, skipped.to(torch.float32)
             )
-            num_skipped = skipped.flatten()[0]
+            skipped = skipped.flatten()[0]
+            num_entries = count.sum() + skipped
         num_valid = count.clamp_min(1.0)
         offset = total / num_valid
         variance = (squares / num_valid).addcmul_(offset, offset, value=-1.0)
         offset -= statistics.mean_compensation
-        return BatchMoments(count, offset, variance.clamp_min_(0.0), num_skipped)
+        variance.clamp_min_(0.0)
+        return BatchMoments(count, offset, variance, skipped, num_entries)
 
     def valid(self, z: Tensor, mask: Tensor | None) -> Tensor:
         valid = z.abs() < LARGEST_ENTRY
@@ -166,35 +168,44 @@ class Torch(TorchReference):
     def sum_over(self, x: Tensor, axes: Axes) -> Tensor:
         return x.sum(axes, keepdim=True)
 
-    def union(
-        self, m: Tensor, variance: Tensor, b: Tensor, delta: Tensor, batch_variance: Any
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """`variance` is 0 where m - 1 is less than 1."""
-        count, earlier = m + b, m - 1.0
-        divisor = (earlier + b).clamp_min_(1.0)
-        change = delta * (b / count.clamp_min(1.0))
-        new = torch.addcmul(batch_variance, delta - change, delta)
-        old = (earlier / divisor) * variance
-        return count, change, torch.addcmul(old, b / divisor, new)
+    def merge(
+        self, statistics: Statistics, batch: BatchMoments, forget_steps: int | None
+    ) -> Statistics:
+        """In few kernels: the batch joins by two interpolations.
+
+        The weight of the old variance is (m-1) / (m+b-1); times b/(b-1) it is left out
+        where m is 0. The 1 is less by its last digit, so that no divisor is 0.
+        """
+        mean, compensation, variance, m, largest = statistics
+        b = batch.count
+        largest = torch.maximum(largest, b)
+        if forget_steps is not None:
+            m = torch.where(b > 0.0, torch.minimum(m, largest * forget_steps), m)
+        count, earlier = m + b, m - _NEARLY_ONE
+        offset = torch.lerp(
+            compensation, batch.offset + compensation, b / count.clamp_min(1.0)
+        )
+        rest = batch.offset + compensation - offset
+        new = torch.addcmul(batch.variance, rest, batch.offset)
+        variance = torch.lerp(new, variance, earlier / (earlier + b))
+        new_mean = mean + offset
+        compensation = offset - (new_mean - mean)
+        return Statistics(new_mean, compensation, variance, count, largest)
 
     def precision(self, statistics: Statistics, variance_compensation: float) -> Tensor:
+        """Where nothing is known: 1 / inf = 0."""
         known = statistics.count >= 2.0
-        num_known = known.sum(dtype=torch.float32).clamp_min_(1.0)
-        average = statistics.variance.sum() / num_known
+        average = statistics.variance.sum() / known.sum()  # or NaN
         denominator = statistics.variance.add(average, alpha=variance_compensation)
-        # 1 / inf = 0
-        denominator = torch.where(known, denominator, torch.inf)
-        return torch.threshold_(
-            denominator, SMALLEST_DENOMINATOR, torch.inf
-        ).reciprocal_()
+        infinity = _constant(torch.inf, denominator.device)
+        denominator = torch.where(known, denominator, infinity)
+        denominator = torch.threshold_(denominator, SMALLEST_DENOMINATOR, torch.inf)
+        return denominator.reciprocal_()
 
     def phi(self, squared: Tensor, precision: Tensor) -> Tensor:
         return squared.mul_(precision)
 
     # ---- Selection and what is done to the selected ----
-
-    def at_least(self, phi: Tensor, level: Tensor) -> Tensor:
-        return phi >= level.clamp_min(SMALLEST_PHI)
 
     def count_true(self, condition: Tensor) -> Tensor:
         return condition.sum(dtype=torch.float32)
@@ -219,17 +230,24 @@ class Torch(TorchReference):
     # ---- State ----
 
     def follow(
-        self, state: Tensor, number: Tensor, counted: Tensor, fraction: float
+        self, state: Tensor, number: Tensor, counted: Any, fraction: float
     ) -> Tensor:
         """In place, in as few kernels as there are kinds of operations."""
         if self.is_compiling() or self.is_transformed():
             return super().follow(state, number, counted, fraction)
-        selected = state[1].copy_(number / counted.clamp_min(1.0))
-        error = torch.sub(selected, counted.clamp_max(1.0), alpha=fraction)
+        if isinstance(counted, torch.Tensor):
+            torch.div(number, counted.clamp_min(1.0), out=state[1])
+            error = torch.sub(state[1], counted.clamp_max(1.0), alpha=fraction)
+        else:
+            torch.div(number, max(counted, 1.0), out=state[1])
+            error = state[1] - fraction * min(counted, 1.0)
         state[0].mul_(torch.pow(state[5], error))  # threshold by growth
-        powers = torch.arange(3, device=error.device)
+        powers = _powers(error.device)
         state[2:5].add_(torch.pow(error, powers))  # number, and sums of error, error²
         return state
+
+    def lerp(self, old: Tensor, new: Tensor, weight: Any) -> Tensor:
+        return torch.lerp(old, new, weight)
 
     def assign(self, variables: Sequence[Any], values: Sequence[Tensor]) -> None:
         """In one kernel."""
@@ -250,8 +268,8 @@ class Torch(TorchReference):
         value = counter.value
         with torch.no_grad():
             if isinstance(by, torch.Tensor):
-                total = (value + by.to(torch.float64)).clamp_max_(LARGEST_COUNTER)
-                value.copy_(total)
+                total = value + by.to(torch.int64)
+                value.copy_(total.clamp_max_(LARGEST_COUNTER))
             elif (now := self.known(counter)) is not None:
                 now = min(now + by, LARGEST_COUNTER)
                 value.fill_(now)
@@ -309,13 +327,12 @@ class TorchOnCpu(Torch):
             squares = squared.sum(axes, keepdim=True)
             if float(squares.sum()) < LARGEST_ENTRY**2:  # False for NaN too
                 count = torch.full_like(total, entries)
-                none = torch.zeros((), dtype=torch.float64)
-                return squared, self._moments(count, total, squares, none, statistics)
+                num = z.numel()
+                return squared, self._moments(count, total, squares, num, statistics)
         return super().measure(z, mask, statistics, axes, has_history=True)
 
     def at_least(self, phi: Tensor, level: Tensor) -> Tensor:
         """NumPy compares four times as fast as PyTorch on a CPU."""
-        level = level.clamp_min(SMALLEST_PHI)
         if self._reads_for_free(phi) and phi.dtype == torch.float32:
             return torch.from_numpy(phi.detach().numpy() >= level.detach().numpy())
         return phi >= level
@@ -349,6 +366,16 @@ def _compensations_are_small(statistics: Statistics) -> bool:
     """Whether deviations from `mean` alone show no difference."""
     compensation, variance = statistics.mean_compensation, statistics.variance
     return not bool((compensation.abs() > variance.sqrt() * _NEGLIGIBLE).any())
+
+
+@functools.cache
+def _constant(value: float, device: Any) -> Tensor:
+    return torch.full((), value, device=device)
+
+
+@functools.cache
+def _powers(device: Any) -> Tensor:
+    return torch.arange(3, device=device)
 
 
 class _Replace(torch.autograd.Function):

@@ -26,7 +26,8 @@ class BatchMoments(NamedTuple):
     count: Tensor  # valid entries of each neuron
     offset: Tensor  # mean of the batch minus the running mean
     variance: Tensor  # biased
-    num_skipped: Any  # scalar: entries that are neither valid nor masked
+    num_skipped: Tensor  # scalar: entries that are neither valid nor masked
+    num_entries: Any  # scalar, or a number: entries that are not masked
 
 
 class ThresholdState(NamedTuple):
@@ -40,9 +41,8 @@ class ThresholdState(NamedTuple):
     growth: Tensor  # τ is multiplied by this to the power of the error; 1: τ rests
     error: Tensor  # running relative error of the selected fraction
     mean_square: Tensor  # of it, over a longer time
-    jump: Tensor  # move of ln τ per relative error at the next search
-    has_ties: Tensor  # 1 if many values equal τ
     tie_error: Tensor  # running relative error of the fraction above τ, if it has ties
+    has_ties: Tensor  # 1 if many values equal τ
 
     @classmethod
     def of(cls, state: Tensor) -> "ThresholdState":

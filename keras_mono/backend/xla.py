@@ -37,5 +37,7 @@ class OnePass(Reference):
         mean_square = self.sum_over(squared, axes) / num_valid
         variance = ops.maximum(mean_square - ops.square(offset), 0.0)
         near = ops.all(statistics.count >= count / OUTWEIGHED)
-        one_pass = BatchMoments(count, offset, variance, ops.sum(skipped))
+        skipped_of_all = ops.sum(skipped)
+        num_entries = ops.sum(count) + skipped_of_all
+        one_pass = BatchMoments(count, offset, variance, skipped_of_all, num_entries)
         return self.cond(near, lambda: one_pass, two_passes)

@@ -1,4 +1,4 @@
-"""The other callbacks of a `fit`, which Keras does not hand to a callback."""
+"""The other callbacks of the same `fit`, to which Keras gives no access."""
 
 import inspect
 import warnings
@@ -17,10 +17,10 @@ Callbacks = Sequence[keras.callbacks.Callback]
 
 
 def before_and_after(callback: keras.callbacks.Callback) -> tuple[Callbacks, Callbacks]:
-    """What Keras runs before and after `callback`, one of whose hooks is running.
+    """The callbacks that Keras runs before and after `callback`.
 
-    They stand in Keras' list of callbacks, whose method is among the callers. None if
-    something else runs the callback. A callback that is given twice is before itself.
+    To be called from one of its hooks: Keras' `CallbackList` is then among the callers.
+    Without one, both are empty. A callback that is given twice is before itself.
     """
     frame = inspect.currentframe()
     while frame is not None:
@@ -36,7 +36,7 @@ def before_and_after(callback: keras.callbacks.Callback) -> tuple[Callbacks, Cal
 
 
 def tell_of_readers(before: Callbacks, keys: Iterable[str], unit: str) -> None:
-    """Warn of callbacks that read `logs` before the figures are in them."""
+    """Warn of callbacks that read `logs` before the figures are written."""
     readers = [type(x).__name__ for x in before if _reads(x, set(keys), unit)]
     if readers:
         warnings.warn(
@@ -48,7 +48,7 @@ def tell_of_readers(before: Callbacks, keys: Iterable[str], unit: str) -> None:
 
 
 def check_patience(after: Callbacks, keys: Iterable[str], epochs: int) -> None:
-    """Refuse callbacks that would run out of patience before the next measurement."""
+    """Raise an error for a patience that ends before the next measurement."""
     if epochs <= 1:  # then no epoch repeats a figure
         return
     figures = set(keys)
@@ -67,7 +67,7 @@ def check_patience(after: Callbacks, keys: Iterable[str], epochs: int) -> None:
 
 
 def _reads(callback: keras.callbacks.Callback, keys: set[str], unit: str) -> bool:
-    """Whether a callback may want the figures: it does something with logs."""
+    """Whether a callback may use the figures: it overrides a hook with `logs`."""
     if isinstance(callback, _READ_NO_FIGURES):
         return False
     monitored = getattr(callback, "monitor", None)

@@ -5,8 +5,8 @@ import math
 import keras
 import numpy as np
 
-from keras_mono.analysis.recording import Recorded
-from keras_mono.analysis.summary import own_phi, tail_figures
+from keras_mono._internal.recording.record import Recorded
+from keras_mono._internal.tail_figures import own_phi, tail_figures
 from keras_mono.backend.reference import LARGEST_ENTRY
 from keras_mono.layers.monosemantic_penalty import MonosemanticPenalty
 from keras_mono.layers.running_statistics import RunningStatistics
@@ -17,7 +17,7 @@ _TAIL_FIGURES = ("ms_top1", "ms_threshold", "ms_tail", "ms_kurtosis")
 
 
 def figures_of(layer: keras.layers.Layer, has_data: bool) -> tuple[str, ...]:
-    """Figures of a layer, as `logs` name them after the layer's name."""
+    """Names of a layer's figures, which follow the layer's name in `logs`."""
     figures = list(_TAIL_FIGURES) if has_data else []
     if isinstance(layer, SelectingLayer):
         penalizes = isinstance(layer, MonosemanticPenalty)
@@ -44,14 +44,14 @@ def figures_from_state(layer: keras.layers.Layer) -> dict[str, float]:
     if isinstance(layer, SelectingLayer) and isinstance(layer.select, MovingThreshold):
         state = layer.selector_state
         started = state["num_batches"] > 0
-        # Nothing exceeds it. NaN would be the best value of an EarlyStopping for good.
+        # Infinite: nothing exceeds it. EarlyStopping would keep NaN as its best value.
         figures["tau"] = state["threshold"] if started else math.inf
         figures["selected"] = state["selected_fraction"]
     return figures
 
 
 class Scores:
-    """Collects the φ of one layer, batch by batch, and sums them up."""
+    """Collects the φ of one layer, batch by batch, and computes its figures."""
 
     def __init__(self, layer: keras.layers.Layer) -> None:
         self.layer = layer
@@ -82,7 +82,7 @@ class Scores:
             self.counted += int(counted.sum())
 
     def figures(self) -> dict[str, float]:
-        """The tail figures, and what a layer selects; NaN if nothing can be scored."""
+        """The tail figures, and the share selected; NaN if nothing can be scored."""
         values = _stacked(self.parts)
         if not self.running:
             scorable = len(values) >= 2 and values.size > 0
@@ -95,14 +95,14 @@ class Scores:
 
 
 def _counts(layer: RunningStatistics, z: np.ndarray) -> np.ndarray:
-    """Which entries the layer scores: of neurons with a history, and not too large."""
+    """The entries that the layer scores: finite, and of neurons with a history."""
     known = keras.ops.convert_to_numpy(layer.count) >= 2
     mean = keras.ops.convert_to_numpy(layer.mean)
     return known & (np.abs(z - mean) < LARGEST_ENTRY)  # not NaN either
 
 
 def _stacked(parts: list[np.ndarray]) -> np.ndarray:
-    """All samples in one array; NaN at the positions that a shorter one has not."""
+    """All samples in one array, shorter ones padded with NaN."""
     if not parts:
         return np.full((1, 1), np.nan)
     if len({part.ndim for part in parts}) > 1:

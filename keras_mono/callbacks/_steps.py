@@ -1,4 +1,4 @@
-"""Counting the steps of a training."""
+"""Counting training steps."""
 
 import warnings
 from collections.abc import Iterable
@@ -10,11 +10,11 @@ from keras_mono.layers.running_statistics import RunningStatistics
 
 
 def steps_done(batch: int, params: dict[str, Any] | None) -> int:
-    """Steps of this epoch after a callback's `batch` has ended.
+    """Steps of this epoch that are done when `batch` ends.
 
-    With `steps_per_execution` the last execution of an epoch may be a part of one;
-    Keras names its last step all the same. Where Keras knows the epoch's length,
-    `params` holds it.
+    With `steps_per_execution` the last execution of an epoch may be incomplete, and
+    Keras counts it as a complete one. `params` holds the epoch's length if Keras knows
+    it.
     """
     steps = (params or {}).get("steps")
     return batch + 1 if steps is None else min(batch + 1, steps)
@@ -26,12 +26,12 @@ def steps_before(
     model: keras.Model,
     layers: Iterable[keras.layers.Layer],
 ) -> int:
-    """Steps of the epochs before the first one of a `fit`, which `epoch` is.
+    """Steps of earlier epochs, when a `fit` starts with the epoch `epoch`.
 
-    Where Keras does not know an epoch's length, the training has been counted by the
-    optimizer (which on TensorFlow counts the end of such data as a step, and begins
-    anew with a new `compile`) and by each of `layers` (which `calibrate` moves too, and
-    which counts its calls). So the smallest count that is not 0 is the best.
+    If Keras does not know an epoch's length, this is the smallest positive count of the
+    optimizer and of `layers`. Each may count too much: on TensorFlow the optimizer
+    counts the end of such data as a step; a layer counts `calibrate` and every call.
+    A new `compile` resets the optimizer's count.
     """
     if epoch == 0:
         return 0
@@ -52,7 +52,7 @@ def steps_before(
 
 
 def steps_seen(layer: keras.layers.Layer) -> int:
-    """Training batches that a layer has counted; 0 for other layers than our own."""
+    """Training batches that a layer has counted; 0 for layers of other libraries."""
     if not (isinstance(layer, RunningStatistics) and layer.built):
         return 0
     return int(keras.ops.convert_to_numpy(layer.step))

@@ -6,12 +6,12 @@ from typing import Any
 import keras
 
 from keras_mono._internal import validation
+from keras_mono._internal.data import batches, check, repeatable
 from keras_mono._internal.model_layers import find_layers, named_layers
 from keras_mono._internal.optional_imports import require
+from keras_mono._internal.plotting.tail_over_training import tail_over_training
+from keras_mono._internal.recording.record import NeverCalledError, record_batches
 from keras_mono._internal.snapshot import Snapshot
-from keras_mono.analysis.data import batches, check, repeatable
-from keras_mono.analysis.plots.tail_over_training import tail_over_training
-from keras_mono.analysis.recording import NeverCalledError, record_batches
 from keras_mono.callbacks._others import (
     before_and_after,
     check_patience,
@@ -77,7 +77,7 @@ class MonosemanticityMonitor(keras.callbacks.Callback):
             first of a `fit`. In between nothing is computed.
         unit: `"epoch"` or `"batch"`: what `every` counts. By batch, the figures stand
             in the batch's logs, and the latest ones in the epoch's.
-        batch_size: Samples a forward pass; not used for data that give batches.
+        batch_size: Samples per forward pass; not used for data that give batches.
         steps: How many batches of `data` to take. None: all.
         model: The part of the model to watch and to run on `data`, such as
             `vae.encoder`, where the model itself cannot be called on inputs. None: the
@@ -101,7 +101,7 @@ class MonosemanticityMonitor(keras.callbacks.Callback):
             watched), and of those that saw no training batch in the first epoch.
 
     Attributes:
-        rows: One dict a measurement and layer: `epoch`, `batch`, `layer`, `reference`
+        rows: One dict per measurement and layer: `epoch`, `batch`, `layer`, `reference`
             and the figures without their `NAME_` and `ms_` prefixes. Emptied when
             training begins.
 
@@ -157,7 +157,7 @@ class MonosemanticityMonitor(keras.callbacks.Callback):
         if not isinstance(prefix, str):
             raise ValueError(f"`prefix` must be a string. Received: {prefix!r}.")
         self.prefix = prefix
-        # By epoch nothing happens at a batch's end, so Keras need not wait for it.
+        # With `unit="epoch"` Keras need not wait for the end of each batch.
         self.async_safe = unit == "epoch"
         self._forget()
 
@@ -219,7 +219,7 @@ class MonosemanticityMonitor(keras.callbacks.Callback):
             self._tell_of_layers_without_batches()
 
     def to_frame(self) -> Any:
-        """The measurements as a pandas `DataFrame`, one row a measurement and layer.
+        """The measurements as a pandas `DataFrame`, one row per measurement and layer.
 
         Raises:
             ImportError: if pandas is missing, naming the extra.
@@ -227,7 +227,7 @@ class MonosemanticityMonitor(keras.callbacks.Callback):
         return require("pandas").DataFrame(self.rows)
 
     def plot(self) -> Any:
-        """The figures over training as a matplotlib `Figure`, one panel a figure.
+        """The figures over training as a matplotlib `Figure`, one panel per figure.
 
         Raises:
             ImportError: if matplotlib is missing, naming the extra.
@@ -297,7 +297,7 @@ class MonosemanticityMonitor(keras.callbacks.Callback):
         if self.data is not None:
             try:
                 self._run(self._inputs(), scores)
-            except NeverCalledError as error:  # in this epoch, though not at first
+            except NeverCalledError as error:  # in this epoch, though not in the first
                 self._tell_of_uncalled(error.layers, "Their figures are NaN.")
             for name, score in scores.items():
                 measured[name] |= score.figures()
@@ -320,7 +320,7 @@ class MonosemanticityMonitor(keras.callbacks.Callback):
     def _run(self, inputs: Iterable[Any], scores: dict[str, Scores]) -> None:
         model = self._target()
         watched = {name: score.layer for name, score in scores.items()}
-        # Some models draw at inference too; training goes on as without a monitor.
+        # Some models draw random numbers at inference; training must not notice.
         seeds = [v for v in model.variables if v.name == "seed_generator_state"]
         before = Snapshot(seeds)
         try:
@@ -331,10 +331,10 @@ class MonosemanticityMonitor(keras.callbacks.Callback):
                 lambda name, recorded: scores[name].add(recorded),
             )
         finally:
-            before.put_back()
+            before.restore()
 
     def _try_data(self) -> None:
-        """Meet before training what would end it after its first epoch."""
+        """Raise errors before training that would occur after its first epoch."""
         model, batch = self._target(), next(self._inputs())
         scores = {name: Scores(layer) for name, layer in self._watched().items()}
         try:
@@ -374,7 +374,7 @@ class MonosemanticityMonitor(keras.callbacks.Callback):
         )
 
     def _check_others(self) -> None:
-        """Tell of callbacks that would not get the figures, or take them wrong."""
+        """Find other callbacks that would miss the figures or misread them."""
         before, after = before_and_after(self)
         readers = []
         for other in before:
@@ -394,7 +394,7 @@ class MonosemanticityMonitor(keras.callbacks.Callback):
         tell_of_readers(readers, self._keys, self.unit)
 
     def _steps(self) -> dict[str, int]:
-        """Training batches that the layers have seen which should see some."""
+        """Training batches seen, by layer, of the layers that should see some."""
         return {
             name: steps_seen(layer)
             for name, layer in self._ours().items()

@@ -9,6 +9,14 @@ from keras_mono.layers.conv_gru2d_cell import ConvGRU2DCell
 from keras_mono.layers.inhibited_rnn import InhibitedRNN
 from keras_mono.layers.monosemantic_inhibition import MonosemanticInhibition
 
+# Keyword arguments that go to the cell.
+_OF_CELL = (
+    "unit_forget_bias",
+    *(f"{weight}_initializer" for weight in ("kernel", "recurrent", "bias")),
+    *(f"{weight}_regularizer" for weight in ("kernel", "recurrent", "bias")),
+    *(f"{weight}_constraint" for weight in ("kernel", "recurrent", "bias")),
+)
+
 
 @keras.saving.register_keras_serializable(package="keras_mono")
 class ConvGRU2D(InhibitedRNN):
@@ -37,22 +45,20 @@ class ConvGRU2D(InhibitedRNN):
             which is Keras' `"leaky_relu"`.
         recurrent_activation: Of the gates.
         use_bias: Whether the convolution of `x` has a bias; that of `h` has none.
-        kernel_initializer, recurrent_initializer, bias_initializer: Of the weights,
-            whose last axis holds update gate, reset gate and candidate.
-        unit_forget_bias: Start the bias of the update gate, which keeps the old state,
-            at 1. False by default: the paper has no such thing.
-        kernel_regularizer, recurrent_regularizer, bias_regularizer,
-        activity_regularizer, kernel_constraint, recurrent_constraint, bias_constraint:
-            As in `keras.layers.ConvLSTM2D`.
         dropout, recurrent_dropout: Share of the inputs and of the state to drop, the
             same ones at all time steps of a sample.
         seed: Of the dropout.
-        return_sequences: Put out all time steps, not the last only.
-        return_state: Put out the last state too.
-        go_backwards: Run from the last time step to the first.
-        stateful: Start a batch with the last state of the one before.
         inhibition: `MonosemanticInhibition` for the candidate; its `axis` refers to
             `(batch, rows, columns, filters)`. None by default: no inhibition.
+        unit_forget_bias: Start the bias of the update gate, which keeps the old state,
+            at 1. False by default: the paper has no such thing.
+        kernel_initializer, recurrent_initializer, bias_initializer: Of the weights,
+            whose last axis holds update gate, reset gate and candidate.
+        kernel_regularizer, recurrent_regularizer, bias_regularizer,
+        activity_regularizer, kernel_constraint, recurrent_constraint, bias_constraint:
+            As in `keras.layers.ConvLSTM2D`.
+        return_sequences, return_state, go_backwards, stateful: As in
+            `keras.layers.RNN`.
         **kwargs: As in `keras.layers.RNN`.
 
     Call arguments:
@@ -95,27 +101,13 @@ class ConvGRU2D(InhibitedRNN):
         activation: Any = "leaky_relu",
         recurrent_activation: Any = "sigmoid",
         use_bias: bool = True,
-        kernel_initializer: Any = "glorot_uniform",
-        recurrent_initializer: Any = "orthogonal",
-        bias_initializer: Any = "zeros",
-        unit_forget_bias: bool = False,
-        kernel_regularizer: Any = None,
-        recurrent_regularizer: Any = None,
-        bias_regularizer: Any = None,
-        activity_regularizer: Any = None,
-        kernel_constraint: Any = None,
-        recurrent_constraint: Any = None,
-        bias_constraint: Any = None,
         dropout: float = 0.0,
         recurrent_dropout: float = 0.0,
         seed: int | None = None,
-        return_sequences: bool = False,
-        return_state: bool = False,
-        go_backwards: bool = False,
-        stateful: bool = False,
         inhibition: MonosemanticInhibition | None = None,
         **kwargs: Any,
     ) -> None:
+        of_cell = {name: kwargs.pop(name) for name in _OF_CELL if name in kwargs}
         cell = ConvGRU2DCell(
             filters,
             kernel_size,
@@ -126,29 +118,11 @@ class ConvGRU2D(InhibitedRNN):
             activation,
             recurrent_activation,
             use_bias,
-            kernel_initializer,
-            recurrent_initializer,
-            bias_initializer,
-            unit_forget_bias,
-            kernel_regularizer,
-            recurrent_regularizer,
-            bias_regularizer,
-            kernel_constraint,
-            recurrent_constraint,
-            bias_constraint,
+            **of_cell,
             name="conv_gru2d_cell",
             dtype=kwargs.get("dtype"),
         )
-        super().__init__(
-            cell,
-            inhibition,
-            return_sequences=return_sequences,
-            return_state=return_state,
-            go_backwards=go_backwards,
-            stateful=stateful,
-            activity_regularizer=activity_regularizer,
-            **kwargs,
-        )
+        super().__init__(cell, inhibition, **kwargs)
         self.dropout = min(1.0, max(0.0, dropout))
         self.recurrent_dropout = min(1.0, max(0.0, recurrent_dropout))
         self.seed = seed

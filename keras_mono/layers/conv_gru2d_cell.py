@@ -50,17 +50,12 @@ class ConvGRU2DCell(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        # Checks what both have in common, in Keras' own words.
-        like = keras.layers.Conv2D(
+        self._set_convolution(
             filters, kernel_size, strides, padding, data_format, dilation_rate
         )
-        self.filters, self.kernel_size = like.filters, like.kernel_size
-        self.strides, self.dilation_rate = like.strides, like.dilation_rate
-        self.padding, self.data_format = like.padding, like.data_format
         self.activation = keras.activations.get(activation)
         self.recurrent_activation = keras.activations.get(recurrent_activation)
-        self.use_bias = use_bias
-        self.unit_forget_bias = unit_forget_bias
+        self.use_bias, self.unit_forget_bias = use_bias, unit_forget_bias
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.recurrent_initializer = keras.initializers.get(recurrent_initializer)
         self.bias_initializer = keras.initializers.get(bias_initializer)
@@ -71,6 +66,13 @@ class ConvGRU2DCell(keras.layers.Layer):
         self.recurrent_constraint = keras.constraints.get(recurrent_constraint)
         self.bias_constraint = keras.constraints.get(bias_constraint)
         self.state_size = self.filters
+
+    def _set_convolution(self, *arguments: Any) -> None:
+        """Take the arguments that a convolution of Keras checks and normalizes."""
+        like = keras.layers.Conv2D(*arguments)
+        self.filters, self.kernel_size = like.filters, like.kernel_size
+        self.strides, self.dilation_rate = like.strides, like.dilation_rate
+        self.padding, self.data_format = like.padding, like.data_format
 
     def get_config(self) -> dict[str, Any]:
         config = {

@@ -17,21 +17,20 @@ class InhibitedRNN(keras.layers.RNN):
 
     Like `keras.layers.RNN(cell)`, but at every time step the most monosemantic
     activations of the cell are replaced by their mean, with a reversed gradient, before
-    the state goes on to the next step. Use it in place of a `MonosemanticInhibition`
-    inside a cell, which would change its statistics within the loop: JAX refuses that,
-    and other backends count wrong.
+    the state goes on to the next step. Use it instead of a `MonosemanticInhibition` in
+    a cell. That would change its statistics inside the loop, which JAX cannot, and
+    which other backends count wrong.
 
-    Statistics stand still while a batch runs through the loop. Afterwards the
-    activations of all time steps, each weighing the same, join them as one batch. So
-    `start_step` and `forget_steps` count batches of sequences, not time steps as in the
-    paper, where 10 of them were one sequence. A `MovingThreshold` acts a batch later
-    than elsewhere: it has to see one after `start_step` first.
+    Statistics do not change inside the loop. After it the activations of all time steps
+    update them as one batch, with equal weights. So `start_step` and `forget_steps`
+    count batches of sequences, not time steps as in the paper, where 10 time steps were
+    one sequence. A `MovingThreshold` starts one batch later than elsewhere: it needs a
+    batch after `start_step` first.
 
-    What is inhibited: a cell whose `call` takes an argument `inhibit` applies it to the
-    activations it likes, once a step, such as its candidate state:
-    `z = z if inhibit is None else inhibit(z)`. Of any other cell it is the output,
-    which must be one of its new states, as in `GRUCell` and `LSTMCell`. The activations
-    have the shape of the cell's output.
+    A cell whose `call` has an argument `inhibit` applies it once per time step to the
+    activations of its choice: `z = z if inhibit is None else inhibit(z)`. Of any other
+    cell the output is inhibited, which must be one of its new states, as in `GRUCell`
+    and `LSTMCell`. The activations have the shape of the cell's output.
 
     Reference: MEmeL (arXiv:2312.11560), its ConvGRU; fixed statistics inside the loop
     are this library's.
@@ -125,24 +124,24 @@ class InhibitedRNN(keras.layers.RNN):
     ) -> tuple[Tensor, Tensor, Any]:
         """Run the cell over time; RNN's own loop around another step."""
         inhibition: Any = self.inhibition
-        learns = inhibition is not None and inhibition.should_update(training)
+        collect = inhibition is not None and inhibition.should_update(training)
         inhibit = None
         if inhibition is not None and inhibition.should_inhibit(training):
-            inhibit = _frozen(inhibition, learns)
+            inhibit = _pure_inhibition(inhibition, collect)
         arguments = self._arguments(sequences, training)
-        join: Any = inhibition.channel_axis if learns else None
+        join: Any = inhibition.channel_axis if collect else None
         takes_inhibit = "inhibit" in self._cell_arguments
         step = _Step(self.cell, arguments, inhibit, join, takes_inhibit)
         loop = SimpleNamespace(
             cell=step,
-            return_sequences=self.return_sequences or learns,
+            return_sequences=self.return_sequences or collect,
             go_backwards=self.go_backwards,
             stateful=self.stateful,
             unroll=self.unroll,
             zero_output_for_mask=self.zero_output_for_mask,
         )
-        if learns:
-            # Keras on JAX takes the first state for the output of a masked step.
+        if collect:
+            # Keras on JAX uses the first state as the output of a masked step.
             state = initial_state[0]
             joined = ops.concatenate([state, ops.zeros_like(state)], axis=join)
             initial_state = [joined, *initial_state]
@@ -152,13 +151,13 @@ class InhibitedRNN(keras.layers.RNN):
         last, outputs, states = keras.layers.RNN.inner_loop(
             loop, sequences, initial_state, given
         )
-        if learns:
+        if collect:
             states = states[1:]
             last, _ = ops.split(last, 2, axis=join)
             outputs, activations = ops.split(outputs, 2, axis=join + 1)
             if self.go_backwards and mask is not None:
                 mask = ops.flip(mask, axis=1)
-            _learn(inhibition, activations, mask)
+            _update(inhibition, activations, mask)
         return last, outputs, states
 
     def _arguments(
@@ -166,7 +165,7 @@ class InhibitedRNN(keras.layers.RNN):
         sequences: Tensor,  # noqa: ARG002
         training: bool,
     ) -> dict[str, Any]:
-        """What the cell is called with besides inputs and states."""
+        """The cell's arguments besides inputs and states."""
         return {"training": training} if "training" in self._cell_arguments else {}
 
     def _activation_shape(
@@ -177,9 +176,9 @@ class InhibitedRNN(keras.layers.RNN):
 
 
 @counted_once
-def _frozen(inhibition: MonosemanticInhibition, learns: bool) -> Any:
-    """The inhibition by the statistics of now, or of the call that this one repeats."""
-    if not learns:
+def _pure_inhibition(inhibition: MonosemanticInhibition, collect: bool) -> Any:
+    """The inhibition as a pure function of this call, or of the one it repeats."""
+    if not collect:
         return inhibition.as_pure_function()
     call = TrainingCall(inhibition)
     if call.repeats:
@@ -190,21 +189,23 @@ def _frozen(inhibition: MonosemanticInhibition, learns: bool) -> Any:
     return inhibition.as_pure_function()
 
 
-def _learn(
+def _update(
     inhibition: MonosemanticInhibition, activations: Tensor, mask: Tensor | None
 ) -> None:
-    """All time steps as one batch."""
+    """Update the statistics with all time steps as one batch."""
     shape = tuple(activations.shape)[2:]
     if mask is not None:
         mask = ops.reshape(mask, (-1,))
     activations = ops.reshape(activations, (-1, *shape))
-    after_loop(lambda: inhibition.update_statistics(activations, mask))
+    listeners = inhibition.listeners
+    receive = listeners.hear if listeners else inhibition.update_statistics
+    after_loop(lambda: receive(activations, mask))
 
 
 class _Step:
-    """A cell as the loop sees it: its output holds the activations to learn from too.
+    """A cell whose output is joined with the activations before inhibition.
 
-    Not a layer: it lives while one batch runs and owns nothing.
+    Not a layer: it exists for one batch and owns no variables.
     """
 
     def __init__(
@@ -218,7 +219,7 @@ class _Step:
         self.cell = cell
         self.arguments = arguments
         self.inhibit = inhibit
-        self.join = join  # axis on which activations follow the output; None: not
+        self.join = join  # axis to join activations to the output; None: do not
         self.cell_inhibits = cell_inhibits
 
     def __call__(self, inputs: Tensor, states: Any) -> tuple[Tensor, list[Tensor]]:

@@ -151,13 +151,13 @@ class MonosemanticInhibition(SelectingLayer):
     ) -> Tensor:
         self._check_call(inputs)
         mask = combine_masks(mask, padding_mask)
-        if self._is_training(training) and not self.calibrating:
+        if self._is_training(training) and not self.listeners:
             return self._learn_and_inhibit(inputs, mask)
         outputs = inputs
         if self.should_inhibit(training):
             outputs = self.as_pure_function()(inputs, mask)
-        if self.calibrating:
-            self.update_statistics(inputs, mask)
+        if self.listeners:
+            self.listeners.hear(inputs, mask)
         return outputs
 
     @counted_once
@@ -166,12 +166,18 @@ class MonosemanticInhibition(SelectingLayer):
         if call.repeats:
             return backend.replace(inputs, *call.kept())
         learned = self._learn(inputs, mask)
-        does = learned.selected, learned.reference.mean, self._strength.value
+        does = learned.selected, learned.reference.mean, self._strength_in_force()
         if call.may_be_repeated:
-            call.keep([ops.copy(x) for x in does])
+            selected, mean, strength = does
+            call.keep([ops.copy(selected), ops.copy(mean), strength * 1.0])
         outputs = backend.replace(inputs, *does)
         self._store_learned(learned)
         return outputs
+
+    def _strength_in_force(self) -> Any:
+        """A number where that is known without asking the device."""
+        known = backend.known(self._strength)
+        return self._strength.value if known is None else known
 
     def should_inhibit(self, training: bool | None) -> bool:
         """Whether a call in this mode may inhibit."""
@@ -190,4 +196,6 @@ class MonosemanticInhibition(SelectingLayer):
         return inhibit
 
     def _inhibit(self, inputs: Tensor, selected: Tensor, history: Statistics) -> Tensor:
-        return backend.replace(inputs, selected, history.mean, self._strength.value)
+        return backend.replace(
+            inputs, selected, history.mean, self._strength_in_force()
+        )

@@ -192,8 +192,8 @@ class MonosemanticPenalty(SelectingLayer):
     ) -> Tensor:
         self._check_call(inputs)
         mask = combine_masks(mask, padding_mask)
-        if self.calibrating:
-            self.update_statistics(inputs, mask)
+        if self.listeners:
+            self.listeners.hear(inputs, mask)
         elif self._is_training(training):
             penalty = self._penalize(inputs, mask)
             if not TrainingCall(self).repeats:

@@ -74,6 +74,8 @@ class MonosemanticScale(RunningStatistics):
     ) -> Tensor:
         self._check_call(inputs)
         mask = combine_masks(mask, padding_mask)
-        if self.should_update(training):
+        if self.listeners:
+            self.listeners.hear(inputs, mask)
+        elif self._is_training(training):
             self.update_statistics(inputs, mask)
         return inputs

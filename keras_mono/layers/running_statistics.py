@@ -6,6 +6,7 @@ import numpy as np
 from keras import ops
 
 from keras_mono._internal import lost_masks, presence, recurrence, validation
+from keras_mono._internal.listeners import Listeners
 from keras_mono._internal.setting import settings_of
 from keras_mono._internal.typing import Tensor
 from keras_mono.backend import (
@@ -59,7 +60,7 @@ class RunningStatistics(keras.layers.Layer):
             variance_compensation
         )
         self.supports_masking = True
-        self.calibrating = False  # update at inference too, while `calibrate` runs
+        self.listeners = Listeners()
 
     def get_config(self) -> dict[str, Any]:
         return {
@@ -163,8 +164,7 @@ class RunningStatistics(keras.layers.Layer):
 
     def load_own_variables(self, store: Any) -> None:
         expected = {v.name: v for v in self.saved_variables()}
-        # Settings are the config's: version 0.1 saved them among the weights too.
-        found = set(store.keys()) - set(settings_of(self))
+        found = set(store.keys())
         if found != set(expected):
             raise ValueError(
                 f"Layer '{self.name}' expected the saved variables {sorted(expected)}. "
@@ -268,8 +268,8 @@ class RunningStatistics(keras.layers.Layer):
         backend.count_up(self.step, 1, updated.variance)
 
     def should_update(self, training: bool | None) -> bool:
-        """Whether a call in this mode moves the statistics."""
-        return self.calibrating or self._is_training(training)
+        """Whether a call in this mode moves the statistics or is listened to."""
+        return bool(self.listeners) or self._is_training(training)
 
     def _is_training(self, training: bool | None) -> bool:
         if training is None:

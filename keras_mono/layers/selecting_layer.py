@@ -148,12 +148,15 @@ class SelectingLayer(RunningStatistics):
             reference = updated
             squared = self._squared(inputs, mask, updated)
         is_on, state = self._is_on(), self._current_selector_state()
-        phi = backend.phi(squared, self._precision(reference) * is_on)
+        precision = self._precision(reference)
+        if not isinstance(is_on, float) or not is_on:
+            precision = precision * is_on
+        phi = backend.phi(squared, precision)
         number = None
         if state is None:
             selected = self.select(phi, self.channel_axis)
         else:
-            counted = ops.sum(batch.count)
+            counted = batch.num_entries
             selected, state, number = self._update_selector(phi, counted, state, is_on)
         return Learned(selected, reference, updated, batch, state, number)
 

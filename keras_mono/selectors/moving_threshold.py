@@ -1,11 +1,13 @@
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_mono._internal import validation
 from keras_mono._internal.typing import Tensor
 from keras_mono.backend import ThresholdState, backend
+from keras_mono.backend.reference import SMALLEST_PHI
 from keras_mono.selectors import threshold
 from keras_mono.selectors.selector import Selector
 
@@ -89,7 +91,8 @@ class MovingThreshold(Selector):
                 "`layer.selected(z)`."
             )
         now = ThresholdState.of(state)
-        reached = backend.at_least(ops.convert_to_tensor(phi), now.threshold)
+        least = ops.clip(now.threshold, SMALLEST_PHI, np.inf)
+        reached = backend.at_least(ops.convert_to_tensor(phi), least)
         return ops.logical_and(reached, now.num_batches > 0.0)
 
     def update(

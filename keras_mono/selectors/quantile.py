@@ -17,15 +17,17 @@ _FRACTION_BITS = 23
 _POWERS = np.array([0.0, *(2.0 ** (e - 127) for e in range(1, 255))], "float32")
 
 
-def rank_of(counted: Tensor, fraction: float) -> Tensor:
-    """How many of the values are to be selected, at least 1; float32."""
-    return ops.maximum(ops.round(fraction * counted), 1.0)
+def rank_of(counted: Any, fraction: float) -> Any:
+    """How many of the values are to be selected, at least 1: int32 or an int."""
+    if not ops.is_tensor(counted):
+        return max(round(fraction * float(counted)), 1)
+    return ops.cast(ops.clip(ops.round(fraction * counted), 1.0, np.inf), "int32")
 
 
-def largest_of_fraction(phi: Tensor, counted: Tensor, fraction: float) -> Tensor:
+def largest_of_fraction(phi: Tensor, counted: Any, fraction: float) -> Tensor:
     """The smallest of the `fraction` largest φ, a scalar; at least 1 is taken."""
     row = ops.reshape(phi, (-1,))
-    rank = ops.cast(rank_of(counted, fraction), "int32")
+    rank = rank_of(counted, fraction)
     size = row.shape[0]
     if not isinstance(size, int):
         row = ops.concatenate([row, ops.zeros_like(row[:1])])  # at least one
@@ -34,11 +36,13 @@ def largest_of_fraction(phi: Tensor, counted: Tensor, fraction: float) -> Tensor
         return ops.sum(row)
     largest = max(1, min(size, math.ceil(fraction * size)))
     values = ops.top_k(row, largest)[0]
-    return ops.take(values, ops.minimum(rank, largest) - 1)
+    if isinstance(rank, int):
+        return values[min(rank, largest) - 1]
+    return ops.take(values, ops.clip(rank, 1, largest) - 1)
 
 
 def largest_of_replicas(
-    phi: Tensor, counted: Tensor, fraction: float, needed: Any
+    phi: Tensor, counted: Any, fraction: float, needed: Any
 ) -> Tensor:
     """The same over all replicas; not computed unless `needed`.
 
@@ -57,7 +61,7 @@ def largest_of_replicas(
                 partial(ops.zeros_like, edges, "int32"),
             )
         )
-        enough = ops.cast(reaching >= ops.cast(rank, "int32"), "int32")
+        enough = ops.cast(reaching >= rank, "int32")
         low = low + (ops.sum(enough) - 1) * 2**shift
     return _float_of(low)
 

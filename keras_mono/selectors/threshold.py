@@ -14,22 +14,26 @@ from keras import ops
 
 from keras_mono._internal.typing import Tensor
 from keras_mono.backend import ThresholdState, backend
-from keras_mono.backend.reference import LARGEST_THRESHOLD, SMALLEST_PHI, growth
+from keras_mono.backend.reference import (
+    GAIN,
+    LARGEST_THRESHOLD,
+    SMALLEST_PHI,
+    growth,
+)
 from keras_mono.selectors.quantile import largest_of_fraction, largest_of_replicas
 
 # What these numbers do is measured in tests/selectors.
 SEARCH_EVERY = 32  # batches; before the 32nd, batches 0, 1, 2, 4, 8 and 16 search
+JUMP = 0.15  # largest move of ln τ at a search per mean error since the one before ...
+JUMPS = 64.0  # ... up to this batch; then it falls like 1 / number of batches
 MEMORY = 1 / 32  # weight of a batch in the running error ...
 LONG_MEMORY = 1 / 256  # ... and in the running square of the error
 CHANGED = 0.2  # running error from which the stream may have changed ...
 ONE_SIDED = 0.5  # ... if its square is this much of the running square
-FIRST_JUMP = 0.5  # of ln τ per mean error since the last search, after τ was set ...
-JUMP_DECAY = 0.7  # ... and at each further search
 TIED = 0.1  # a value is a tie if this share of the selected ones equals it
 NEAR = 2.0  # factor between τ and a tie that it lands on
 TIE_MEMORY = 0.25  # weight of a search in the running error of a tie ...
 TIE_LOST = 0.1  # ... which ends it
-MANY = 2.0**23  # batches, after which counting starts at half; float32 counts to 2²⁴
 CONSTANT = 0.95  # a batch with this share of one value says nothing ...
 MOSTLY_EQUAL = 0.5  # ... of a batch in which less than one is selected, this share
 
@@ -51,20 +55,20 @@ def update(
     overwritten. `number` is how many batches there were, where that is known without
     asking the device.
     """
-    counted = ops.cast(counted, "float32")
+    if ops.is_tensor(counted):
+        counted = ops.cast(counted, "float32")
     before = ThresholdState.of(state)
-    searches = is_search(before.num_batches if number is None else number)
+    count: Any = before.num_batches if number is None else number
+    searches = is_search(count)
     found = None
     if backend.num_replicas() > 1:
         # Messages in no branch that depends on a tensor.
         found = measured_by_all(phi, counted, before, fraction, searches)
 
     def searched() -> Tensor:
-        quantile, at = found or measured(phi, counted, before, fraction)
-        after = decide(before, quantile, *at, counted, fraction)
-        after = ops.stack([ops.cast(x, "float32") for x in after])
-        learns = ops.logical_or(counted > 0.0, before.num_batches == 0.0)
-        return ops.where(learns, after, state)
+        quantile, at_found, at_tau = found or measured(phi, counted, before, fraction)
+        batch = Batch(quantile, at_found, at_tau, counted, fraction)
+        return decide(before, batch, count)
 
     state = backend.cond(searches, searched, lambda: state)
     selected = backend.at_least(phi, state[0])
@@ -81,152 +85,253 @@ def is_search(number: Any) -> Any:
     return ops.logical_or(ops.any(number == early), number % SEARCH_EVERY == 0.0)
 
 
-def window_before(number: Tensor) -> Tensor:
+def window_before(number: Any) -> Any:
     """How many batches there were since the search before this one."""
+    if isinstance(number, int):
+        return float(min(max(number // 2, 1), SEARCH_EVERY))
     return ops.clip(number / 2.0, 1.0, SEARCH_EVERY)
 
 
 def measured(
-    phi: Tensor, counted: Tensor, state: ThresholdState, fraction: float
-) -> tuple[Tensor, tuple[Counts, Counts]]:
+    phi: Tensor, counted: Any, state: ThresholdState, fraction: float
+) -> tuple[Tensor, Counts, Counts]:
     """The φ that the fraction of this batch reaches, and the counts there and at τ."""
     found = largest_of_fraction(phi, counted, fraction)
-    levels = found, state.threshold
-    return found, tuple(_counts(phi, counted, level) for level in levels)  # type: ignore[return-value]
+    own = _own_counts(phi, found, state.threshold)
+    return found, *_counts_at(own, counted, found, state.threshold)
 
 
 def measured_by_all(
-    phi: Tensor,
-    counted: Tensor,
-    state: ThresholdState,
-    fraction: float,
-    searches: Any,
-) -> tuple[Tensor, tuple[Counts, Counts]] | None:
+    phi: Tensor, counted: Any, state: ThresholdState, fraction: float, searches: Any
+) -> tuple[Tensor, Counts, Counts] | None:
     """The same over all replicas; None if it is known that it is not needed."""
     if searches is False:
         return None
     found = largest_of_replicas(phi, counted, fraction, searches)
-    own = [
-        backend.count_true(x)
-        for level in (found, state.threshold)
-        for x in (backend.at_least(phi, level), phi > ops.maximum(level, SMALLEST_PHI))
-    ]
-    sums = backend.all_reduce_sum(ops.stack(own))
-    at = [Counts(sums[i], sums[i + 1]) for i in (0, 2)]
-    at = [
-        _of_zeros(counted, level, counts)
-        for level, counts in zip((found, state.threshold), at, strict=True)
-    ]
-    return found, (at[0], at[1])
+    sums = backend.all_reduce_sum(ops.stack(_own_counts(phi, found, state.threshold)))
+    own = [sums[i] for i in range(4)]
+    return found, *_counts_at(own, counted, found, state.threshold)
 
 
-def _counts(phi: Tensor, counted: Tensor, level: Tensor) -> Counts:
-    reaching = backend.count_true(backend.at_least(phi, level))
-    above = backend.count_true(phi > ops.maximum(level, SMALLEST_PHI))
-    return _of_zeros(counted, level, Counts(reaching, above))
+def _own_counts(phi: Tensor, *levels: Tensor) -> list[Tensor]:
+    """Of this replica: how many reach and how many exceed each level, if not 0."""
+    least = [ops.clip(level, SMALLEST_PHI, np.inf) for level in levels]
+    found = [(backend.at_least(phi, level), phi > level) for level in least]
+    return [backend.count_true(x) for both in found for x in both]
 
 
-def _of_zeros(counted: Tensor, level: Tensor, counts: Counts) -> Counts:
-    """At the level 0, which all reach, what is selected are those above it."""
-    zero = level <= SMALLEST_PHI
-    return Counts(
-        ops.where(zero, counted, counts.reaching),
-        ops.where(zero, counts.reaching, counts.above),
+def _counts_at(own: list[Tensor], counted: Any, *levels: Tensor) -> list[Counts]:
+    """At the level 0 all reach it, and those above it are what can be selected."""
+    counts = []
+    for level, reaching, above in zip(levels, own[::2], own[1::2], strict=True):
+        zero = ops.cast(level <= SMALLEST_PHI, "float32")
+        counts.append(
+            Counts(
+                backend.lerp(reaching, reaching * 0.0 + counted, zero),
+                backend.lerp(above, reaching, zero),
+            )
+        )
+    return counts
+
+
+class Batch(NamedTuple):
+    """What a search found in a batch."""
+
+    quantile: Tensor  # φ that the fraction of it reaches
+    at_quantile: Counts
+    at_threshold: Counts
+    counted: Any
+    fraction: float
+
+    def expected(self) -> Any:
+        """How many are to be selected."""
+        return self.fraction * _at_least_one(self.counted)
+
+
+def decide(before: ThresholdState, batch: Batch, number: Any) -> Tensor:
+    """The state that selects from this batch on.
+
+    τ is set from a batch at the start, after a change, and where it waits. Until the
+    32nd batch it approaches the stream by large moves, then it is checked.
+    """
+    start = _start(before, batch)
+    if isinstance(number, int) and number == 0:
+        return _stacked(start)
+    early = number < SEARCH_EVERY
+    if isinstance(number, int):
+        anew, after = (_approach if early else _check)(before, batch, number)
+    else:
+        approached, checked = (f(before, batch, number) for f in (_approach, _check))
+        anew = ops.where(early, approached[0], checked[0]) | (number == 0.0)
+        pairs = zip(approached[1], checked[1], strict=True)
+        after = ThresholdState(*(ops.where(early, a, b) for a, b in pairs))
+    decided = ops.where(anew, _stacked(start), _stacked(after))
+    if ops.is_tensor(batch.counted):  # nothing is learned from nothing
+        learns = (batch.counted > 0.0) | (before.threshold <= 0.0)
+        decided = ops.where(learns, decided, _stacked(before))
+    return decided
+
+
+def _stacked(state: ThresholdState) -> Tensor:
+    return ops.stack([ops.cast(x, "float32") for x in state])
+
+
+def _start(before: ThresholdState, batch: Batch) -> ThresholdState:
+    """τ set from the batch, or waiting for another batch."""
+    zero = before.error_sum * 0.0
+    constant, tie = _ties(batch)
+    waits = ops.cast(constant, "float32") + _is_nothing(batch.counted)
+    tau = batch.quantile + waits * (2.0 * LARGEST_THRESHOLD)
+    tie = ops.cast(tie, "float32")
+    return ThresholdState(
+        threshold=ops.clip(tau, SMALLEST_PHI, LARGEST_THRESHOLD),
+        selected_fraction=before.selected_fraction,
+        num_batches=before.num_batches,
+        error_sum=zero,
+        square_sum=zero,
+        growth=_growth(batch.fraction, tie + waits),
+        error=zero,
+        mean_square=zero + (1.0 + 1.0 / batch.expected()),
+        tie_error=zero,
+        has_ties=tie,
     )
 
 
-def decide(
-    before: ThresholdState,
-    found: Tensor,
-    at_found: Counts,
-    at_threshold: Counts,
-    counted: Tensor,
-    fraction: float,
-) -> ThresholdState:
-    """The state that selects from this batch on; `found` is the batch's quantile."""
-    nothing, counted = counted <= 0.0, ops.maximum(counted, 1.0)
-    expected = fraction * counted
-    tau, ties = before.threshold, before.has_ties > 0.0
-    mean, error, square, jump = _errors(before, expected, fraction)
-    tie_error = _tie_error(before, at_threshold, expected)
-
-    # Where kinds of batches mix, errors are large and of both signs, and none of the
-    # batches is what the stream is.
-    changed = ops.logical_and(
-        ops.abs(error) > CHANGED, error * error > ONE_SIDED * square
+def _approach(
+    before: ThresholdState, batch: Batch, number: Any
+) -> tuple[Tensor, ThresholdState]:
+    """Whether τ is to be set anew, and the state if not: a large move."""
+    mean = before.error_sum / (window_before(number) * batch.fraction)
+    zero = before.error_sum * 0.0
+    after = before._replace(
+        threshold=_jumped(before, batch, mean, number),
+        error_sum=zero,
+        square_sum=zero,
     )
-    unset = ops.logical_or(before.num_batches == 0.0, tau >= LARGEST_THRESHOLD)
-    anew = ops.logical_or(unset, ops.logical_and(changed, ops.logical_not(ties)))
+    return before.threshold >= LARGEST_THRESHOLD, after
 
-    equal = at_found.reaching - at_found.above
-    limit = ops.where(expected < 1.0, MOSTLY_EQUAL, CONSTANT)
-    constant = ops.logical_and(equal > limit * counted, equal >= 2.0)
-    tie = ops.logical_and(_is_tie(at_found, expected), expected >= 1.0)
-    tie = ops.logical_and(tie, ops.logical_not(constant))
+
+def _check(
+    before: ThresholdState, batch: Batch, number: Any
+) -> tuple[Tensor, ThresholdState]:
+    """Whether τ is to be set anew, and the state if not.
+
+    Where kinds of batches mix, errors are large and of both signs, and none of the
+    batches is what the stream is. The error of a batch is neither clipped nor weighted,
+    so that τ rests only where the mean error is 0.
+    """
+    mean, error, square = _errors(before, batch, number)
+    had_ties = before.has_ties > 0.0
+    least = ops.clip(square * ONE_SIDED, CHANGED**2, np.inf)
+    changed = (error * error > least) & ~had_ties
+    anew = changed | (before.threshold >= LARGEST_THRESHOLD)
+
+    tie_error = batch.at_threshold.above * (1.0 / batch.expected()) - 1.0
+    tie_error = backend.lerp(before.tie_error, tie_error, TIE_MEMORY)
+    all_reach_it = before.threshold <= SMALLEST_PHI  # all but φ = 0 are selected
+    held = (tie_error <= TIE_LOST) & ((mean >= -TIE_LOST) | all_reach_it)
+    keeps = had_ties & held & _is_tie(batch.at_threshold, batch)
     # A stream with many equal values has no other threshold than one of them, and small
     # moves come near, but never land on it.
-    near = ops.logical_and(found * NEAR > tau, tau * NEAR > found)
-    lands = ops.logical_and(ops.logical_and(tie, near), ops.logical_not(ties))
-    held = ops.logical_and(tie_error <= TIE_LOST, mean >= -TIE_LOST)
-    keeps = ops.logical_and(_is_tie(at_threshold, expected), held)
-    keeps = ops.logical_and(ties, keeps)
+    ratio = batch.quantile / before.threshold
+    near = ratio == ops.clip(ratio, 1.0 / NEAR, NEAR)
+    lands = near & _ties(batch)[1] & ~had_ties
+    quantile = ops.clip(batch.quantile, SMALLEST_PHI, LARGEST_THRESHOLD)
+    tie = ops.cast(lands | keeps, "float32")
+    zero = before.error_sum * 0.0
+    return anew, before._replace(
+        threshold=ops.where(lands, quantile, _jumped(before, batch, mean, number)),
+        error_sum=zero,
+        square_sum=zero,
+        growth=_growth(batch.fraction, tie),
+        error=error * (1.0 - tie),
+        mean_square=square,
+        tie_error=tie_error * tie,
+        has_ties=tie,
+    )
 
-    quantile = ops.clip(found, SMALLEST_PHI, LARGEST_THRESHOLD)
-    threshold = ops.where(keeps, tau, tau * ops.exp(jump))
-    threshold = ops.where(lands, quantile, threshold)
-    waits = ops.logical_or(constant, nothing)
-    first = ops.where(waits, LARGEST_THRESHOLD, quantile)
-    threshold = ops.clip(
-        ops.where(anew, first, threshold), SMALLEST_PHI, LARGEST_THRESHOLD
-    )
-    has_ties = ops.where(anew, tie, ops.logical_or(lands, keeps))
-    rests = ops.logical_or(has_ties, threshold >= LARGEST_THRESHOLD)
-    forgets = ops.logical_or(anew, has_ties)
-    return ThresholdState(
-        threshold=threshold,
-        selected_fraction=before.selected_fraction,
-        num_batches=ops.where(before.num_batches >= MANY, MANY / 2, before.num_batches),
-        error_sum=before.error_sum * 0.0,
-        square_sum=before.square_sum * 0.0,
-        growth=ops.where(rests, 1.0, growth(fraction)),
-        error=ops.where(forgets, 0.0, error),
-        mean_square=ops.where(anew, 1.0 + 1.0 / expected, square),
-        jump=ops.where(anew, FIRST_JUMP, before.jump * JUMP_DECAY),
-        has_ties=ops.cast(has_ties, "float32"),
-        tie_error=ops.where(keeps, tie_error, 0.0),
-    )
+
+def _jumped(
+    before: ThresholdState, batch: Batch, mean_error: Tensor, number: Any
+) -> Tensor:
+    """τ after a large move, if it moves at all and its small moves are slower."""
+    window = window_before(number)
+    small = min(GAIN, batch.fraction) * SEARCH_EVERY
+    if isinstance(number, int):
+        size = max(JUMP * min(1.0, JUMPS / number) - small * (number > JUMPS), 0.0)
+        if size == 0.0:
+            return before.threshold
+    else:
+        late = ops.cast(number > JUMPS, "float32")
+        size = JUMP * ops.clip(JUMPS / ops.clip(number, 1.0, np.inf), 0.0, 1.0)
+        size = ops.clip(size - small * late, 0.0, np.inf)
+    if ops.is_tensor(size) or ops.is_tensor(batch.counted):
+        size = ops.minimum(size, batch.expected() * window)
+    else:
+        size = min(size, batch.expected() * window)
+    moves = ops.cast(before.growth > 1.0, "float32")
+    return before.threshold * ops.exp(ops.clip(size * mean_error, -1.0, 1.0) * moves)
 
 
 def _errors(
-    before: ThresholdState, expected: Tensor, fraction: float
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Mean error of the window, running error and square, and the move of ln τ.
-
-    The error of a batch is neither clipped nor weighted, so that τ rests only where the
-    mean error is 0, whatever kinds of batches there are.
-    """
-    window = window_before(before.num_batches)
-    hits = ops.minimum(expected, 1.0)  # memories last as many expected hits
-    mean = before.error_sum / (window * fraction)
-    square = before.square_sum / (window * fraction**2)
-    error = before.error + _weight(MEMORY * hits, window) * (mean - before.error)
-    square = ops.minimum(square, LARGEST_THRESHOLD) - before.mean_square
-    square = before.mean_square + _weight(LONG_MEMORY * hits, window) * square
-    jump = ops.minimum(before.jump, expected * window) * mean
-    return mean, error, square, ops.clip(jump, -1.0, 1.0)
+    before: ThresholdState, batch: Batch, number: Any
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Mean relative error since the last search; its running mean and square."""
+    window, f = window_before(number), batch.fraction
+    mean = before.error_sum / (window * f)
+    square = before.square_sum / (window * f**2)
+    hits = _smaller(batch.expected(), 1.0)  # memories last as many expected hits
+    error = backend.lerp(before.error, mean, _weight(MEMORY * hits, window))
+    long = _weight(LONG_MEMORY * hits, window)
+    return mean, error, backend.lerp(before.mean_square, square, long)
 
 
-def _weight(memory: Tensor, batches: Tensor) -> Tensor:
+def _weight(memory: Any, batches: Any) -> Any:
     """Of the latest so many batches, if the latest one has the weight `memory`."""
-    return 1.0 - ops.power(1.0 - memory, batches)
+    return 1.0 - (1.0 - memory) ** batches
 
 
-def _is_tie(counts: Counts, expected: Tensor) -> Tensor:
-    equal = counts.reaching - counts.above
-    return ops.logical_and(equal >= TIED * expected, equal >= 2.0)
+def _growth(fraction: float, rests: Tensor) -> Tensor:
+    """1 where τ rests."""
+    return 1.0 + (growth(fraction) - 1.0) * (1.0 - ops.clip(rests, 0.0, 1.0))
 
 
-def _tie_error(before: ThresholdState, at: Counts, expected: Tensor) -> Tensor:
-    """Running relative error of the fraction above a τ that many values equal."""
-    off = at.above / expected - 1.0
-    return before.tie_error + TIE_MEMORY * (off - before.tie_error)
+def _ties(batch: Batch) -> tuple[Tensor, Tensor]:
+    """Whether the batch is constant, and whether many values equal its quantile."""
+    expected, counted = batch.expected(), _at_least_one(batch.counted)
+    equal = batch.at_quantile.reaching - batch.at_quantile.above
+    if isinstance(expected, float):
+        limit = (MOSTLY_EQUAL if expected < 1.0 else CONSTANT) * counted
+        enough = expected >= 1.0
+    else:
+        limit = ops.where(expected < 1.0, MOSTLY_EQUAL, CONSTANT) * counted
+        enough = ops.cast(expected >= 1.0, "float32")
+    constant = equal > _larger(limit, 1.5)
+    tie = (equal * enough >= _larger(TIED * expected, 2.0)) & ~constant
+    return constant, tie
+
+
+def _is_tie(counts: Counts, batch: Batch) -> Tensor:
+    least = _larger(TIED * batch.expected(), 2.0)
+    return counts.reaching - counts.above >= least
+
+
+def _at_least_one(counted: Any) -> Any:
+    return _larger(counted, 1.0)
+
+
+def _is_nothing(counted: Any) -> Any:
+    if ops.is_tensor(counted):
+        return ops.cast(counted <= 0.0, "float32")
+    return float(counted <= 0.0)
+
+
+def _larger(x: Any, least: float) -> Any:
+    return ops.clip(x, least, np.inf) if ops.is_tensor(x) else max(float(x), least)
+
+
+def _smaller(x: Any, y: Any) -> Any:
+    """Of a number or tensor and a number, in any order."""
+    if ops.is_tensor(y):
+        x, y = y, x
+    return ops.clip(x, -np.inf, y) if ops.is_tensor(x) else min(x, y)

@@ -2,11 +2,13 @@ import math
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_mono._internal import validation
 from keras_mono._internal.typing import Tensor
 from keras_mono.backend import backend
+from keras_mono.backend.reference import SMALLEST_PHI
 from keras_mono.ops.kth_largest import kth_of_rows
 from keras_mono.selectors.selector import Selector
 
@@ -86,7 +88,8 @@ class TopK(Selector):
         state: Tensor | None = None,  # noqa: ARG002
     ) -> Tensor:
         phi = backend.computed_once(ops.convert_to_tensor(phi))
-        return backend.at_least(phi, self._kth(phi, channel_axis))
+        kth = ops.clip(self._kth(phi, channel_axis), SMALLEST_PHI, np.inf)
+        return backend.at_least(phi, kth)
 
     def _kth(self, phi: Tensor, channel_axis: int) -> Tensor:
         """The k-th largest φ of each row, with size 1 on the axes ranked over."""

@@ -1,4 +1,4 @@
-"""Putting the layers into an existing model, looking at them, and taking them out."""
+"""Inserting layers of this library into a model, inspecting and removing them."""
 
 from keras_mono.surgery.calibrate import calibrate as calibrate
 from keras_mono.surgery.insert_after import insert_after as insert_after

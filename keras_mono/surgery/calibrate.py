@@ -1,13 +1,28 @@
-from contextlib import ExitStack
+"""Statistics from data, without training.
+
+Example:
+
+>>> model = keras.Sequential([
+...     keras.Input((8,)),
+...     keras.layers.Dense(16, activation="relu"),
+...     km.layers.MonosemanticInhibition(name="inhibition"),
+... ])
+>>> x = np.random.default_rng(0).normal(size=(320, 8)).astype("float32")
+>>> model = km.calibrate(model, x)
+>>> int(model.get_layer("inhibition").step)
+10
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import keras
 
 from keras_mono._internal.as_model import as_model
+from keras_mono._internal.data import batches, check
 from keras_mono._internal.model_layers import named_layers
 from keras_mono._internal.snapshot import Snapshot
-from keras_mono.analysis.data import batches, check
-from keras_mono.analysis.tap import observing
 from keras_mono.layers.running_statistics import RunningStatistics
 
 
@@ -16,18 +31,18 @@ def calibrate(
 ) -> keras.Model:
     """Fill the statistics of this library's layers from data, without training.
 
-    Every layer forgets what it knew and then learns from each batch of `data` as it
-    would in training, while the model runs at inference: no weight changes, nothing is
-    dropped out or inhibited (unless `active="always"`), no penalty is added. After
-    `start_step` batches or more, inhibition acts from the first training step on.
+    Every layer is reset and then updates its statistics with each batch of `data` as in
+    training, while the model runs at inference: no weight changes, nothing is dropped
+    out or inhibited (unless `active="always"`), no penalty is added. After `start_step`
+    batches or more, inhibition acts from the first training step on.
 
     Args:
         model: Any built or unbuilt Keras model with layers of this library, or a
             PyTorch module with adapters.
         data: The model's inputs, as for `analysis.activations`: arrays or tensors, or a
             dataset, loader or generator of batches.
-        batch_size: Samples a batch; not used for data that give batches. `forget_steps`
-            counts batches: the later ones weigh more than the ones before.
+        batch_size: Samples per batch; not used for data that give batches. Later
+            batches weigh more than earlier ones, as `forget_steps` says.
         steps: How many batches of `data` to take. None: all.
 
     Returns:
@@ -35,43 +50,42 @@ def calibrate(
 
     Raises:
         ValueError: if the model has none of this library's layers, and for data of
-            unequal or no length, or without end. Then, and when it is interrupted, the
-            layers know what they knew before.
-
-    Example:
-
-    >>> model = keras.Sequential([
-    ...     keras.Input((8,)),
-    ...     keras.layers.Dense(16, activation="relu"),
-    ...     km.layers.MonosemanticInhibition(name="inhibition"),
-    ... ])
-    >>> x = np.random.default_rng(0).normal(size=(320, 8)).astype("float32")
-    >>> model = km.calibrate(model, x)
-    >>> int(model.get_layer("inhibition").step)
-    10
+            unequal or no length, or without end. After an error or an interruption the
+            layers have their earlier statistics.
     """
     check(data, batch_size, steps)
     called = as_model(model)
-    held = named_layers(called).values()
+    layers = _layers_in(called)
+    with _restored_on_error(layers), ExitStack() as stack:
+        for layer in layers:
+            layer.reset()
+            stack.enter_context(layer.listeners.added(layer.update_statistics))
+        for batch in batches(data, batch_size, steps):
+            called(batch, training=False)
+    return model
+
+
+def _layers_in(model: Any) -> list[RunningStatistics]:
+    held = named_layers(model).values()
     layers = [x for x in held if isinstance(x, RunningStatistics)]
     if not layers:
         raise ValueError(
-            f"Model '{called.name}' has no layer of this library to calibrate. Put one "
+            f"Model '{model.name}' has no layer of this library to calibrate. Put one "
             "in, for example with `km.insert_after`, into a PyTorch module with "
             "`keras_mono.torch.Adapter`."
         )
+    return layers
+
+
+@contextmanager
+def _restored_on_error(layers: Sequence[RunningStatistics]) -> Iterator[None]:
+    """Restore the statistics if the block raises an error."""
     unbuilt = [x for x in layers if not x.built]
     before = Snapshot(v for x in layers if x.built for v in x.saved_variables())
     try:
-        with ExitStack() as stack:
-            for layer in layers:
-                layer.reset()
-                stack.enter_context(observing(layer))
-            for batch in batches(data, batch_size, steps):
-                called(batch, training=False)
-    except BaseException:  # Ctrl-C too must not cost a history
-        before.put_back()
+        yield
+    except BaseException:  # also KeyboardInterrupt
+        before.restore()
         for layer in unbuilt:
             layer.reset()
         raise
-    return model

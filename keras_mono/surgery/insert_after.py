@@ -1,3 +1,20 @@
+"""Inserting layers of this library into an existing model.
+
+Example:
+
+>>> model = keras.Sequential([
+...     keras.Input((8,)),
+...     keras.layers.Dense(16, activation="relu", name="hidden"),
+...     keras.layers.Dense(2, name="logits"),
+... ])
+>>> big = km.insert_after(model, "hidden", km.layers.MonosemanticInhibition())
+>>> [layer.name for layer in big.layers]
+['hidden', 'hidden_monosemantic_inhibition', 'logits']
+>>> x = np.ones((4, 8), "float32")
+>>> bool((big.predict(x, verbose=0) == model.predict(x, verbose=0)).all())
+True
+"""
+
 import math
 import re
 from typing import Any
@@ -27,76 +44,28 @@ def insert_after(
 ) -> keras.Model | Table:
     """A new model with a copy of `layer` after every layer that `where` means.
 
-    The new model shares all layers and weights with `model`, which stays as it is and
-    usable: training one trains both. It has the same class and name, also for KerasHub
-    backbones and tasks, and is compiled alike with a new optimizer. At inference it
-    gives the same outputs, bit for bit.
-
-    Reaches layers of Functional and Sequential models and of such models nested in
-    them. What is inside the `call` of a layer or of a subclassed model is not part of a
-    graph and raises. Operations such as the addition in `x + residual` are reached by
-    their names.
-
-    A layer with weights that is called several times on inputs of one form is one set
-    of neurons: all calls share one inserted layer, which counts each call as a step.
-    Every call of a layer without weights gets an inserted layer of its own.
+    It has the class and name of `model` and shares its layers and weights. All calls of
+    a layer with weights share one copy; each call of another layer has its own.
 
     Args:
         model: Functional or Sequential model, built or not.
-        where: After which layers: a name or a path such as `"backbone/dense"`, a glob
-            of either such as `"transformer_layer_[4-7]"`, a `re.Pattern` (full match),
-            a layer class, a function of the layer that returns a bool, or a list of
-            these, each of which must match. `middle(model, where)` gives the papers'
-            choice. Layers of this library are never followed. A name may be that of an
-            operation; a pattern means operations only if it means no layer.
-        layer: What to put in: `MonosemanticInhibition`, `MonosemanticPenalty` or
-            `MonosemanticScale`. Copies are made from its config; they compute in the
-            type of the layer they follow and are named after it.
+        where: A layer's name or path such as `"encoder/dense"`, a glob of either, a
+            `re.Pattern`, a layer class, a function of the layer, or a list of these.
+        layer: The layer of this library to copy. Copies compute in the dtype of the
+            layer before them.
         exclude: Layers not to follow, in the forms of `where`.
-        mask: Name of the model input that marks padding, of shape `(batch, length)`,
-            not 0 where a token counts. The inserted layers get it as their mask, so
-            that padding is neither counted nor selected. Or the name of a layer before
-            them: its Keras mask, as of an `Embedding(mask_zero=True)`, or what it puts
-            out, of shape `(batch, length)`. None: the inputs whose names end in
-            `padding_mask`, as in KerasHub, each for the layers that depend on what it
-            marks and have its positions. False: none. Keras' own masks are always
-            passed on.
-        dry_run: True returns the table of what would be inserted instead.
-        output: Which output to follow, counted from 0, of layers with several, such as
-            an `LSTM(return_state=True)`; those in a dict in the order of their keys.
-
-    Returns:
-        The new model; for `dry_run=True` a `Table` with the columns `after`, `insert`,
-        `shape`, `neurons` and `mask`.
+        mask: Name of the model input that marks padding, or of a layer with a mask.
+            None: the inputs whose names end in `padding_mask`. False: none. Keras' own
+            masks always hold.
+        dry_run: Return a `Table` of the places instead: `after`, `insert`, `shape`,
+            `neurons` and `mask`.
+        output: Number of the output to follow, for layers with several.
 
     Raises:
-        ValueError: if something in `where` or `exclude` matches nothing (with the
-            candidates), lies inside a block that the graph cannot see, or has several
-            outputs and `output` names none; for a subclassed model, and one whose class
-            has a `call` that does not run its graph; where padding is marked, and the
-            mask cannot be given to a layer or it cannot be told whether it is the
-            layer's; and for what `layer` itself refuses, such as `axis=None` with
-            unknown lengths.
-
-    Example:
-
-    >>> model = keras.Sequential([
-    ...     keras.Input((8,)),
-    ...     keras.layers.Dense(16, activation="relu", name="hidden"),
-    ...     keras.layers.Dense(2, name="logits"),
-    ... ])
-    >>> big = km.insert_after(model, "hidden", km.layers.MonosemanticInhibition())
-    >>> [layer.name for layer in big.layers]
-    ['hidden', 'hidden_monosemantic_inhibition', 'logits']
-    >>> x = np.ones((4, 8), "float32")
-    >>> bool((big.predict(x, verbose=0) == model.predict(x, verbose=0)).all())
-    True
+        ValueError: if `where` or `exclude` matches nothing, or a layer that the graph
+            cannot see; for a model without a graph; if padding would be counted.
     """
-    if not isinstance(layer, RunningStatistics):
-        raise ValueError(
-            "`layer` must be a layer of this library, such as "
-            f"`km.layers.MonosemanticInhibition()`. Received: layer={layer!r}."
-        )
+    _check_layer(layer)
     matched = matching(model, where, exclude)
     check_mask_argument(mask, model)
     padding = Padding(model, mask)
@@ -104,6 +73,14 @@ def insert_after(
     new = rebuild(model, insertion)
     padding.check()
     return insertion.table(model) if dry_run else new
+
+
+def _check_layer(layer: Any) -> None:
+    if not isinstance(layer, RunningStatistics):
+        raise ValueError(
+            "`layer` must be a layer of this library, such as "
+            f"`km.layers.MonosemanticInhibition()`. Received: layer={layer!r}."
+        )
 
 
 def _index(output: Any) -> int | None:
@@ -121,11 +98,11 @@ class _Inserted:
     def __init__(self, after: str, layer: RunningStatistics) -> None:
         self.after = after
         self.layer = layer
-        self.masks: dict[str, None] = {}  # of its calls, in their order
+        self.masks: dict[str, None] = {}  # of its calls, in order
 
 
 class _Insertion:
-    """The edit that puts copies of a layer in."""
+    """The edit that inserts copies of a layer."""
 
     def __init__(
         self,
@@ -183,7 +160,7 @@ class _Insertion:
         return y
 
     def _number(self, path: str, structure: Any, outputs: list[Any]) -> int:
-        """Which of the outputs is meant."""
+        """The index of the output to follow."""
         if self.output is None and isinstance(structure, keras.KerasTensor):
             return 0
         number = -1 if self.output is None else self.output
@@ -213,7 +190,7 @@ class _Insertion:
         return Table(["after", "insert", "shape", "neurons", "mask"], rows, title)
 
     def _form(self, outputs: Tensor) -> Any:
-        """Calls whose outputs agree in this have the same neurons."""
+        """A key that is equal for outputs with the same neurons."""
         shape = tuple(outputs.shape)
         axes = validation.neuron_axes(self.template.axis, shape)
         return len(shape), axes, tuple(shape[a] for a in axes)
@@ -243,7 +220,7 @@ class _Insertion:
 def _output_shape(layer: keras.layers.Layer) -> str | None:
     try:
         shape = layer.output.shape
-    except (AttributeError, ValueError):  # in a Sequential that is not built yet
+    except (AttributeError, ValueError):  # in an unbuilt Sequential
         return None
     return f"({', '.join(map(str, shape))})"
 

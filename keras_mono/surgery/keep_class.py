@@ -1,8 +1,8 @@
-"""A rebuilt model gets the class and the attributes of the one it was made from.
+"""Giving a rebuilt model the class and the attributes of the original.
 
-`clone_model` returns a plain model for a class whose constructor takes something else
-than inputs and outputs, such as every KerasHub backbone and task. Methods like
-`generate` and `fit` with a preprocessor live in the class and read its attributes.
+`clone_model` returns a plain model if the constructor of the class does not take inputs
+and outputs, as for every KerasHub backbone and task. Methods such as `generate` are the
+class's and need its attributes.
 """
 
 import copy
@@ -16,7 +16,7 @@ import keras
 
 from keras_mono.surgery import lora
 
-# Not carried over: what `fit` left on the object, and functions compiled around it.
+# Not copied: what `fit` sets, and functions compiled for the old model.
 _LEFT_BEHIND = {"history", "stop_training", "generate_function"}
 
 
@@ -27,8 +27,8 @@ def as_class_of(
 ) -> keras.Model:
     """`plain` as an instance of the original's class, with the original's attributes.
 
-    The constructor of the class is not run: it would make new layers.
-    `replaced` tells by the id of an old layer which one stands in its place.
+    The constructor of the class is not run: it would make new layers. `replaced` maps
+    the id of an old layer to the new one.
     """
     cls: Any = type(original)
     new = cls.__new__(cls)
@@ -62,12 +62,12 @@ def _of_every_model() -> frozenset[str]:
 
 
 def _replace(value: Any, replaced: Mapping[int, keras.layers.Layer | None]) -> Any:
-    """The value with new layers for old ones, in containers of any depth."""
+    """`value` with old layers replaced by new ones, in nested containers too."""
     if isinstance(value, keras.layers.Layer):
         return replaced.get(id(value), value)
     if isinstance(value, list | deque | set | frozenset | tuple):
         return _refilled(value, [_replace(v, replaced) for v in value])
-    if isinstance(value, dict):  # not a copy: Keras' own tell the model they are in
+    if isinstance(value, dict):  # not a copy: Keras' dicts refer to their model
         pairs = {k: _replace(v, replaced) for k, v in value.items()}
         return OrderedDict(pairs) if isinstance(value, OrderedDict) else pairs
     if dataclasses.is_dataclass(value) and not isinstance(value, type):

@@ -1,7 +1,7 @@
 """KerasHub's LoRA on a rebuilt backbone.
 
-It freezes every layer of the backbone, ours too, and remembers the ones that it trains
-by their number among all layers.
+LoRA freezes every layer of the backbone, those of this library too, and stores which
+layers it trains as their indices among all layers.
 """
 
 from collections.abc import Mapping
@@ -9,21 +9,22 @@ from typing import Any
 
 import keras
 
+from keras_mono._internal import keras_private
 from keras_mono._internal.model_layers import named_layers
-from keras_mono.surgery.places import is_ours
+from keras_mono.surgery.places import is_monosemantic_layer
 
-ATTRIBUTES = ("enable_lora", "_lora_enabled_layers")  # not to be copied as they are
+ATTRIBUTES = ("enable_lora", "_lora_enabled_layers")  # not copied as they are
 
 
 def keep_lora(
     old: Any, new: Any, replaced: Mapping[int, keras.layers.Layer | None]
 ) -> None:
-    """What LoRA knows of the old backbone holds for the new one."""
+    """Copy the LoRA state of the old backbone to the new one."""
     cls = type(new)
     if not (hasattr(cls, "enable_lora") and hasattr(cls, "save_lora_weights")):
         return
-    # Ours last, so that no other layer has a new number: LoRA files then fit both.
-    new._layers.sort(key=is_ours)
+    # This library's layers last: the others keep their indices, so LoRA files fit both.
+    keras_private.sort_layers(new, is_monosemantic_layer)
     numbers = getattr(old, "_lora_enabled_layers", None)
     if numbers is not None:
         before, after = _counted(old), _counted(new)
@@ -35,13 +36,15 @@ def keep_lora(
 
 
 class _WithoutOurs:
-    """`enable_lora` that leaves this library's layers as they are."""
+    """`enable_lora` without effect on this library's layers."""
 
     def __init__(self, backbone: Any) -> None:
         self.backbone = backbone
 
     def __call__(self, *args: Any, **kwargs: Any) -> None:
-        ours = [x for x in named_layers(self.backbone).values() if is_ours(x)]
+        ours = [
+            x for x in named_layers(self.backbone).values() if is_monosemantic_layer(x)
+        ]
         before = [x.trainable for x in ours]
         type(self.backbone).enable_lora(self.backbone, *args, **kwargs)
         for layer, trainable in zip(ours, before, strict=True):
@@ -49,5 +52,4 @@ class _WithoutOurs:
 
 
 def _counted(backbone: Any) -> list[keras.layers.Layer]:
-    layers = backbone._flatten_layers(include_self=False)
-    return [x for x in layers if x.weights]
+    return [x for x in keras_private.flat_layers(backbone) if x.weights]

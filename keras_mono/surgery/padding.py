@@ -1,13 +1,14 @@
-"""Which mask belongs to what a layer puts out, and an error where padding would count.
+"""Finding the mask for each inserted layer, or an error where padding would count.
 
-KerasHub hands the padding mask over as an input of the model, not as a Keras mask, so a
-layer that is put in later would not get it by itself.
+KerasHub models take the padding mask as a model input, not as a Keras mask. So an
+inserted layer does not get it from Keras.
 """
 
 from typing import Any, NamedTuple
 
 import keras
 
+from keras_mono._internal.keras_private import mask_of
 from keras_mono._internal.typing import Tensor
 from keras_mono.surgery.places import operations, places
 from keras_mono.surgery.positions import Positions, fits, marking_inputs
@@ -37,18 +38,18 @@ def check_mask_argument(mask: Any, model: keras.Model) -> None:
 
 class _Unmasked(NamedTuple):
     path: str
-    shape: tuple[int | None, ...] | None  # of what the layer puts out, if known
+    shape: tuple[int | None, ...] | None  # of the output, if known
 
 
 class _Given(NamedTuple):
-    """What a layer that `mask` names puts out."""
+    """The output of the layer that `mask` names."""
 
     mask: Tensor
     outputs: Tensor
 
 
 class Padding:
-    """Follows a rebuilding and finds the mask for each place of insertion."""
+    """Follows the calls of a rebuilt model and finds the mask at each insertion."""
 
     def __init__(self, model: keras.Model, mask: str | bool | None) -> None:
         self._model = model
@@ -56,20 +57,25 @@ class Padding:
         self._masking = {
             id(p.layer) for p in places(model) if mask in (p.path, p.layer.name)
         }
-        self._positions: dict[int, Positions] = {}  # all of these by the graph's id
+        self._positions: dict[
+            int, Positions
+        ] = {}  # this and the next two by the id of the graph
         self._given: dict[int, _Given] = {}
         self._nested: dict[int, list[_Unmasked]] = {}
         self._asked: list[str] = []
-        self._marks: dict[str, None] = {}  # what marks padding, in the order it is met
-        self._lost: dict[
+        self._marks: dict[str, None] = {}  # names of masks that cannot be passed
+        # Paths with positions whose mask cannot be passed to them.
+        self._lost: dict[str, None] = {}
+        self._flat: dict[
             str, None
-        ] = {}  # has positions, and cannot be given their mask
-        self._flat: dict[str, None] = {}  # depends on what is marked; has no positions
-        self._unclear: dict[str, list[str]] = {}  # by path, which may be the mask
+        ] = {}  # paths that depend on marked inputs and have no positions
+        self._unclear: dict[
+            str, list[str]
+        ] = {}  # by path, the masks that may be its own
         self._is_used = False
 
     def follow(self, call: Call) -> None:
-        """Learn from a call in a graph what its outputs depend on."""
+        """Note what the outputs of a call depend on."""
         if not self._concerns(call.graph):
             self.pass_on(call.graph, call.operation)
             return
@@ -81,7 +87,7 @@ class Padding:
             self._judge_nested(call, unmasked)
 
     def mask_for(self, call: Call, x: Tensor, path: str) -> tuple[str, Tensor] | None:
-        """Name and tensor of the mask for `x`, which the call put out."""
+        """Name and tensor of the mask for `x`, an output of the call."""
         self._asked.append(path)
         if self._mask is False:
             return None
@@ -98,7 +104,7 @@ class Padding:
         if len(fitting) == 1 and not set(unclear) - set(fitting):
             self._is_used = True
             return fitting[0], call.inputs[fitting[0]]
-        if _keras_mask(x) is not None:
+        if mask_of(x) is not None:
             return None
         if fitting or unclear:
             self._unclear[path] = [*fitting, *unclear]
@@ -114,12 +120,12 @@ class Padding:
             self._positions[id(call.graph)].same(new, old)
 
     def pass_on(self, graph: keras.Model, layer: Any) -> None:
-        """What a model within `graph` lacks, a model around it may mark."""
+        """Leave masks that a nested model lacks to the model around it."""
         unmasked = self._nested.get(id(layer), [])
         self._nested.setdefault(id(graph), []).extend(unmasked)
 
     def in_list(self, graph: keras.Model, layer: keras.layers.Layer, path: str) -> None:
-        """A layer follows `layer` in a Sequential model, which hands no inputs on."""
+        """Note an insertion in a Sequential model, whose inputs cannot be passed on."""
         self._asked.append(path)
         try:
             shape = tuple(layer.output.shape)
@@ -128,7 +134,7 @@ class Padding:
         self._nested.setdefault(id(graph), []).append(_Unmasked(path, shape))
 
     def check(self) -> None:
-        """Padding that somebody marked must not be counted because nobody passed it."""
+        """Raise an error if an inserted layer would count padding that is marked."""
         if self._unclear:
             names = sorted({n for found in self._unclear.values() for n in found})
             raise ValueError(
@@ -181,7 +187,7 @@ class Padding:
         return self._positions[key]
 
     def _trusts(self, name: str, holds: bool | None) -> bool:
-        """What cannot be told is as the caller says."""
+        """Whether an unclear mask is the one that the caller named."""
         return holds is None and name == self._mask
 
     def _from_layer(
@@ -202,7 +208,7 @@ class Padding:
         return None
 
     def _note_nested(self, graph: keras.Model, x: Tensor, path: str) -> None:
-        if _keras_mask(x) is None:
+        if mask_of(x) is None:
             unmasked = _Unmasked(path, tuple(x.shape))
             self._nested.setdefault(id(graph), []).append(unmasked)
 
@@ -212,7 +218,7 @@ class Padding:
         It is told by the call of the nested model that holds the layer.
         """
         given = keras.tree.flatten((call.args, call.kwargs))
-        if any(_keras_mask(x) is not None for x in given):
+        if any(mask_of(x) is not None for x in given):
             return
         positions = self._positions_of(call)
         outputs = keras.tree.flatten(call.outputs)[0]
@@ -243,7 +249,7 @@ def _input_names(graph: keras.Model) -> list[str]:
 
 def _given(operation: Any, outputs: Any) -> _Given:
     first = keras.tree.flatten(outputs)[0]
-    mask = _keras_mask(first)
+    mask = mask_of(first)
     if mask is None and len(first.shape) != 2:
         raise ValueError(
             f"`mask` names the layer '{operation.name}', which puts out neither a "
@@ -252,10 +258,6 @@ def _given(operation: Any, outputs: Any) -> _Given:
             "`Embedding(mask_zero=True)`, a `Masking` layer or the like."
         )
     return _Given(first if mask is None else mask, first)
-
-
-def _keras_mask(x: Any) -> Tensor | None:
-    return getattr(x, "_keras_mask", None)
 
 
 def _quoted(names: list[str]) -> str:

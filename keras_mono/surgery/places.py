@@ -1,4 +1,4 @@
-"""Which layers of a model can be followed, and which of them a description means."""
+"""Which layers of a model another can be inserted after, and how they are named."""
 
 import difflib
 import fnmatch
@@ -20,13 +20,13 @@ Where = (
     | Callable[[keras.layers.Layer], bool]
     | Sequence[Any]
 )
-_LISTED = 40  # most candidates that an error names
+_LISTED = 40  # candidates in an error at most
 
 
 class Place(NamedTuple):
-    """What some graph calls; `path` joins the names from the model to it.
+    """A layer, or an operation such as the addition in `x + residual`, in a graph.
 
-    A layer, or an operation such as the addition in `x + residual`.
+    `path` joins the names from the model to it.
     """
 
     path: str
@@ -38,16 +38,17 @@ class Place(NamedTuple):
 
 
 def is_graph(model: Any) -> bool:
-    """Whether `model` shows which layer feeds which: Functional or Sequential."""
+    """Whether `model` is a Functional or Sequential model that runs its graph."""
     return _has_graph(model) and _calls_graph(model)
 
 
 def operations(graph: keras.Model) -> list[Any]:
-    """Layers and other operations that the graph calls itself."""
+    """Layers and other operations that a graph calls directly."""
     return list(getattr(graph, "operations", graph.layers))
 
 
-def is_ours(layer: Any) -> bool:
+def is_monosemantic_layer(layer: Any) -> bool:
+    """Whether `layer` is one of this library's layers."""
     return isinstance(layer, RunningStatistics)
 
 
@@ -59,7 +60,7 @@ _INSERT = (
 
 
 def check_graph(model: Any, advice: str = _INSERT) -> None:
-    """Raise a `ValueError` for what has no graph to change."""
+    """Raise a `ValueError` for a model without a graph."""
     if is_graph(model):
         return
     kind = type(model).__name__
@@ -81,17 +82,17 @@ def check_graph(model: Any, advice: str = _INSERT) -> None:
 
 
 def places(model: keras.Model) -> list[Place]:
-    """What a graph in `model` calls, nested models' too, in their order."""
+    """All places in `model` and in nested models, in their order."""
     check_graph(model)
     return list(_walk(model, "", set()))
 
 
 def matching(model: keras.Model, where: Where, exclude: Where | None) -> list[Place]:
-    """The places that `where` means and `exclude` does not, in the model's order.
+    """The places that match `where` and not `exclude`, in the model's order.
 
-    Layers of this library are never meant.
+    Layers of this library never match.
     """
-    candidates = [p for p in places(model) if not is_ours(p.layer)]
+    candidates = [p for p in places(model) if not is_monosemantic_layer(p.layer)]
     chosen = _meant(model, candidates, where, "where")
     if exclude is not None:
         chosen -= _meant(model, candidates, exclude, "exclude")
@@ -108,7 +109,7 @@ def _has_graph(model: Any) -> bool:
 
 
 def _calls_graph(model: Any) -> bool:
-    """False for a class whose own `call` never comes to the graph's."""
+    """False for a class whose own `call` does not use the graph's."""
     sequential = isinstance(model, keras.Sequential)
     call = type(model).call
     if call is (keras.Sequential if sequential else _functional_class()).call:
@@ -118,7 +119,7 @@ def _calls_graph(model: Any) -> bool:
 
 
 def _held_graphs(model: keras.layers.Layer) -> list[tuple[str, keras.Model]]:
-    """The outermost graphs in a subclassed model, by attribute where it has one."""
+    """The outermost graphs in a subclassed model, by attribute or path."""
     held = {**vars(model), **vars(model).get("_modules", {})}  # PyTorch's are there
     attributes = {id(x): f"{model.name}.{name}" for name, x in held.items()}
     found: list[tuple[str, keras.Model]] = []
@@ -151,7 +152,7 @@ def _walk(graph: keras.Model, prefix: str, seen: set[int]) -> Iterator[Place]:
 def _meant(
     model: keras.Model, candidates: list[Place], where: Where, argument: str
 ) -> set[str]:
-    """Paths of the candidates that `where` means; each of its parts must mean one."""
+    """Paths of the candidates that match `where`; each of its parts must match."""
     parts = list(where) if isinstance(where, list | tuple | set) else [where]
     if not parts:
         raise ValueError(f"`{argument}` is empty. {_listed(candidates)}")
@@ -172,7 +173,7 @@ def _meant(
 
 
 def _by_name(candidates: list[Place]) -> dict[str, set[str]]:
-    """Paths by the names and paths that mean them."""
+    """The paths that belong to each name or path."""
     paths: dict[str, set[str]] = {}
     for p in candidates:
         for name in (p.layer.name, p.path):
@@ -187,7 +188,7 @@ def _found(part: Any, candidates: list[Place], named: dict[str, set[str]]) -> se
 
 
 def _means(part: Any, place: Place) -> bool:
-    """Whether a description that is no exact name means the place."""
+    """Whether a place matches a description that is not an exact name."""
     names = (place.layer.name, place.path)
     if isinstance(part, str):
         return any(fnmatch.fnmatchcase(name, part) for name in names)
@@ -210,7 +211,8 @@ def _raise_no_match(
     hidden = [
         Place("/".join(path), layer)
         for path, layer in layer_paths(model)
-        if not is_ours(layer) and all(layer is not p.layer for p in candidates)
+        if not is_monosemantic_layer(layer)
+        and all(layer is not p.layer for p in candidates)
     ]
     inside = sorted(_found(part, hidden, _by_name(hidden)))
     if inside:

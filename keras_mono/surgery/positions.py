@@ -1,8 +1,8 @@
-"""Which tensors of a graph have the positions that one of its inputs marks.
+"""Which tensors of a graph have the same positions as a mask among its inputs.
 
-Lengths are mostly unknown there. So the shapes are computed again with lengths chosen
-for the inputs, different ones for inputs that do not belong together: a tensor that
-then is as long as the mask has its positions.
+Most lengths in a graph are unknown. So the shapes are computed again with chosen
+lengths, different ones for inputs that do not belong together. A tensor that is then as
+long as the mask has its positions.
 """
 
 import itertools
@@ -24,16 +24,17 @@ def marking_inputs(shapes: Iterable[str]) -> list[str]:
 
 
 def fits(mask: tuple[int | None, ...], outputs: tuple[int | None, ...]) -> bool:
-    """Whether `outputs` may have the positions that `mask` has one entry for each."""
+    """Whether `mask` may have one entry for each position of `outputs`."""
     return len(outputs) > len(mask) and all(
         a is None or b is None or a == b for a, b in zip(mask, outputs, strict=False)
     )
 
 
 class Positions:
-    """Follows a graph from call to call. `marks` tells which inputs a mask belongs to.
+    """Follows a graph from call to call.
 
-    An empty set is a mask of which this cannot be told.
+    Attributes:
+        marks: Name of a mask to the inputs that it masks; empty if that is unknown.
     """
 
     def __init__(
@@ -43,7 +44,7 @@ class Positions:
         self.marks = {mask: _marked(mask, masks, shapes) for mask in masks}
         trials = _trials(graph, shapes, self.marks)
         self._inputs = inputs
-        self._seen: list[Tensor] = list(inputs.values())  # so that no id comes twice
+        self._seen: list[Tensor] = list(inputs.values())  # so that no id is used twice
         self._sources = {id(x): frozenset([name]) for name, x in inputs.items()}
         self._trials: list[dict[int, Tensor | None]] = [
             {id(x): _spec(x, trial[name]) for name, x in inputs.items()}
@@ -65,7 +66,7 @@ class Positions:
             trial.update(zip(map(id, found), specs, strict=True))
 
     def same(self, new: Tensor, old: Tensor) -> None:
-        """`new` is what an inserted layer made of `old`."""
+        """Note that an inserted layer turned `old` into `new`."""
         self._seen.append(new)
         self._sources[id(new)] = self.sources(old)
         for trial in self._trials:
@@ -76,7 +77,7 @@ class Positions:
         return self._sources.get(id(x), frozenset())
 
     def depends(self, x: Tensor, mask: str) -> bool:
-        """Whether `x` depends on what the mask marks, as far as that is known."""
+        """Whether `x` depends on an input that the mask masks; True if unknown."""
         return not self.marks[mask] or bool(self.sources(x) & self.marks[mask])
 
     def has_positions_of(self, x: Tensor, mask: str) -> bool | None:
@@ -91,7 +92,7 @@ class Positions:
         rank = len(marker.shape)
         found = self.is_as_long_as(x, marker, rank, others)
         if found is None and not others and _may_vary_alike(marker, x):
-            return True  # there is nothing else whose length it could have
+            return True  # no other input could have given it its length
         return found
 
     def is_as_long_as(
@@ -113,7 +114,7 @@ class Positions:
                 return None
             verdicts.append(wanted == found)
         if not verdicts or not (all(verdicts) or _may_vary_alike(like, x)):
-            return None  # fixed where it may vary: some layers state their shape wrong
+            return None  # fixed where it may vary: some layers give a wrong shape
         return all(verdicts)
 
     def _depends_beside(self, x: Tensor, mask: str) -> bool:
@@ -121,13 +122,13 @@ class Positions:
 
 
 def _may_vary_alike(like: Tensor, x: Tensor) -> bool:
-    """Whether no axis of `x` is fixed that varies in `like`."""
+    """Whether all axes that vary in `like` vary in `x` too."""
     pairs = zip(like.shape[1:], x.shape[1:], strict=False)
     return all(a is not None or b is None for a, b in pairs)
 
 
 def _marked(mask: str, masks: list[str], shapes: Shapes) -> set[str]:
-    """The inputs that a mask belongs to: by their names, or else by their shapes."""
+    """The inputs that a mask masks: by their names, or else by their shapes."""
     marking = marking_inputs(shapes)
     stem = mask.removesuffix(_ENDING) if mask in marking else ""
     rivals = [m.removesuffix(_ENDING) for m in marking if m != mask]
@@ -153,7 +154,7 @@ def _marked(mask: str, masks: list[str], shapes: Shapes) -> set[str]:
 
 
 def _names_its_own(mask: str, shapes: Shapes) -> bool:
-    """Whether the mask's name says which inputs it marks."""
+    """Whether the mask's name says which inputs it masks."""
     stem = mask.removesuffix(_ENDING)
     others = [name for name in shapes if name not in marking_inputs(shapes)]
     if not stem:
@@ -164,10 +165,10 @@ def _names_its_own(mask: str, shapes: Shapes) -> bool:
 def _trials(
     graph: keras.Model, shapes: Shapes, marks: dict[str, set[str]]
 ) -> list[Shapes]:
-    """At most two sets of input shapes, with which the graph can be computed.
+    """At most two sets of input shapes with which the graph can be computed.
 
-    Every input has a length of its own, but for those that a mask marks, and for those
-    without which the graph would not fit together; these are added to `marks`.
+    A mask and its inputs share a length; all other inputs have their own. If the graph
+    needs more inputs of the mask's length, they are added to `marks`.
     """
     groups = [{mask, *marked} for mask, marked in marks.items()]
     found = _working(graph, shapes, groups)
@@ -185,7 +186,7 @@ def _trials(
 def _separable(
     graph: keras.Model, shapes: Shapes, alike: set[str], marked: set[str]
 ) -> set[str]:
-    """Inputs that may have another length than those that are marked."""
+    """Inputs that may have another length than the masked ones."""
     others = sorted(alike - marked)
     sizes = range(1, len(others) + 1) if len(others) <= 4 else (1, len(others))
     apart: set[str] = set()
@@ -236,7 +237,7 @@ def _merged(groups: list[set[str]]) -> list[set[str]]:
 
 
 def _short(i: int, is_marked: bool, is_tokens: bool) -> int:  # noqa: ARG001
-    """For positions that are embedded up to a length."""
+    """For embedded positions, which have a largest length."""
     return 7 + i if is_marked else max(6 - i, 2)
 
 
@@ -246,7 +247,7 @@ def _middle(i: int, is_marked: bool, is_tokens: bool) -> int:  # noqa: ARG001
 
 
 def _long(i: int, is_marked: bool, is_tokens: bool) -> int:
-    """For many strides, such as those from sound to tokens."""
+    """For many strides, such as from sound to tokens."""
     return _short(i, is_marked, is_tokens) if is_tokens else 4099 + 102 * i
 
 
@@ -267,7 +268,7 @@ def _computes(graph: keras.Model, trial: Shapes) -> bool:
 
 
 def _computed(operation: Any, args: Any, kwargs: Any, trial: Any) -> list[Any]:
-    """Shapes of the outputs of a call, as tensors; nothing where they are unknown."""
+    """The outputs of a call as symbolic tensors; empty if shapes are unknown."""
 
     def spec(x: Any) -> Any:
         return trial[id(x)] if _is_symbolic(x) else x

@@ -1,4 +1,4 @@
-"""The same model with layers added or left out: layers and weights are shared."""
+"""Rebuilding a model with layers added or removed, and all others shared."""
 
 import inspect
 import warnings
@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, Protocol
 
 import keras
 
+from keras_mono._internal import keras_private
 from keras_mono._internal.typing import Tensor
 from keras_mono.surgery.keep_class import as_class_of
 from keras_mono.surgery.places import is_graph
@@ -26,13 +27,13 @@ class Call(NamedTuple):
 
 
 class Edit(Protocol):
-    """What changes on the way. The graph is that of the original model."""
+    """The changes to make. `graph` is one of the original model."""
 
     def changes(self, graph: keras.Model) -> bool:
         """Whether anything directly in this graph changes."""
 
     def replace(self, layer: keras.layers.Layer) -> keras.layers.Layer | None:
-        """What takes the layer's place: itself, another one, or None for nothing."""
+        """The layer to use instead: itself, another one, or None to remove it."""
 
     def after_in_list(
         self, graph: keras.Model, layer: keras.layers.Layer
@@ -40,11 +41,11 @@ class Edit(Protocol):
         """Layers that follow `layer` in a Sequential model."""
 
     def after_call(self, call: Call) -> Any:
-        """Outputs after what follows a call."""
+        """The outputs to use instead of those of a call."""
 
 
 def rebuild(model: keras.Model, edit: Edit) -> keras.Model:
-    """A model like `model`, of its class and name, in which `edit` was made.
+    """A model like `model`, of its class and name, with `edit` applied.
 
     It is compiled as `model` is, with a new optimizer.
     """
@@ -66,7 +67,7 @@ class _Rebuilding:
         if hasattr(old, "output_names"):  # they are those of the layers that end it
             new.output_names = list(old.output_names)
         if not old.trainable:  # of the model alone: its layers keep their own
-            new._trainable = False
+            keras_private.freeze_without_layers(new)
         return new
 
     def layer(self, old: keras.layers.Layer) -> keras.layers.Layer | None:
@@ -101,7 +102,7 @@ class _Rebuilding:
             if not isinstance(operation, keras.layers.Layer):
                 return operation
             new = self.layer(operation)
-            if new is None:  # it is left out where it is called
+            if new is None:  # removed where it is called
                 return operation
             old_of[id(new)] = operation
             return new
@@ -123,13 +124,13 @@ class _Rebuilding:
 
 
 def input_name(x: Tensor) -> str:
-    """Name of a model's input, which it keeps."""
-    maker = x._keras_history.operation
+    """Name of a model's input, which the new model keeps."""
+    maker = keras_private.operation_of(x)
     return str(maker.name if isinstance(maker, keras.layers.InputLayer) else x.name)
 
 
 def _input_like(x: Tensor) -> Tensor:
-    maker = x._keras_history.operation
+    maker = keras_private.operation_of(x)
     return keras.Input(
         batch_shape=x.shape,
         dtype=x.dtype,
@@ -140,7 +141,7 @@ def _input_like(x: Tensor) -> Tensor:
 
 
 def _uncompiled(model: keras.Model, run: Callable[[], Any]) -> Any:
-    """`run()` while Keras takes the model for one that was never compiled."""
+    """`run()` while the model counts as not compiled."""
     compiled, model.compiled = model.compiled, False
     try:
         return run()
@@ -174,11 +175,10 @@ def _compile_arguments(old: keras.Model) -> dict[str, Any]:
     Losses and functions are the same objects: they hold no state.
     """
     is_own = type(old).get_compile_config is not keras.Model.get_compile_config
-    given = getattr(getattr(old, "_compile_config", None), "config", None)
+    given = keras_private.given_compile_arguments(old)
     if is_own or given is None:
         config = old.get_compile_config()
         return dict(keras.saving.deserialize_keras_object(config))
-    given = dict(given)
     optimizer = given.get("optimizer")
     if optimizer is not None:
         given["optimizer"] = type(optimizer).from_config(optimizer.get_config())

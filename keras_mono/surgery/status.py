@@ -1,3 +1,17 @@
+"""The state of this library's layers in a model, at a glance.
+
+Example:
+
+>>> model = keras.Sequential([
+...     keras.Input((8,)),
+...     keras.layers.Dense(16, activation="relu"),
+...     km.layers.MonosemanticInhibition(2, name="inhibition"),
+... ])
+>>> row = km.status(model)[0]
+>>> row["layer"], row["steps"], row["neurons"], row["on"], row["selected_fraction"]
+('inhibition', 0, 16, False, 0.125)
+"""
+
 import math
 from typing import Any
 
@@ -32,38 +46,22 @@ def status(model: keras.Model) -> Table:
         model: Any Keras model, subclassed ones too, or a PyTorch module with adapters.
 
     Returns:
-        A `Table` with a row for each layer:
+        A `Table` with one row per layer. Cells that do not apply are None.
 
-        - `layer`: its name, or its path where several share a name (numbered where they
-          share that too, such as `block_0/inhibition`; in a PyTorch module the
-          adapter's path); `kind`: its class.
-        - `steps`: training batches seen. `neurons`: how many statistics it keeps.
-        - `on`: whether it acts in training: trainable, not switched off by an
-          `InhibitionSchedule`, past its `start_step`, and with finite statistics. None
-          if it only measures.
-        - `select`: the selector. `share`: of the activations, how many are selected; of
-          the latest training batch for `MovingThreshold`, k over the activations ranked
-          for `TopK`.
+        - `layer`: its name, or its path where several layers share a name (numbered,
+          such as `block_0/inhibition`, where they share that too). `kind`: its class.
+        - `steps`: training batches seen. `neurons`: how many have statistics.
+        - `on`: whether it acts in training: trainable, `enabled`, past its `start_step`
+          and with finite statistics.
+        - `select`: the selector. `selected_fraction`: of the activations, how many are
+          selected: by a `MovingThreshold` in the latest training batch, k of those
+          ranked by `TopK`.
         - `threshold`: τ of a `MovingThreshold` that has started.
-        - `drowned`: share of the neurons (those that vary at all) with a variance below
-          ε times the layer's average, whose φ is therefore less than half of what their
-          own variance would make it. Near 1, one neuron or a few of enormous variance
-          silence the others: leave them out, scale them, or lower
+        - `drowned`: share of the varying neurons whose variance is below ε times the
+          layer's average, which at least halves their φ. Near 1, a few neurons of
+          enormous variance silence the others: leave them out, scale them, or lower
           `variance_compensation`.
-        - `non_finite`: entries left out because they were NaN, infinite or too large.
-
-        Cells that do not apply are None. There are no rows if there are no layers.
-
-    Example:
-
-    >>> model = keras.Sequential([
-    ...     keras.Input((8,)),
-    ...     keras.layers.Dense(16, activation="relu"),
-    ...     km.layers.MonosemanticInhibition(2, name="inhibition"),
-    ... ])
-    >>> row = km.status(model)[0]
-    >>> row["layer"], row["steps"], row["neurons"], row["on"], row["selected_fraction"]
-    ('inhibition', 0, 16, False, 0.125)
+        - `non_finite`: entries skipped because they were NaN, infinite or too large.
     """
     model = as_model(model)
     found = {
@@ -88,15 +86,13 @@ def _row(name: str, layer: RunningStatistics) -> dict[str, Any]:
     if isinstance(layer, SelectingLayer):
         started = row["steps"] >= layer.start_step
         state = layer.selector_state
-        acts = layer.trainable and layer.enabled and started
-        row["on"] = bool(acts and layer.is_finite())
+        is_on = layer.trainable and layer.enabled and started
+        row["on"] = bool(is_on and layer.is_finite())
         row["select"] = repr(layer.select)
         row["selected_fraction"] = state.get(
             "selected_fraction", _share_of_top_k(layer)
         )
-        if (
-            state.get("num_batches", 0) > 0
-        ):  # before, nothing is selected whatever it is
+        if state.get("num_batches", 0) > 0:  # before, it selects nothing
             row["threshold"] = state["threshold"]
     return row
 
@@ -106,7 +102,7 @@ def _drowned(layer: RunningStatistics) -> float | None:
     known = ops.convert_to_numpy(layer.count) >= 2
     least = layer.variance_compensation * variance[known].mean() if known.any() else 0.0
     varying = variance[known & (variance != 0.0)]
-    # Not `<`: an average that is NaN drowns all.
+    # Not `<`: with a NaN average all count.
     return float((~(varying >= least)).mean()) if varying.size else None
 
 

@@ -4,17 +4,16 @@ import keras
 
 from keras_mono._internal.model_layers import named_layers
 from keras_mono.layers.inhibited_rnn import InhibitedRNN
-from keras_mono.surgery.places import check_graph, is_ours
+from keras_mono.surgery.places import check_graph, is_monosemantic_layer
 from keras_mono.surgery.rebuild import Call, rebuild
 
 
 def strip(model: keras.Model) -> keras.Model:
     """A new model without any of this library's layers, nested models included.
 
-    It shares all other layers and weights with `model`, which stays usable, and has its
-    class, name and compilation. Its predictions are the same, bit for bit, unless a
-    layer has `active="always"`. A recurrent layer with `inhibition` gives way to one of
-    the same name and weights without.
+    It has the class, name and compilation of `model` and shares its other layers and
+    weights. Its predictions are the same, bit for bit, unless a layer has
+    `active="always"`. A recurrent layer loses its `inhibition`.
 
     Args:
         model: Functional or Sequential model.
@@ -38,7 +37,9 @@ def strip(model: keras.Model) -> keras.Model:
     """
     check_graph(model, _ADVICE)
     stripped = rebuild(model, _Removal())
-    left = [name for name, x in named_layers(stripped).items() if is_ours(x)]
+    left = [
+        name for name, x in named_layers(stripped).items() if is_monosemantic_layer(x)
+    ]
     if left:
         raise ValueError(
             f"The layers {left} of this library sit inside other layers, such as an "
@@ -57,13 +58,13 @@ _ADVICE = (
 
 
 class _Removal:
-    """The edit that leaves this library's layers out."""
+    """The edit that removes this library's layers."""
 
     def changes(self, graph: keras.Model) -> bool:
         return any(self.replace(layer) is not layer for layer in graph.layers)
 
     def replace(self, layer: keras.layers.Layer) -> keras.layers.Layer | None:
-        if is_ours(layer):
+        if is_monosemantic_layer(layer):
             return None
         if isinstance(layer, InhibitedRNN) and layer.inhibition is not None:
             return layer.without_inhibition()

@@ -6,18 +6,19 @@ import keras
 import torch
 
 from keras_mono.backend import backend, current_backward
+from keras_mono.backend.torch_module import HoldsLayer
 from keras_mono.layers.monosemantic_inhibition import MonosemanticInhibition
 from keras_mono.layers.monosemantic_penalty import MonosemanticPenalty
 from keras_mono.layers.running_statistics import RunningStatistics
 from keras_mono.torch.state import check_may_change, problem_with
 
 
-class Adapter(torch.nn.Module):
+class Adapter(HoldsLayer, torch.nn.Module):
     """A layer of this library as a PyTorch module.
 
-    A Keras layer that is called in a PyTorch loop does not follow `module.train()` and
-    `module.eval()`, and would do nothing. This one does, and behaves as `BatchNorm1d`
-    does: statistics are buffers under their own names in `state_dict`, move with
+    A Keras layer in a PyTorch loop does not follow `module.train()` and
+    `module.eval()`, so it would do nothing. An adapter behaves as `BatchNorm1d`:
+    statistics are buffers under their own names in `state_dict`, move with
     `.to(device)`, may be replaced by a tool, and stay float32 under `.half()`. It works
     under `torch.compile`, `torch.func` and autocast; the output has the input's dtype.
 
@@ -25,7 +26,7 @@ class Adapter(torch.nn.Module):
         layer: `MonosemanticInhibition`, `MonosemanticPenalty` or `MonosemanticScale`.
         input_shape: Shape of the activations with the batch first, None where a length
             may vary, for example `(None, None, 768)`; needs all lengths of `axis`. May
-            be left out if the layer is built.
+            be omitted if the layer is built.
 
     Call arguments:
         x: Activations, `(batch, ...)`.
@@ -33,8 +34,8 @@ class Adapter(torch.nn.Module):
             shape of `x`; a HuggingFace `attention_mask` is one.
 
     Attributes:
-        layer: The Keras layer: `layer.score(z)`, `layer.strength`, `layer.reset()`. Ask
-            for it anew after a tool has replaced buffers.
+        layer: The Keras layer: `layer.score(z)`, `layer.strength`, `layer.reset()`. Get
+            it again after a tool has replaced buffers.
         loss: What the latest call adds to the loss, a scalar with gradient: the penalty
             of a `MonosemanticPenalty` in training mode, else 0.
 
@@ -106,11 +107,10 @@ class Adapter(torch.nn.Module):
                 check_may_change(self._buffers["step"], x)
         with _on_device_of(x):
             if not isinstance(layer, MonosemanticPenalty):
-                # Not `__call__`: what Keras keeps about a call does not survive a
-                # compiler.
+                # Not `__call__`, which sets attributes that a compiler cannot trace.
                 return layer.call(x, None, self.training, padding_mask)
-            if layer.should_update(self.training) and not layer.calibrating:
-                # Keras' `add_loss` keeps a list, for which PyTorch compiles anew.
+            if layer.should_update(self.training) and not layer.listeners:
+                # Not `add_loss`, which keeps a list: PyTorch would recompile.
                 loss = layer.penalize(x, padding_mask)
                 if current_backward() == -1:  # else it would keep the block's graph
                     self.loss = loss
@@ -120,9 +120,9 @@ class Adapter(torch.nn.Module):
             return outputs
 
     def reset_parameters(self) -> None:
-        """Forget all statistics, as a new adapter.
+        """Set all statistics to zero, as in a new adapter.
 
-        PyTorch tools call this on a module whose memory they have just allocated.
+        PyTorch tools call this after they have allocated a module's memory.
         """
         self._bind()
         with torch.no_grad():
@@ -142,10 +142,10 @@ class Adapter(torch.nn.Module):
         self._is_checked = True
 
     def _bind(self) -> None:
-        """Let the layer work on the buffers, whoever put them there.
+        """Make the module's buffers the values of the layer's variables.
 
-        Tools replace a module's tensors (`from_pretrained`, `functional_call`), change
-        their dtype (FSDP) or their device.
+        Tools replace buffers (`from_pretrained`, `functional_call`), change their dtype
+        (FSDP) or their device.
         """
         for name, (variable, dtype) in self._state.items():
             tensor = self._buffers.get(name)
@@ -159,13 +159,13 @@ class Adapter(torch.nn.Module):
                 variable._value = variable._value.detach().to(tensor.device)
 
     def _repaired(self, name: str, dtype: Any) -> Any:
-        """A buffer that was made a parameter, or has another dtype than it had."""
+        """The buffer of a name that a tool made a parameter or gave another dtype."""
         tensor = getattr(self, name)
         self._parameters.pop(name, None)
         return tensor.detach().to(dtype)
 
     def _check_state(self) -> None:
-        """Raise if replaced buffers hold what no training leaves."""
+        """Raise an error if replaced buffers hold impossible statistics."""
         if self._is_checked or backend.is_compiling() or backend.is_transformed():
             return
         found = [problem_with(name, self._buffers[name]) for name in self._state]
@@ -184,10 +184,10 @@ class Adapter(torch.nn.Module):
 
     @_is_hf_initialized.setter
     def _is_hf_initialized(self, value: bool) -> None:
-        """Start clean if `from_pretrained` found less than all statistics in a file.
+        """Reset if `from_pretrained` did not find all statistics in a file.
 
-        It then allocates memory, sets this mark on what it did load, and initializes
-        the modules that it knows, such as `BatchNorm1d`. All of them end here.
+        It then allocates memory, sets this flag on the tensors that it loaded and on
+        every module, and initializes only modules that it knows.
         """
         self.__dict__["_is_marked_initialized"] = value
         for name, (variable, _) in self._state.items():
@@ -208,7 +208,7 @@ class Adapter(torch.nn.Module):
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
     def _apply(self, fn: Callable[[Any], Any], recurse: bool = True) -> Self:
-        """Move the buffers, and keep their dtype and digits."""
+        """Move the buffers, keeping their dtype and values."""
         self._bind()
         before = dict(self._buffers)
         super()._apply(fn, recurse)

@@ -6,7 +6,7 @@ from keras_mono.callbacks.monosemanticity_monitor import MonosemanticityMonitor
 
 
 class _WithoutFit(MonosemanticityMonitor):
-    """Nobody trains between its measurements unless the caller does."""
+    """A monitor that does not expect training batches between measurements."""
 
     def _tell_of_layers_without_batches(self) -> None:
         pass
@@ -15,9 +15,9 @@ class _WithoutFit(MonosemanticityMonitor):
 class Monitor:
     """`MonosemanticityMonitor` for a training loop of your own.
 
-    Call `measure` when you want figures, for example after each epoch, and hand them to
-    your logger. The module is run in eval mode without gradients and has its modes back
-    afterwards; no state moves.
+    Call `measure` when you want figures, for example after each epoch, and pass them to
+    your logger. The module runs in eval mode without gradients, and gets its modes back
+    afterwards. No state changes.
 
     Args:
         module: A PyTorch module with adapters.
@@ -25,14 +25,14 @@ class Monitor:
             arguments by name, a list or tuple for several. None: only the figures from
             the layers' state, which cost no forward pass.
         layers: Paths of the adapters to watch, as in `named_modules`. None: all.
-        batch_size: Samples a forward pass.
+        batch_size: Samples per forward pass.
 
     Raises:
         ValueError: for a module without adapters, for a path that none has, and,
             without `data`, for a layer that has no figure of its own.
 
     Attributes:
-        rows: One dict a measurement and layer.
+        rows: One dict per measurement and layer.
 
     Example (PyTorch only)::
 
@@ -74,7 +74,7 @@ class Monitor:
         return self._callback.rows
 
     def to_frame(self) -> Any:
-        """The measurements as a pandas `DataFrame`, one row a measurement and layer."""
+        """A pandas `DataFrame` with one row per measurement and layer."""
         return self._callback.to_frame()
 
     def plot(self) -> Any:

@@ -6,9 +6,9 @@ from keras_mono.layers.running_statistics import OF_ANY_SIGN
 
 
 def problem_with(name: str, tensor: Any) -> str | None:
-    """What a statistic holds that no training leaves there, in words; None if nothing.
+    """What is wrong with a statistic, in words; None if nothing is.
 
-    Of a tensor without values, or of none, None.
+    None too for no tensor and for a tensor without values.
     """
     if not isinstance(tensor, torch.Tensor) or tensor.is_meta:
         return None

@@ -146,7 +146,7 @@ def test_positions_and_other_losses(loss):
         ({"neurons": [-1]}, "neurons 0 to 6"),
         ({"neurons": []}, "must list numbers"),
         ({"neurons": [0.5]}, "must list numbers"),
-        ({"labels": ["a"]}, "one entry a sample"),
+        ({"labels": ["a"]}, "one entry per sample"),
         ({"layer": "nowhere"}, "neurons"),
         ({"loss": 3}, "one Keras loss"),
     ],

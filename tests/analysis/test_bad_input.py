@@ -74,7 +74,7 @@ def test_an_empty_batch(name, model, tmp_path):
 @pytest.mark.parametrize("name", TAKE_LABELS)
 def test_labels_of_another_length(name, model, tmp_path):
     x, labels = good()
-    with pytest.raises(ValueError, match=r"one entry a sample.*60"):
+    with pytest.raises(ValueError, match=r"one entry per sample.*60"):
         of_model(name)(model, x, labels[:-1], tmp_path=tmp_path)
 
 

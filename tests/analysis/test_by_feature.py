@@ -230,8 +230,8 @@ ANALYSES = [A.feature_scores, A.ks_statistic, A.false_killing_rate, A.probe]
 @pytest.mark.parametrize(
     ("z", "labels", "message"),
     [
-        (np.ones((4, 2)), [1, 2, 3], "one entry a sample.*Received: shape"),
-        (np.ones((4, 2)), 1, "one entry a sample"),
+        (np.ones((4, 2)), [1, 2, 3], "one entry per sample.*Received: shape"),
+        (np.ones((4, 2)), 1, "one entry per sample"),
         (np.ones((4, 2)), ["a"] * 4, "at least two.*only"),
         (np.ones((4, 2)), [1.0, np.nan, 2.0, 1.0], "Received: 1 missing"),
         (np.ones(4), [1, 1, 2, 2], "Received: shape"),

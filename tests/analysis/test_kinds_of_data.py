@@ -144,7 +144,7 @@ def test_labels_that_do_not_fit_the_data():
     model = model_of()
     for labels in (y[:650], np.append(y, 0)):
         with pytest.raises(
-            ValueError, match=r"one entry a sample of `data`.*70[01]|650"
+            ValueError, match=r"one entry per sample of `data`.*70[01]|650"
         ):
             A.profile(model, generator(x), labels, ["more"], verbose=0)
     for data in (x, generator(x)):

@@ -128,9 +128,9 @@ def test_comparison():
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
-        (np.zeros(3), "one entry a sample, that is 700"),
+        (np.zeros(3), "one entry per sample, that is 700"),
         (np.zeros(700), "at least two features"),
-        (np.arange(1400).reshape(700, 2) % 3, "one a position that the layer sees"),
+        (np.arange(1400).reshape(700, 2) % 3, "per position that the layer sees"),
     ],
 )
 def test_bad_labels(labels, message):

@@ -98,10 +98,20 @@ def test_a_second_recording_ends_before_the_first():
     for name, z in expected.items():
         np.testing.assert_allclose(found[name], z, rtol=1e-5, atol=1e-6)
         np.testing.assert_allclose(others[0][name], z[:9], rtol=1e-5, atol=1e-6)
-    assert not model.get_layer("ours").calibrating
-    assert not {"call", "update_statistics"} & {
-        k for x in model.layers for k in vars(x)
-    }
+    assert not model.get_layer("ours").listeners
+    assert not any("call" in vars(layer) for layer in model.layers)
+
+
+def test_the_latest_listener_of_a_thread_hears_a_call():
+    layer = km.layers.MonosemanticScale()
+    layer.build((None, 3))
+    heard = []
+    with layer.listeners.added(lambda z, _: heard.append(("outer", z))):
+        with layer.listeners.added(lambda z, _: heard.append(("inner", z))):
+            layer(inputs(2)[:, :3])
+        layer(inputs(2)[:, :3], training=True)
+    assert [name for name, _ in heard] == ["inner", "outer"]
+    assert int(layer.step) == 0
 
 
 def test_predictions_during_a_calibration_teach_nothing():
@@ -171,4 +181,4 @@ def test_an_interrupted_calibration_costs_no_history(error, built):
     else:
         for a, b in zip(before, after, strict=True):
             np.testing.assert_array_equal(a, b)
-    assert not layer.calibrating
+    assert not layer.listeners

@@ -290,5 +290,5 @@ def test_the_monitor_sees_the_activations_of_the_loop():
     history = model.fit(x, np.zeros((24, 1)), verbose=0, callbacks=[monitor])
     (name,) = (row["layer"] for row in km.status(model))
     assert history.history[f"{name}_ms_top1"][0] > 1.0
-    assert not model.get_layer("recurrent").inhibition.calibrating
+    assert not model.get_layer("recurrent").inhibition.listeners
     assert int(model.get_layer("recurrent").inhibition.step) == 1

@@ -101,7 +101,7 @@ def test_calibrate_learns_from_data_and_changes_nothing_else(kind):
         assert int(adapter.step) == int(adapter.layer.step) == 3
         mean = z[path].mean((0, 1)).reshape(-1)
         torch.testing.assert_close(adapter.mean.flatten(), mean, rtol=1e-4, atol=1e-5)
-        assert not adapter.layer.calibrating
+        assert not adapter.layer.listeners
     own = {k for k in before if k.rpartition(".")[0] not in PATHS}
     for name in own:
         assert torch.equal(model.state_dict()[name].double(), before[name].double())

@@ -23,7 +23,7 @@ def shares(batches, fraction):
 
     def step(state, phi):
         _, state = selector.update(phi, counted, state)
-        return state, state  # Keras on TensorFlow stacks nothing of another shape
+        return state, state * 1.0  # Keras on TensorFlow stacks nothing of another shape
 
     several = compiled(lambda state, some: keras.ops.scan(step, state, some))
     state = keras.ops.zeros(len(selector.state_names))

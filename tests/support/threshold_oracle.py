@@ -10,7 +10,7 @@ LARGEST, SMALLEST = 1e30, 1.2e-38
 class ThresholdOracle:
     def __init__(self, fraction):
         self.fraction = fraction
-        self.threshold = self.error = self.square = self.jump = self.tie_error = 0.0
+        self.threshold = self.error = self.square = self.tie_error = 0.0
         self.number, self.ties, self.window = 0, False, []
 
     def follow(self, phi):
@@ -31,35 +31,48 @@ class ThresholdOracle:
         expected, hits, length = f * n, min(f * n, 1), max(len(self.window), 1)
         mean = np.sum(self.window) / length
         square = np.sum(np.square(self.window)) / length
-        error = self.error + (1 - (1 - hits / 32) ** length) * (mean - self.error)
-        self.square += (1 - (1 - hits / 256) ** length) * (square - self.square)
         self.window = []
         found = np.sort(phi.ravel())[::-1][max(round(f * n), 1) - 1]
         equal, _ = self.ties_at(found, phi)
-        constant = equal > n * (0.5 if expected < 1 else 0.95) and equal >= 2
+        constant = equal > max(n * (0.5 if expected < 1 else 0.95), 1.5)
         tie = equal >= max(0.1 * expected, 2) and expected >= 1 and not constant
-        unset = self.number == 0 or t >= LARGEST
-        changed = abs(error) > 0.2 and error**2 > self.square / 2 and not self.ties
-        jump, self.jump = min(self.jump, expected * length), self.jump * 0.7
         quantile = np.clip(found, SMALLEST, LARGEST)
-        if unset or changed:
+        changed = False
+        if self.number >= 32:
+            weight = 1 - (1 - hits / 32) ** length
+            self.error += weight * (mean - self.error)
+            weight = 1 - (1 - hits / 256) ** length
+            self.square += weight * (square - self.square)
+            changed = self.error**2 > max(0.04, self.square / 2) and not self.ties
+        if self.number == 0 or t >= LARGEST or changed:
             self.threshold, self.ties = LARGEST if constant else quantile, tie
-            self.square, self.jump, self.tie_error = 1 + 1 / expected, 0.5, 0.0
-            self.error = 0.0
-            return
+            self.square, self.tie_error, self.error = 1 + 1 / expected, 0.0, 0.0
+        elif self.number < 32:
+            self.jump(mean, length, expected)
+        else:
+            self.check(phi, mean, found, tie)
+
+    def check(self, phi, mean, found, tie):
+        t, expected = self.threshold, self.fraction * phi.size
         equal, above = self.ties_at(t, phi)
         tie_error = self.tie_error + (above / expected - 1 - self.tie_error) / 4
         keeps = self.ties and equal >= max(0.1 * expected, 2)
-        keeps = keeps and tie_error <= 0.1 and mean >= -0.1
-        lands = tie and t / 2 < found < 2 * t and not self.ties
+        keeps = keeps and tie_error <= 0.1 and (mean >= -0.1 or t <= SMALLEST)
+        self.jump(mean, 32 if self.number > 32 else 16, expected)
+        lands = tie and t / 2 <= found <= 2 * t and not self.ties
         if lands:
-            self.threshold = quantile
-        elif not keeps:
-            self.threshold = t * math.exp(np.clip(jump * mean, -1, 1))
-        self.threshold = np.clip(self.threshold, SMALLEST, LARGEST)
+            self.threshold = np.clip(found, SMALLEST, LARGEST)
         self.ties = keeps or lands
-        self.error = 0.0 if self.ties else error
-        self.tie_error = tie_error if keeps else 0.0
+        self.error = 0.0 if self.ties else self.error
+        self.tie_error = tie_error if self.ties else 0.0
+
+    def jump(self, mean, length, expected):
+        size = 0.15 * min(1, 64 / self.number)
+        if self.number > 64:
+            size = max(size - 32 * min(0.012, self.fraction), 0)
+        if not self.ties:
+            move = np.clip(min(size, expected * length) * mean, -1, 1)
+            self.threshold *= math.exp(move)
 
     @staticmethod
     def ties_at(level, phi):

@@ -125,7 +125,7 @@ def test_bad_arguments():
     for wrong in (None, "model"):
         with pytest.raises(ValueError, match=r"Expected a Keras model\. Received: "):
             km.status(wrong)
-    assert not model.get_layer("scale").calibrating
+    assert not model.get_layer("scale").listeners
 
 
 @pytest.mark.parametrize("bad", [np.zeros((0, 8)), np.zeros((9, 5)), None])
@@ -139,4 +139,4 @@ def test_bad_data_costs_no_history(bad):
         km.calibrate(model, bad)
     for was, now in zip(before, layer.saved_variables(), strict=True):
         np.testing.assert_array_equal(was, keras.ops.convert_to_numpy(now))
-    assert not layer.calibrating
+    assert not layer.listeners

@@ -1,5 +1,8 @@
 """Pictures of what was measured. Every function returns a matplotlib `Figure`."""
 
+from keras_mono._internal.plotting.tail_over_training import (
+    tail_over_training as tail_over_training,
+)
 from keras_mono.analysis.plots.by_feature import (
     ablation_by_feature as ablation_by_feature,
 )
@@ -10,6 +13,3 @@ from keras_mono.analysis.plots.by_feature import neuron_response as neuron_respo
 from keras_mono.analysis.plots.by_feature import phi_by_layer as phi_by_layer
 from keras_mono.analysis.plots.by_size import ks_by_size as ks_by_size
 from keras_mono.analysis.plots.by_size import phi_by_size as phi_by_size
-from keras_mono.analysis.plots.tail_over_training import (
-    tail_over_training as tail_over_training,
-)

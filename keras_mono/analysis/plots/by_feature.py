@@ -1,4 +1,12 @@
-"""Pictures of what neurons answer to."""
+"""Pictures of which features neurons respond to.
+
+Example:
+
+>>> z = np.random.default_rng(0).normal(size=(60, 3))
+>>> figure = km.analysis.plots.neuron_response(z, np.arange(60) % 2, neuron=1)
+>>> figure.axes[0].get_ylabel()
+'activation'
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -6,13 +14,30 @@ from typing import Any
 import numpy as np
 
 from keras_mono._internal.optional_imports import require
+from keras_mono._internal.plotting.style import COLOURS, look, plain
 from keras_mono.analysis.ablation import Ablation
 from keras_mono.analysis.feature_scores import FeatureScores
 from keras_mono.analysis.labelled import labelled
-from keras_mono.analysis.plots.style import COLOURS, look, plain
 from keras_mono.analysis.profile import Profile
 
 MOST_FEATURES = 60  # whose names can be read in a picture
+
+
+_BOXES: dict[str, Any] = {
+    "whis": (1, 99),
+    "showfliers": False,
+    "showmeans": True,
+    "patch_artist": True,
+    "boxprops": {"facecolor": "#D6E6F2", "edgecolor": COLOURS[0]},
+    "medianprops": {"color": COLOURS[0], "linewidth": 2},
+    "whiskerprops": {"color": COLOURS[0]},
+    "capprops": {"color": COLOURS[0]},
+    "meanprops": {
+        "marker": "o",
+        "markerfacecolor": COLOURS[1],
+        "markeredgecolor": "white",
+    },
+}
 
 
 def neuron_response(
@@ -22,7 +47,7 @@ def neuron_response(
     name: str | None = None,
     most: int = MOST_FEATURES,
 ) -> Any:
-    """What a neuron gives on the inputs of each feature (MEmeL, Fig. 1).
+    """A neuron's activations on the inputs of each feature (MEmeL, Fig. 1).
 
     Args:
         z: Activations, shape `(inputs, neurons)` or `(samples, ..., neurons)`.
@@ -32,19 +57,12 @@ def neuron_response(
         most: How many features to show at most: those with its largest φ.
 
     Returns:
-        A matplotlib `Figure`: a box a feature from the lower to the upper quartile with
-        the median, whiskers from the 1st to the 99th percentile, and the mean as a dot.
+        A matplotlib `Figure` with one box per feature: quartiles and median, whiskers
+        from the 1st to the 99th percentile, and the mean as a dot.
 
     Raises:
         ImportError: if matplotlib is missing, naming the extra.
-        ValueError: for a neuron that is not there, and as `feature_scores`.
-
-    Example:
-
-    >>> z = np.random.default_rng(0).normal(size=(60, 3))
-    >>> figure = km.analysis.plots.neuron_response(z, np.arange(60) % 2, neuron=1)
-    >>> figure.axes[0].get_ylabel()
-    'activation'
+        ValueError: for a neuron that does not exist, and as `feature_scores`.
     """
     z, numbers, features = labelled(z, labels)
     if not 0 <= neuron < z.shape[1]:
@@ -56,22 +74,7 @@ def neuron_response(
     shown, part_of = _most(features, _squares(parts), most)
     parts, features = [parts[i] for i in shown], features[shown]
     figure, axes = panel(_width(features, 0.6, 1.5))
-    axes.boxplot(
-        parts,
-        whis=(1, 99),
-        showfliers=False,
-        showmeans=True,
-        patch_artist=True,
-        boxprops={"facecolor": "#D6E6F2", "edgecolor": COLOURS[0]},
-        medianprops={"color": COLOURS[0], "linewidth": 2},
-        whiskerprops={"color": COLOURS[0]},
-        capprops={"color": COLOURS[0]},
-        meanprops={
-            "marker": "o",
-            "markerfacecolor": COLOURS[1],
-            "markeredgecolor": "white",
-        },
-    )
+    axes.boxplot(parts, **_BOXES)
     _name(axes.set_xticks, features, first=1)
     axes.set_ylabel("activation")
     title = f"Neuron {neuron} by feature" if name is None else plain(name, most=60)
@@ -94,7 +97,7 @@ def _squares(parts: list[np.ndarray]) -> np.ndarray:
 
 
 def _most(features: np.ndarray, phi: np.ndarray, most: int) -> tuple[np.ndarray, str]:
-    """Numbers of the features to show, in order, and what the title adds."""
+    """Indices of the features to show, in order, and an addition to the title."""
     shown = np.sort(np.argsort(-phi, kind="stable")[:most])
     if len(shown) == len(features):
         return shown, ""
@@ -102,13 +105,13 @@ def _most(features: np.ndarray, phi: np.ndarray, most: int) -> tuple[np.ndarray,
 
 
 def ablation_by_feature(found: Ablation) -> Any:
-    """How the loss of each feature rises without a neuron (MEmeL, Fig. 2).
+    """The increase of each feature's loss without a neuron (MEmeL, Fig. 2).
 
     Args:
         found: From `ablation`.
 
     Returns:
-        A matplotlib `Figure`: a group of bars a feature, one bar a neuron.
+        A matplotlib `Figure`: a group of bars per feature, one bar per neuron.
 
     Raises:
         ImportError: if matplotlib is missing, naming the extra.
@@ -209,7 +212,7 @@ def fkr_by_fraction(profiles: Mapping[str, Profile]) -> Any:
 
 
 def phi_by_layer(models: Mapping[str, Mapping[str, Profile]]) -> Any:
-    """Mean φ_ℓ* of each layer, one line a model (L2E, Fig. 5).
+    """Mean φ_ℓ* of each layer, one line per model (L2E, Fig. 5).
 
     Args:
         models: Name of a model to its profiles, in the order of its layers.
@@ -229,7 +232,7 @@ def phi_by_layer(models: Mapping[str, Mapping[str, Profile]]) -> Any:
 
 
 def ks_by_layer(models: Mapping[str, Mapping[str, Profile]]) -> Any:
-    """Mean K-S statistic of each layer, one line a model (L2E, Fig. 4).
+    """Mean K-S statistic of each layer, one line per model (L2E, Fig. 4).
 
     Args:
         models: Name of a model to its profiles, in the order of its layers.
@@ -279,7 +282,7 @@ def _by_layer(
 
 
 def _names_by_place(models: Mapping[str, Mapping[str, Profile]]) -> list[str]:
-    """Of the layers in the same place of each model; all of them where they differ."""
+    """Names of the layers at each index; all names where the models differ."""
     longest = max(map(len, models.values()))
     places = [
         [list(layers)[place] for layers in models.values() if place < len(layers)]
@@ -289,7 +292,7 @@ def _names_by_place(models: Mapping[str, Mapping[str, Profile]]) -> list[str]:
 
 
 def _width(names: Sequence[Any] | np.ndarray, each: float, more: float) -> float:
-    """Inches for so many names; more than that would be shrunk on a page."""
+    """Width in inches for so many names, at most what fits on a page."""
     return min(max(4.5, each * len(names) + more), 13.0)
 
 
@@ -302,7 +305,7 @@ def _middle(values: np.ndarray) -> tuple[float, float, float]:
 
 
 def panel(width: float, height: float = 3.4) -> tuple[Any, Any]:
-    """A figure with one quiet panel, in inches."""
+    """A figure with one panel, and the panel; sizes in inches."""
     figure = require("matplotlib.figure").Figure((width, height), layout="constrained")
     axes = figure.add_subplot()
     axes.spines[["top", "right"]].set_visible(False)

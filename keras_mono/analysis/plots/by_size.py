@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from keras_mono._internal.plotting.style import COLOURS, look, plain
 from keras_mono.analysis.plots.by_feature import panel
-from keras_mono.analysis.plots.style import COLOURS, look, plain
 from keras_mono.analysis.profile import Profile
 
 Profiles = Mapping[str, Mapping[str, Profile]]
@@ -20,7 +20,7 @@ def phi_by_size(models: Profiles, sizes: Mapping[str, float]) -> Any:
         sizes: Name of a model to its size, such as `model.count_params()`.
 
     Returns:
-        A matplotlib `Figure`: a mark a model, a thick line for the mean of each size,
+        A matplotlib `Figure`: a mark per model, a thick line for the mean of each size,
         and a thin one for each layer, in the layers' order.
 
     Raises:
@@ -58,20 +58,7 @@ def _by_size(
     label: str,
     title: str,
 ) -> Any:
-    missing = [name for name in models if name not in sizes]
-    if missing:
-        raise ValueError(
-            "`sizes` must give the size of every model, such as "
-            f"`model.count_params()`. Received: no size of {missing}."
-        )
-    if not all(sizes[name] > 0 for name in models):
-        raise ValueError(f"`sizes` must be above 0. Received: {dict(sizes)}.")
-    numbers = {name: len(layers) for name, layers in models.items()}
-    if len(set(numbers.values())) != 1:
-        raise ValueError(
-            "Layers are compared in their order, so that every model needs the same "
-            f"number of them. Received: {numbers}."
-        )
+    _check_sizes(models, sizes)
     at = sorted({sizes[name] for name in models})
     of_size = {size: [n for n in models if sizes[n] == size] for size in at}
     means = {
@@ -86,14 +73,7 @@ def _by_size(
             f" layer {index + 1}", (at[-1], layer[-1]), fontsize=7, color="0.35"
         )
     axes.plot(at, by_size.mean(axis=1), color=COLOURS[0], linewidth=2, label="mean")
-    index = 0
-    for size in at:
-        for place, name in enumerate(of_size[size]):
-            # Models of one size stand side by side.
-            x = size * 1.05 ** (place - (len(of_size[size]) - 1) / 2)
-            marks = {**look(index), "linestyle": "none", "markersize": 6}
-            axes.plot([x], [means[name].mean()], label=plain(name, 40), **marks)
-            index += 1
+    _mark_models(axes, of_size, {name: m.mean() for name, m in means.items()})
     axes.set_xscale("log")
     axes.set_xticks(at, [f"{size:,.0f}" for size in at], fontsize=8)
     axes.minorticks_off()
@@ -102,3 +82,33 @@ def _by_size(
     axes.set_title(title, fontsize=10)
     axes.legend(frameon=False, fontsize=8)
     return figure
+
+
+def _check_sizes(models: Profiles, sizes: Mapping[str, float]) -> None:
+    missing = [name for name in models if name not in sizes]
+    if missing:
+        raise ValueError(
+            "`sizes` must give the size of every model, such as "
+            f"`model.count_params()`. Received: no size of {missing}."
+        )
+    if not all(sizes[name] > 0 for name in models):
+        raise ValueError(f"`sizes` must be above 0. Received: {dict(sizes)}.")
+    numbers = {name: len(layers) for name, layers in models.items()}
+    if len(set(numbers.values())) != 1:
+        raise ValueError(
+            "Layers are compared in their order, so that every model needs the same "
+            f"number of them. Received: {numbers}."
+        )
+
+
+def _mark_models(
+    axes: Any, of_size: Mapping[float, list[str]], means: Mapping[str, float]
+) -> None:
+    """One mark per model; models of one size stand side by side."""
+    index = 0
+    for size, names in of_size.items():
+        for place, name in enumerate(names):
+            x = size * 1.05 ** (place - (len(names) - 1) / 2)
+            marks = {**look(index), "linestyle": "none", "markersize": 6}
+            axes.plot([x], [means[name]], label=plain(name, 40), **marks)
+            index += 1

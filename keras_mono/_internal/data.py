@@ -1,4 +1,4 @@
-"""The inputs of a model, whatever kind of data `fit` would take, batch by batch."""
+"""Batches of a model's inputs, from every kind of data that `fit` takes."""
 
 from collections.abc import Iterable, Iterator
 from itertools import islice
@@ -11,7 +11,7 @@ from keras_mono._internal import validation
 
 
 class Batches:
-    """Batches that were drawn once, to be read again and again."""
+    """Batches held in memory, which can be read several times."""
 
     def __init__(self, pairs: Iterable[tuple[Any, Any]]) -> None:
         self.pairs = list(pairs)
@@ -26,7 +26,7 @@ class Batches:
         return sum(number_of_samples(inputs) for inputs, _ in self)
 
     def some(self, chosen: np.ndarray) -> "Batches":
-        """The samples with the numbers `chosen`, counted through, in order."""
+        """The samples with the indices `chosen`, ascending, over all batches."""
         parts, start = [], 0
         for inputs, targets in self:
             stop = start + number_of_samples(inputs)
@@ -43,11 +43,11 @@ def batches(data: Any, batch_size: int, steps: int | None = None) -> Iterator[An
 
     Args:
         data: An array or tensor, or a list, tuple or dict of these with a common first
-            axis, of which optional inputs may be None: cut into batches. Or what gives
-            batches: a `tf.data.Dataset`, a `keras.utils.PyDataset`, a PyTorch
-            `DataLoader`, a generator; of `(x, y)` and `(x, y, sample_weight)` only the
-            inputs `x` are taken.
-        batch_size: Samples a batch; not used for data that give batches.
+            axis, which are cut into batches; optional inputs may be None. Or an
+            iterable of batches: a `tf.data.Dataset`, a `keras.utils.PyDataset`, a
+            PyTorch `DataLoader`, a generator. Of `(x, y)` and `(x, y, sample_weight)`
+            only the inputs `x` are used.
+        batch_size: Samples per batch; not used for iterables of batches.
         steps: How many batches to take. None: all.
     """
     for inputs, _ in pairs(data, batch_size, steps):
@@ -57,7 +57,7 @@ def batches(data: Any, batch_size: int, steps: int | None = None) -> Iterator[An
 def pairs(
     data: Any, batch_size: int, steps: int | None = None
 ) -> Iterator[tuple[Any, Any]]:
-    """`batches` with the targets of each, None where `data` have none."""
+    """`batches` with the targets of each; None where `data` has none."""
     check(data, batch_size, steps)
     found = _drawn(data, steps) if gives_batches(data) else _cut(data, batch_size)
     taken = 0
@@ -72,7 +72,7 @@ def pairs(
 
 
 def check(data: Any, batch_size: int, steps: int | None = None) -> None:
-    """Raise what `batches` would, as far as it is seen without taking a batch."""
+    """Raise the errors of `batches` that can be found without taking a batch."""
     validation.positive_integer("batch_size", batch_size, "of samples")
     if steps is not None:
         validation.positive_integer("steps", steps, "of batches")
@@ -94,20 +94,20 @@ def gives_batches(data: Any) -> bool:
 
 
 def repeatable(data: Any, batch_size: int, steps: int | None = None) -> Any:
-    """`data`, or its batches where it can be read once only."""
+    """`data`, or its batches in memory if it can be read only once."""
     if gives_batches(data) and isinstance(data, Iterator):
         return Batches(pairs(data, batch_size, steps))
     return data
 
 
 def number_of_batches(data: Any, batch_size: int, steps: int | None) -> int | None:
-    """How many `batches` gives; None if that is not known before."""
+    """How many batches there will be; None if that is unknown."""
     if not gives_batches(data):
         number: int | None = -(-number_of_samples(data) // batch_size)
     elif isinstance(data, keras.utils.PyDataset):
         number = data.num_batches
     elif hasattr(data, "cardinality"):
-        number = int(data.cardinality())  # below 0: endless, or not known
+        number = int(data.cardinality())  # below 0: infinite or unknown
     else:
         number = len(data) if hasattr(data, "__len__") else None
     if number is None or number < 0:
@@ -116,29 +116,29 @@ def number_of_batches(data: Any, batch_size: int, steps: int | None) -> int | No
 
 
 def known_samples(data: Any) -> int | None:
-    """How many samples there are; None if that is not known before."""
+    """How many samples there are; None if that is unknown."""
     if isinstance(data, Batches):
         return data.samples()
     return None if gives_batches(data) else number_of_samples(data)
 
 
 def number_of_samples(data: Any) -> int:
-    """Of an array or a structure of arrays."""
+    """How many samples an array or a structure of arrays holds."""
     return next(len(as_array(x)) for x in keras.tree.flatten(data) if x is not None)
 
 
 def as_arrays(data: Any) -> Any:
-    """The same structure of NumPy arrays; None stays."""
+    """A structure of arrays or tensors as NumPy arrays; None stays None."""
     return keras.tree.map_structure(as_array, data)
 
 
 def as_array(x: Any) -> Any:
-    """Whatever holds numbers as a NumPy array; None stays."""
+    """An array, tensor or list as a NumPy array; None stays None."""
     if x is None:
         return None
     if keras.ops.is_tensor(x):
         return keras.ops.convert_to_numpy(x)
-    if hasattr(x, "detach"):  # PyTorch's, while Keras runs on another backend
+    if hasattr(x, "detach"):  # of PyTorch, while Keras runs on another backend
         x = x.detach().cpu()
         return np.asarray(x.float() if "bfloat16" in str(x.dtype) else x)
     return np.asarray(x)
@@ -173,7 +173,7 @@ def _never_ends(data: Any) -> bool:
 
 
 def _drawn(data: Any, steps: int | None) -> Iterator[tuple[Any, Any]]:
-    """What a dataset, loader or generator gives."""
+    """The batches of a dataset, loader or generator."""
     given: Iterable[Any] = data
     if isinstance(data, keras.utils.PyDataset):
         number = steps if data.num_batches is None else data.num_batches

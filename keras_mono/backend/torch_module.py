@@ -1,15 +1,22 @@
+"""A PyTorch module in the place of a Keras model."""
+
 from typing import Any
 
 import keras
 import numpy as np
 import torch
 
-from keras_mono.layers.running_statistics import RunningStatistics
-from keras_mono.torch.adapter import Adapter
+from keras_mono._internal.listeners import listeners_of
+
+
+class HoldsLayer:
+    """Base of PyTorch modules that run a layer of this library, their `layer`."""
+
+    layer: Any
 
 
 class ModuleAsModel:
-    """A PyTorch module with those of a Keras model's methods that analysis needs."""
+    """A PyTorch module with the methods of a Keras model that measuring it takes."""
 
     built = True
 
@@ -23,20 +30,20 @@ class ModuleAsModel:
 
     @property
     def variables(self) -> list[keras.Variable]:
-        """Those of Keras."""
+        """The Keras variables of the adapted layers."""
         return [v for x in self.adapted_layers().values() for v in x.variables]
 
-    def adapted_layers(self) -> dict[str, RunningStatistics]:
-        """The layers of its adapters, by the adapters' paths."""
+    def adapted_layers(self) -> dict[str, Any]:
+        """The layers of this library in the module, by the paths of their modules."""
         found = {}
         for path, module in self.module.named_modules():
-            if isinstance(module, Adapter | RunningStatistics):
-                layer = module.layer if isinstance(module, Adapter) else module
+            layer = module.layer if isinstance(module, HoldsLayer) else module
+            if listeners_of(layer) is not None:
                 found[path or self.name] = layer
         return found
 
     def __call__(self, batch: Any, training: bool = False) -> Any:  # noqa: ARG002
-        """At inference; by `call`, which may be listened to as that of a layer."""
+        """Run the module at inference, by `call`, which may have a hook."""
         modes = [(module, module.training) for module in self.module.modules()]
         self.module.eval()
         try:
@@ -47,7 +54,7 @@ class ModuleAsModel:
                 module.training = mode
 
     def call(self, batch: Any) -> Any:
-        """The module's output: of a dict by names, of a list or tuple in order."""
+        """The module's output. A dict holds arguments by name, a list several."""
         if isinstance(batch, dict):
             return self.module(**batch)
         if isinstance(batch, list | tuple):
@@ -55,7 +62,7 @@ class ModuleAsModel:
         return self.module(batch)
 
     def _as_tensor(self, x: Any) -> Any:
-        """Where the module is, and of its precision."""
+        """On the module's device, floats in the dtype of its parameters."""
         held = [*self.module.parameters(), *self.module.buffers()]
         if not isinstance(x, torch.Tensor):
             x = torch.as_tensor(np.array(x))

@@ -4,7 +4,7 @@ from typing import Any
 import numpy as np
 
 from keras_mono._internal.optional_imports import require
-from keras_mono.analysis.plots.style import look, plain
+from keras_mono._internal.plotting.style import look, plain
 
 _PANELS = (
     ("top1", "Largest φ of a sample", "mean over samples", 1.0),
@@ -20,11 +20,11 @@ _PANELS = (
 
 
 def tail_over_training(rows: Sequence[Mapping[str, Any]], unit: str = "epoch") -> Any:
-    """The tail figures of every watched layer over training, one panel a figure.
+    """The tail figures of every watched layer over training, one panel per figure.
 
     Args:
-        rows: One mapping a layer and measurement with `layer`, `unit` (its number) and
-            the figures, as `MonosemanticityMonitor.rows` holds them.
+        rows: One mapping per layer and measurement with `layer`, `unit` (its number)
+            and the figures, as in `MonosemanticityMonitor.rows`.
         unit: `"epoch"` or `"batch"`: what the horizontal axis counts.
 
     Returns:
@@ -43,8 +43,7 @@ def tail_over_training(rows: Sequence[Mapping[str, Any]], unit: str = "epoch") -
     """
     if not rows:
         raise ValueError(
-            "Expected at least one measurement to draw. Received none. Train with the "
-            "monitor first."
+            "Expected a measurement. Received none. Train with the monitor first."
         )
     panels = [p for p in _PANELS if any(_is_told(p[0], row) for row in rows)]
     columns = min(3, max(len(panels), 1))
@@ -52,33 +51,37 @@ def tail_over_training(rows: Sequence[Mapping[str, Any]], unit: str = "epoch") -
     figure = require("matplotlib.figure").Figure(
         figsize=(4.2 * columns, 3.3 * lines), layout="constrained"
     )
-    layers = list(dict.fromkeys(r["layer"] for r in rows))
-    for position, (figure_name, title, label, scale) in enumerate(panels):
-        axes = figure.add_subplot(lines, columns, position + 1)
-        for index, layer in enumerate(layers):
-            points = [r for r in rows if r["layer"] == layer and figure_name in r]
-            if points:
-                axes.plot(
-                    [r[unit] + 1 for r in points],
-                    [scale * r[figure_name] for r in points],
-                    label=plain(layer, 40),
-                    markersize=4,
-                    **look(index),
-                )
-        axes.set_title(title, fontsize=10)
-        axes.set_xlabel(unit)
-        axes.set_ylabel(label)
-        if axes.get_ylim()[0] > 0 or figure_name != "penalty":
-            axes.set_ylim(bottom=0)
-        axes.xaxis.get_major_locator().set_params(integer=True)
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.grid(axis="y", alpha=0.25)
+    for position, panel in enumerate(panels):
+        _draw(figure.add_subplot(lines, columns, position + 1), panel, rows, unit)
     if panels:
         handles, labels = figure.axes[0].get_legend_handles_labels()
         figure.legend(
             handles, labels, loc="outside lower center", ncols=4, frameon=False
         )
     return figure
+
+
+def _draw(axes: Any, panel: Any, rows: Sequence[Mapping[str, Any]], unit: str) -> None:
+    """One figure of every layer."""
+    name, title, label, scale = panel
+    for index, layer in enumerate(dict.fromkeys(r["layer"] for r in rows)):
+        points = [r for r in rows if r["layer"] == layer and name in r]
+        if points:
+            axes.plot(
+                [r[unit] + 1 for r in points],
+                [scale * r[name] for r in points],
+                label=plain(layer, 40),
+                markersize=4,
+                **look(index),
+            )
+    axes.set_title(title, fontsize=10)
+    axes.set_xlabel(unit)
+    axes.set_ylabel(label)
+    if axes.get_ylim()[0] > 0 or name != "penalty":
+        axes.set_ylim(bottom=0)
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis="y", alpha=0.25)
 
 
 def _is_told(figure: str, row: Mapping[str, Any]) -> bool:

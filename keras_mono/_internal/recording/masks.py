@@ -1,4 +1,4 @@
-"""Which positions of a layer's output are padding, as far as the model says it."""
+"""Which positions of a layer's output are padding, as far as the model tells."""
 
 import inspect
 from collections.abc import Callable, Iterator
@@ -12,16 +12,16 @@ _ARGUMENT = "padding_mask"  # of KerasHub's layers, also behind a prefix
 
 
 class Masks:
-    """Follows padding through the calls of a model on one batch.
+    """Follows masks through the calls of a model on one batch.
 
-    A call's mask is, in this order: the one that Keras gives its output; the one that
-    Keras would give it from the masks of the call's inputs; those masks themselves,
-    where the output has kept their positions. A padding mask among the call's arguments
-    is added.
+    The mask of a call's output is the first of these: the mask that Keras attached to
+    the output; the one that `compute_mask` gives for the masks of the inputs; the masks
+    of the inputs themselves, if the output has the same positions. It is combined with
+    padding masks among the call's arguments.
 
-    It is remembered for what the call puts out, because Keras ends a mask where a layer
-    does not support it, and `MultiHeadAttention` takes it from its own inputs. The
-    model does not see it. A model's input `padding_mask` marks its other inputs.
+    Masks are remembered here because Keras drops them at a layer that does not support
+    masking, and `MultiHeadAttention` removes them from its inputs. The model does not
+    see the remembered ones. A model input named `padding_mask` masks its other inputs.
     """
 
     def __init__(self) -> None:
@@ -30,16 +30,16 @@ class Masks:
         self.new_batch()
 
     def new_batch(self) -> None:
-        # With the tensors, so that no other gets the same id.
+        # By id; the tensor is kept so that its id is not used again.
         self._of: dict[int, tuple[Tensor, Tensor]] = {}
 
     def of(self, x: Any) -> Tensor | None:
-        """The mask of a tensor, Keras' or the one that was remembered."""
+        """The mask of a tensor: the one of Keras, or else the remembered one."""
         mask = self._taker.mask_of(x)
         return self._of[id(x)][1] if mask is None and id(x) in self._of else mask
 
     def call(self, layer: Any, original: Callable[..., Any], given: Any) -> Any:
-        """What `layer.call` gives for `(args, kwargs)`, its masks remembered.
+        """Call `original` with `given = (args, kwargs)` and remember the output's mask.
 
         `layer` may be an operation of a functional model too, such as an addition.
         """
@@ -50,7 +50,7 @@ class Masks:
         first = next(iter(arguments.values()), None)
         if not isinstance(layer, keras.layers.Layer):
             first = [*arguments.values()]
-        # Before the call, which may take the masks away.
+        # Before the call, which may remove the masks.
         known = arguments.get("mask")
         if known is None:
             known = keras.tree.map_structure(self.of, first)
@@ -68,7 +68,7 @@ class Masks:
         return outputs
 
     def _marked_inputs(self, model: keras.Model, inputs: Any) -> Any:
-        """A model's inputs as it will use them, the masks among them remembered."""
+        """The inputs as the tensors that the model will use, their masks remembered."""
         declared = {x.name: x.dtype for x in model.inputs}
         if isinstance(inputs, dict):
             named = dict(inputs)
@@ -79,7 +79,7 @@ class Masks:
         masks = [n for n in named if n.endswith(_ARGUMENT) and n in declared]
         if not masks:
             return inputs
-        for name, x in named.items():  # or the model would make tensors of its own
+        for name, x in named.items():  # or the model would make other tensors of them
             if name in declared and x is not None:
                 named[name] = keras.ops.convert_to_tensor(x, dtype=declared[name])
         for name in masks:
@@ -94,7 +94,7 @@ class Masks:
         args: Any,
         kwargs: Any,
     ) -> dict[str, Any]:
-        """By name, in the order in which `call` declares them."""
+        """The call's arguments by name, in the order of the signature of `call`."""
         if id(layer) not in self._signatures:
             self._signatures[id(layer)] = inspect.signature(original)
         return dict(self._signatures[id(layer)].bind(*args, **kwargs).arguments)
@@ -102,7 +102,7 @@ class Masks:
     def _from_keras(
         self, layer: Any, first: Any, known: Any, outputs: list[Tensor]
     ) -> list[Tensor | None]:
-        """The masks that Keras gives the outputs after the call."""
+        """The masks that Keras attaches to the outputs after the call."""
         masks = [self._taker.mask_of(x) for x in outputs]
         supports = getattr(layer, "supports_masking", False)
         if supports and any(m is None for m in masks):
@@ -142,10 +142,10 @@ def _has_input_names(layer: Any) -> bool:
 
 
 def _marked_by(name: str, inputs: dict[str, Tensor]) -> Iterator[Tensor]:
-    """The inputs of the model whose positions the input `name` marks.
+    """The inputs of the model that the input `name` masks.
 
-    Those that begin as it does, such as `encoder_token_ids`; with no beginning, those
-    of its shape.
+    Those with the same prefix, such as `encoder_token_ids` for `encoder_padding_mask`;
+    without a prefix, those of the same shape.
     """
     prefix, mask = name.removesuffix(_ARGUMENT), inputs[name]
     if mask is None:
@@ -160,7 +160,7 @@ def _marked_by(name: str, inputs: dict[str, Tensor]) -> Iterator[Tensor]:
 
 
 def _padding_arguments(arguments: dict[str, Any]) -> Iterator[Tensor]:
-    """Masks among a call's arguments that mark padding of its first argument."""
+    """Padding masks of the first argument among a call's arguments."""
     first = next(iter(arguments), "")
     sequences = {n for n, x in arguments.items() if "mask" not in n and x is not None}
     for name, x in arguments.items():
@@ -176,7 +176,7 @@ def _padding_arguments(arguments: dict[str, Any]) -> Iterator[Tensor]:
 
 
 def _together(x: Tensor, masks: list[Tensor]) -> Tensor | None:
-    """True where all masks are, at the positions of `x`; None where none fits."""
+    """Where all masks that fit `x` are True; None if none fits."""
     found = None
     for mask in masks:
         fitting = at_positions(mask, x)
@@ -186,10 +186,10 @@ def _together(x: Tensor, masks: list[Tensor]) -> Tensor | None:
 
 
 def at_positions(mask: Tensor, x: Tensor) -> Tensor | None:
-    """A mask with an entry a position of `x`, which has neurons on its last axis.
+    """`mask` with one entry per position of `x`, whose last axis holds neurons.
 
-    What `x` has no axis for is padding if all of it is. None if `x` has other positions
-    than the mask.
+    An axis that `x` does not have is reduced: an entry is valid if any along it is.
+    None if the shapes of mask and positions differ.
     """
     mask = keras.ops.cast(mask, "bool")
     for axes in range(min(mask.ndim, x.ndim - 1), 0, -1):

@@ -1,0 +1,1 @@
+"""How pictures look, and the one that a callback draws."""

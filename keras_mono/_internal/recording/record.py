@@ -1,0 +1,170 @@
+"""Reading the activations of a model's layers, without changing the model."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+
+from keras_mono._internal.data import batches
+from keras_mono._internal.listeners import listeners_of
+from keras_mono._internal.model_layers import named_layers
+from keras_mono._internal.recording.call_hooks import hooked, single_output
+from keras_mono._internal.recording.masks import Masks, at_positions
+from keras_mono._internal.typing import Tensor
+
+
+class Recorded(NamedTuple):
+    """Activations at one call of a layer, and their mask if there is one."""
+
+    value: Tensor
+    mask: Tensor | None
+
+
+class NeverCalledError(ValueError):
+    """Layers that the forward pass did not reach."""
+
+    def __init__(self, layers: list[str]) -> None:
+        self.layers = layers
+        super().__init__(
+            f"The model never called the layers {layers} on this data. Watch layers "
+            "that take part in the model's forward pass, or run the part of the model "
+            "that calls them."
+        )
+
+
+def record(
+    model: keras.Model,
+    data: Any,
+    layers: Mapping[str, keras.layers.Layer],
+    batch_size: int,
+    consume: Callable[[str, Recorded], None],
+    steps: int | None = None,
+) -> None:
+    """Run `model` on `data` at inference and hand over the activations of `layers`.
+
+    For a layer of this library these are its inputs, because its outputs differ where
+    it inhibits; for any other layer its outputs. The model runs eagerly, so that layers
+    of nested and subclassed models are reached too. Only this thread's calls count.
+
+    Args:
+        model: A built model.
+        data: The model's inputs, as `batches` takes them.
+        layers: The layers to watch, by name.
+        batch_size: Samples per forward pass.
+        consume: Called as `consume(name, recorded)` for each call and batch.
+        steps: How many batches to take. None: all.
+    """
+    record_batches(model, batches(data, batch_size, steps), layers, consume)
+
+
+def record_batches(
+    model: keras.Model,
+    inputs: Iterable[Any],
+    layers: Mapping[str, keras.layers.Layer],
+    consume: Callable[[str, Recorded], None],
+) -> None:
+    """`record` for inputs that are already cut into batches."""
+    if not model.built:
+        raise ValueError(
+            f"Model '{model.name}' is not built. Call it once on a batch of inputs, or "
+            "`model.build(input_shape)`."
+        )
+    recorder = _Recorder(layers, consume)
+    with recorder.attached(model):
+        for batch in inputs:
+            recorder.masks.new_batch()
+            model(batch, training=False)
+            if recorder.errors:
+                raise recorder.errors[0]
+    missed = [name for name in layers if name not in recorder.reached]
+    if missed:
+        raise NeverCalledError(missed)
+
+
+class _Recorder:
+    """Sees every call of the watched layers, and the masks of all other calls.
+
+    Attributes:
+        masks: Of the present batch.
+        reached: Names of the layers that were called.
+        errors: What `consume` raised. It must not be raised inside of a layer, where
+            Keras would wrap it.
+    """
+
+    def __init__(
+        self,
+        layers: Mapping[str, keras.layers.Layer],
+        consume: Callable[[str, Recorded], None],
+    ) -> None:
+        self.layers = layers
+        self.consume = consume
+        self.masks = Masks()
+        self.reached: set[str] = set()
+        self.errors: list[ValueError] = []
+        self._others = {
+            id(layer): name
+            for name, layer in layers.items()
+            if listeners_of(layer) is None
+        }
+
+    @contextmanager
+    def attached(self, model: keras.Model) -> Iterator[None]:
+        """Record what this thread calls while the block runs."""
+        with ExitStack() as stack:
+            for part in _parts(model, self.layers.values()):
+                stack.enter_context(hooked(part, partial(self._call, part)))
+            for name, layer in self.layers.items():
+                listeners = listeners_of(layer)
+                if listeners is not None:
+                    stack.enter_context(listeners.added(partial(self._hear, name)))
+            yield
+
+    def _call(
+        self, layer: Any, original: Callable[..., Any], *args: Any, **kwargs: Any
+    ) -> Any:
+        outputs = self.masks.call(layer, original, (args, kwargs))
+        if id(layer) in self._others:
+            recorded = Recorded(outputs, self.masks.of(outputs))
+            self._keep(self._others[id(layer)], recorded)
+        return outputs
+
+    def _hear(self, name: str, z: Tensor, mask: Tensor | None) -> None:
+        """The input of a layer of this library, inside a recurrence too."""
+        remembered = self.masks.of(z) if mask is None else None
+        if remembered is not None:  # a mask that Keras does not pass on
+            mask = at_positions(remembered, z)
+        self._keep(name, Recorded(z, mask))
+
+    def _keep(self, name: str, recorded: Recorded) -> None:
+        self.reached.add(name)
+        try:
+            value = single_output(name, recorded.value)
+            self.consume(name, recorded._replace(value=value))
+        except ValueError as error:
+            self.errors.append(error)
+
+
+def _parts(model: keras.Model, layers: Iterable[keras.layers.Layer]) -> list[Any]:
+    """The model, its layers, and the operations of its functional parts, each once."""
+    held = [model, *named_layers(model).values(), *layers]
+    operations = [o for x in held for o in getattr(x, "operations", [])]
+    no_inputs = [
+        x for x in [*held, *operations] if not isinstance(x, keras.layers.InputLayer)
+    ]
+    return list({id(x): x for x in no_inputs}.values())
+
+
+def valid_positions(recorded: Recorded) -> np.ndarray:
+    """Boolean, one entry per position of the samples; False where it is masked."""
+    shape = tuple(recorded.value.shape)[:-1]
+    mask = recorded.mask
+    mask = None if mask is None else at_positions(mask, recorded.value)
+    if mask is None:  # or one of other positions
+        return np.ones(shape, bool)
+    found = keras.ops.convert_to_numpy(mask)
+    return np.broadcast_to(
+        found.reshape(found.shape + (1,) * (len(shape) - found.ndim)), shape
+    )
