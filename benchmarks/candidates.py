@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import keras
 import numpy as np
+from steps import Step
 
 import keras_mono as km
-from steps import Step
 
 OURS = "MonosemanticInhibition"
 BATCH_NORMALIZATION = "BatchNormalization"

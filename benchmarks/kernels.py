@@ -15,10 +15,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 _ROOT = Path(__file__).parents[1]
-sys.path[:0] = [str(_ROOT), str(_ROOT / "tests" / "support")]
+sys.path[:0] = [str(_ROOT), str(_ROOT / "tests")]
 
 import keras  # noqa: E402
-from counted_layers import CASES, FEW, SHAPE, Case  # noqa: E402
+
+from support.counted_layers import CASES, FEW, SHAPE, Case  # noqa: E402
 
 KINDS = {
     "first": "first batch",

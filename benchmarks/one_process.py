@@ -27,7 +27,6 @@ import candidates  # noqa: E402
 import keras  # noqa: E402
 import memory  # noqa: E402
 import processes  # noqa: E402
-
 import steps  # noqa: E402
 
 WARM_UP = 15  # inhibition starts after 10 batches, the authors' module after 11

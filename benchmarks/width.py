@@ -28,9 +28,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import keras  # noqa: E402
 import processes  # noqa: E402
 import report  # noqa: E402
+import steps  # noqa: E402
 
 import keras_mono as km  # noqa: E402
-import steps  # noqa: E402
 
 
 class Scaled(keras.layers.Layer):

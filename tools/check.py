@@ -21,7 +21,11 @@ import support_table
 REPORTS = support_table.REPORTS
 TOX = Path(".envs", "tools", "bin", "tox")
 BACKENDS = ("torch", "jax", "tensorflow")
-SOAK = {"HYPOTHESIS_PROFILE": "soak", "PYTEST_TIMEOUT": str(12 * 60 * 60)}
+SOAK = {
+    "ONE_BACKEND": "",
+    "HYPOTHESIS_PROFILE": "soak",
+    "PYTEST_TIMEOUT": str(12 * 60 * 60),
+}
 
 
 def main() -> int:
@@ -38,7 +42,9 @@ def main() -> int:
         also = ["serving"] if arguments.backend == "jax" else []
         names = ["lint", arguments.backend, *also, f"nightly-{arguments.backend}"]
         command += ["-e", ",".join(names), "--", "tests"]
-    variables = {**os.environ, **(SOAK if arguments.soak else {})}
+    variables = {**os.environ, "ONE_BACKEND": arguments.backend or "torch"}
+    if arguments.soak:
+        variables |= SOAK
     status = subprocess.run(command, env=variables).returncode
 
     try:

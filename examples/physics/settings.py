@@ -25,7 +25,7 @@ METHODS = (
 def settings(scale: str) -> list[Setting]:
     """The settings at a scale: quick, default or large."""
     size, filters, train, epochs = {
-        "quick": (8, 4, 24, 1),
+        "quick": (8, 4, 12, 1),
         "default": (data.SIZE, 8, 160, 10),
         "large": (96, 64, 2048, 80),
     }[scale]

@@ -2,10 +2,10 @@
 
 import keras
 import numpy as np
-import planted
 import pytest
 
 import keras_mono as km
+from support import planted
 
 ablation = km.analysis.ablation
 

@@ -5,10 +5,10 @@ import shutil
 import subprocess
 
 import keras
-import planted
 import pytest
 
 import keras_mono as km
+from support import planted
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 BROWSER = next(filter(None, map(shutil.which, BROWSERS)), None)

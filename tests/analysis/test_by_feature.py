@@ -1,12 +1,14 @@
 """Scores, K-S, FKR and probes by labelled feature, against brute force and truth."""
 
 import numpy as np
-import planted
 import pytest
 from scipy import stats
 from sklearn.metrics import f1_score
 
 import keras_mono as km
+from support import planted
+
+pytestmark = pytest.mark.one_backend
 
 A = km.analysis
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import keras
 import numpy as np
-import planted
 import pytest
 
 from keras_mono.__main__ import main
+from support import planted
 
 N = len(planted.TRUTH)
 
@@ -51,6 +51,7 @@ def test_errors_are_told_in_a_line(tmp_path, data, capsys):
     assert "must hold the array `labels`" in capsys.readouterr().err
 
 
+@pytest.mark.one_backend
 def test_it_is_a_module_that_runs():
     done = subprocess.run(
         [sys.executable, "-m", "keras_mono"], capture_output=True, text=True

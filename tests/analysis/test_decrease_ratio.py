@@ -6,6 +6,7 @@ import pytest
 from sklearn.datasets import load_digits
 
 import keras_mono as km
+from support.small import labelled_data
 
 RATE = 0.01
 
@@ -141,3 +142,31 @@ def test_a_layer_that_has_not_started():
     other = keras.Model(model.inputs, model.outputs)
     with pytest.raises(ValueError, match="not compiled"):
         km.analysis.decrease_ratio(other, "inhibition", x, y)
+
+
+def test_steps_with_dropout_are_paired():
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential(
+        [
+            keras.Input((5,)),
+            keras.layers.Dense(8, name="hidden"),
+            km.layers.MonosemanticInhibition(start_step=2, name="inhibition"),
+            keras.layers.Dropout(0.5),
+            keras.layers.Dense(1),
+        ]
+    )
+    model.compile(keras.optimizers.SGD(0.01), "mse", metrics=["mae"])
+    z, _ = labelled_data()
+    x, y = z.astype("float32"), z[:, :1]
+    model.fit(x, y, batch_size=30, verbose=0)
+    before = [keras.ops.convert_to_numpy(v) for v in model.metrics_variables]
+    rows = list(
+        km.analysis.decrease_ratio(model, "inhibition", x, y, [1.0, 1.0, 1.0], 30)
+    )
+    ratios = {row["decrease_ratio"] for row in rows[1:]}
+    assert len(ratios) == 1
+    for variable, value in zip(model.metrics_variables, before, strict=True):
+        np.testing.assert_array_equal(keras.ops.convert_to_numpy(variable), value)
+    x[0] = np.nan  # the first batch's loss, and so its step, is NaN
+    rows = km.analysis.decrease_ratio(model, "inhibition", x, y, batch_size=30)
+    assert [row["batches"] for row in rows] == [2, 2]

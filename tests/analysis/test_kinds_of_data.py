@@ -2,10 +2,10 @@
 
 import keras
 import numpy as np
-import planted
 import pytest
 
 import keras_mono as km
+from support import planted
 
 A = km.analysis
 BACKEND = keras.config.backend()
@@ -177,6 +177,7 @@ def optional_model():
     return keras.Model({"a": a, "b": b}, y)
 
 
+@pytest.mark.slow
 def test_optional_inputs(tmp_path):
     x = np.random.default_rng(0).normal(size=(40, 3)).astype("float32")
     model, labels = optional_model(), np.arange(40) % 2

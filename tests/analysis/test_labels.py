@@ -7,6 +7,8 @@ import pytest
 
 import keras_mono as km
 
+pytestmark = pytest.mark.one_backend
+
 A = km.analysis
 LARGE = 2**63
 

@@ -9,6 +9,8 @@ from scipy import stats
 import keras_mono as km
 from keras_mono.analysis.measures import MeasureSums, measures_of, wasserstein
 
+pytestmark = pytest.mark.one_backend
+
 NAMES = [
     "class_selectivity",
     "class_purity",

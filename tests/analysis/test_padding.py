@@ -93,6 +93,7 @@ NAMES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Layer .* was passed an input with a mask")
 def test_in_models_with_keras_masks():
     model = masked_model()

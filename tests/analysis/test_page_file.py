@@ -9,6 +9,8 @@ import pytest
 
 import keras_mono as km
 
+pytestmark = pytest.mark.one_backend
+
 
 def report(path, title="A title", labels=None, layers=("units",)):
     keras.utils.set_random_seed(0)

@@ -5,10 +5,12 @@ import re
 
 import keras
 import numpy as np
-import planted
 import pytest
 
 import keras_mono as km
+from support import planted
+
+pytestmark = pytest.mark.one_backend
 
 A, plots = km.analysis, km.analysis.plots
 

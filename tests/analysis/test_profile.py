@@ -2,12 +2,12 @@
 
 import keras
 import numpy as np
-import planted
 import pytest
 from scipy import stats
 
 import keras_mono as km
 from keras_mono.analysis.profile import FRACTIONS, _Sample
+from support import planted
 
 A = km.analysis
 

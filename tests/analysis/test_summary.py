@@ -3,6 +3,8 @@ import pytest
 
 import keras_mono as km
 
+pytestmark = pytest.mark.one_backend
+
 
 def test_by_hand():
     # One neuron: mean 0, unbiased variance 1; φ = z² without compensation.

@@ -6,6 +6,8 @@ import pytest
 import keras_mono as km
 from keras_mono.analysis.texts import LOCALES
 
+pytestmark = pytest.mark.one_backend
+
 A = km.analysis
 
 

@@ -3,9 +3,10 @@ import copy
 import keras
 import numpy as np
 import pytest
-from training import numbers
 
 import keras_mono as km
+from support import small
+from support.training import numbers
 
 
 def network():
@@ -20,9 +21,8 @@ def network():
 
 
 def fit(model, *callbacks, epochs=3, **options):
-    x = np.random.default_rng(0).normal(size=(24, 4)).astype("float32")
-    options = {"batch_size": 8, "verbose": 0, "shuffle": False, **options}
-    model.fit(x, x[:, :1], epochs=epochs, callbacks=list(callbacks), **options)
+    x = small.normal(24, 4)
+    small.fit(model, x, x[:, :1], *callbacks, epochs=epochs, **options)
 
 
 class InForce(keras.callbacks.Callback):

@@ -7,14 +7,13 @@ import numpy as np
 import pytest
 
 import keras_mono as km
+from support import small
 
 Monitor = km.callbacks.MonosemanticityMonitor
 
 
 def inputs(samples=16, *shape, seed=0):
-    shape = shape or (4,)
-    rng = np.random.default_rng(seed)
-    return rng.normal(size=(samples, *shape)).astype("float32")
+    return small.normal(samples, *(shape or (4,)), seed=seed)
 
 
 def fit(model, *callbacks, x=None, epochs=1):
@@ -22,8 +21,7 @@ def fit(model, *callbacks, x=None, epochs=1):
     y = np.zeros((16, 1), "float32")
     if not model.compiled:
         model.compile(keras.optimizers.SGD(0.01), "mse")
-    options = {"batch_size": 8, "verbose": 0, "epochs": epochs, "shuffle": False}
-    return model.fit(x, y, callbacks=list(callbacks), **options).history
+    return small.fit(model, x, y, *callbacks, epochs=epochs).history
 
 
 class TwoLengths(keras.Model):
@@ -86,7 +84,7 @@ def test_a_train_step_that_never_calls_the_model():
     assert np.isfinite(history["dense_ms_top1"]).all()
 
 
-def small(name):
+def scaled_dense(name):
     scale = km.layers.MonosemanticScale(name=f"{name}_scale")
     dense = keras.layers.Dense(4, name=f"{name}_dense")
     return keras.Sequential([keras.Input((4,)), dense, scale], name=name)
@@ -97,7 +95,7 @@ class Distiller(keras.Model):
 
     def __init__(self):
         super().__init__()
-        self.student, self.teacher = small("student"), small("teacher")
+        self.student, self.teacher = scaled_dense("student"), scaled_dense("teacher")
         self.teacher.trainable = False
 
     def call(self, x, training=None):
@@ -153,7 +151,7 @@ class Autoencoder(keras.Model):
 
     def __init__(self):
         super().__init__()
-        self.encoder, self.decoder = small("encoder"), small("decoder")
+        self.encoder, self.decoder = scaled_dense("encoder"), scaled_dense("decoder")
 
     def call(self, inputs, training=None):
         image, noise = inputs
@@ -190,7 +188,7 @@ def test_data_that_the_model_cannot_be_called_on_are_met_before_training():
 class WithoutCall(keras.Model):
     def __init__(self):
         super().__init__()
-        self.encoder = small("encoder")
+        self.encoder = scaled_dense("encoder")
 
     def train_step(self, *arguments):
         logs = {"loss": keras.ops.zeros(())}
@@ -245,7 +243,7 @@ class Forgets(keras.Model):
 
     def __init__(self):
         super().__init__()
-        self.encoder, self.other = small("encoder"), small("other")
+        self.encoder, self.other = scaled_dense("encoder"), scaled_dense("other")
 
     def call(self, x, training=None):
         return self.other(self.encoder(x, training=False), training=training)[:, :1]

@@ -8,31 +8,30 @@ import numpy as np
 import pytest
 
 import keras_mono as km
+from support import small
 
 Monitor = km.callbacks.MonosemanticityMonitor
 
 
 def inputs(samples=32):
-    return np.random.default_rng(0).normal(size=(samples, 4)).astype("float32")
+    return small.normal(samples, 4)
 
 
 def network(select=1, start_step=2):
-    layers = [
-        keras.Input((4,)),
+    return small.chain(
+        (4,),
         km.layers.MonosemanticInhibition(
             select, axis=-1, start_step=start_step, name="inhibition"
         ),
         keras.layers.Dense(1),
-    ]
-    model = keras.Sequential(layers)
-    model.compile(keras.optimizers.SGD(0.0), "mse")
-    return model
+        optimizer=keras.optimizers.SGD(0.0),
+    )
 
 
 def fit(model, *callbacks, x=None, **options):
     x = inputs() if x is None else x
-    options = {"batch_size": 8, "verbose": 0, **options}
-    return model.fit(x, x[:, :1], callbacks=list(callbacks), **options)
+    options = {"shuffle": True, **options}
+    return small.fit(model, x, x[:, :1], *callbacks, **options)
 
 
 def counting():

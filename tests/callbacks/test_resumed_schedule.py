@@ -1,11 +1,14 @@
 """A run with a schedule that is killed goes on as if nothing had happened."""
 
+from functools import lru_cache
+
 import keras
 import numpy as np
 import pytest
-from training import numbers
 
 import keras_mono as km
+from support import small
+from support.training import numbers
 
 SCHEDULES = {
     "numbers": [3.0, 0.5, 2.0, 1.5],
@@ -30,24 +33,20 @@ class Kill(keras.callbacks.Callback):
 
 def network(seed):
     keras.utils.set_random_seed(seed)
-    model = keras.Sequential(
-        [
-            keras.Input((4,)),
-            keras.layers.Dense(8),
-            km.layers.MonosemanticInhibition(2, start_step=1, name="inhibition"),
-            km.layers.MonosemanticPenalty(0.1, start_step=1, name="penalty"),
-            keras.layers.Dense(2),
-        ]
+    return small.chain(
+        (4,),
+        keras.layers.Dense(8),
+        km.layers.MonosemanticInhibition(2, start_step=1, name="inhibition"),
+        km.layers.MonosemanticPenalty(0.1, start_step=1, name="penalty"),
+        keras.layers.Dense(2),
+        optimizer=keras.optimizers.SGD(0.01),
     )
-    model.compile(keras.optimizers.SGD(0.01), "mse")
-    return model
 
 
 def fit(model, values, *callbacks):
-    x = np.random.default_rng(0).standard_t(4, size=(24, 4)).astype("float32")
+    x = small.student_t(4, 24, 4)
     schedule = km.callbacks.InhibitionSchedule(lambda epoch: values[epoch])
-    options = {"epochs": 4, "batch_size": 8, "shuffle": False, "verbose": 0}
-    model.fit(x, x[:, :2], callbacks=[*callbacks, schedule], **options)
+    small.fit(model, x, x[:, :2], *callbacks, schedule, epochs=4)
     return model
 
 
@@ -57,11 +56,19 @@ def everything(model):
     return [numbers(v) for v in model.weights], configs
 
 
+@lru_cache
+def uninterrupted(schedule):
+    """What a training under one of `SCHEDULES` ends with."""
+    return everything(fit(network(1), SCHEDULES[schedule]))
+
+
+@pytest.mark.slow
 @pytest.mark.support("`BackupAndRestore` in the middle of an `InhibitionSchedule`")
 @pytest.mark.parametrize("killed_after", [0, 2])
-@pytest.mark.parametrize("values", SCHEDULES.values(), ids=SCHEDULES.keys())
-def test_resumed_equals_uninterrupted(values, killed_after, tmp_path):
-    weights, configs = everything(fit(network(1), values))
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_resumed_equals_uninterrupted(schedule, killed_after, tmp_path):
+    values = SCHEDULES[schedule]
+    weights, configs = uninterrupted(schedule)
     backup = keras.callbacks.BackupAndRestore(tmp_path / "backup")
     with pytest.raises(Killed):
         fit(network(1), values, backup, Kill(killed_after))

@@ -7,29 +7,28 @@ import numpy as np
 import pytest
 
 import keras_mono as km
+from support import small
 
 
 def network(optimizer="sgd", **options):
-    layers = [
-        keras.Input((4,)),
+    return small.chain(
+        (4,),
         km.layers.MonosemanticInhibition(name="inhibition", start_step=1),
         keras.layers.Dense(1),
-    ]
-    model = keras.Sequential(layers)
-    model.compile(optimizer, "mse", **options)
-    return model
+        optimizer=optimizer,
+        **options,
+    )
 
 
 def batches(count=3):
-    x = np.random.default_rng(0).normal(size=(8 * count, 4)).astype("float32")
+    x = small.normal(8 * count, 4)
     for start in range(0, len(x), 8):
         yield x[start : start + 8], x[start : start + 8, :1]
 
 
 def fit(model, *callbacks, **options):
     x, y = (np.concatenate(part) for part in zip(*batches(), strict=True))
-    options = {"batch_size": 8, "shuffle": False, "verbose": 0, **options}
-    return model.fit(x, y, callbacks=list(callbacks), **options)
+    return small.fit(model, x, y, *callbacks, **options)
 
 
 def asked_steps():

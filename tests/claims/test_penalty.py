@@ -14,6 +14,8 @@ from sklearn.datasets import load_digits
 
 import keras_mono as km
 
+pytestmark = pytest.mark.one_backend
+
 SEEDS, EPOCHS, FRACTION = 5, 20, 0.02
 WEIGHTS = {"l2e": 0.03, "phi": 0.01}
 FIGURES = ["tail of φ", "scale", "accuracy", "class selectivity"]
@@ -80,6 +82,7 @@ def plain(digits):
     return of_seeds("l2e", 0.0, digits)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", WEIGHTS)
 def test_the_penalty_lowers_the_tail_of_its_layer(form, plain, digits):
     change = of_seeds(form, WEIGHTS[form], digits) - plain

@@ -27,6 +27,8 @@ from sklearn.datasets import load_digits
 
 import keras_mono as km
 
+pytestmark = pytest.mark.one_backend
+
 SEEDS = range(5)
 BATCH = 64
 EPOCHS = 4
@@ -133,6 +135,7 @@ def report(name, values):
     print("over networks: {:+.5f} %, t = {:+.1f}".format(*pooled))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "sign"), [("rd", 1), ("naive (b)", -1)])
 def test_the_claim_holds_in_every_network(differences, name, sign):
     report(name, differences[name])

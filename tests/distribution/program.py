@@ -37,6 +37,7 @@ def main():
 
 def fit(made, given, learns):
     import numpy as np
+
     from support import shared_batches
 
     tau = shared_batches.Tau()
@@ -63,6 +64,7 @@ def jax(given):
     flag = f"--xla_force_host_platform_device_count={given.replicas}"
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flag}"
     from keras import distribution
+
     from support import shared_batches
 
     devices = distribution.list_devices()
@@ -88,6 +90,7 @@ def jax(given):
 
 def tensorflow(given):
     import tensorflow as tf
+
     from support import shared_batches
 
     if given.workers:
@@ -110,6 +113,7 @@ def tensorflow(given):
 def tensorflow_workers(given):
     """A loop of its own: Keras' `fit` does not run there, plain models neither."""
     import tensorflow as tf
+
     from support import shared_batches
 
     strategy = tf.distribute.MultiWorkerMirroredStrategy()
@@ -127,6 +131,7 @@ def tensorflow_workers(given):
 
 def tensorflow_loop(made, strategy, given, learns):
     import tensorflow as tf
+
     from support import shared_batches
 
     def step(batch):
@@ -169,9 +174,10 @@ def of_replica(variable, rank):
 
 def torch(given):
     import torch
-    from support import shared_batches
     from torch import distributed
     from torch.nn.parallel import DistributedDataParallel
+
+    from support import shared_batches
 
     torch.set_num_threads(1)
     if given.replicas > 1:
@@ -192,6 +198,7 @@ def torch(given):
 def torch_loop(made, module, given, learns):
     import numpy as np
     import torch
+
     from support import shared_batches
 
     random, tau = np.random.default_rng(8), []

@@ -11,7 +11,8 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from shared_batches import KERNELS
+
+from support.shared_batches import KERNELS
 
 PROGRAM = Path(__file__).with_name("program.py")
 BACKEND = keras.config.backend()

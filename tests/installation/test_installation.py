@@ -108,6 +108,7 @@ def brought_by(requirement, found=None):
     return found
 
 
+@pytest.mark.slow
 def test_the_first_program_runs_after_the_install_line_of_the_readme():
     readme = (ROOT / "README.md").read_text("utf-8")
     backend = keras.config.backend()

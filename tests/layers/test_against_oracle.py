@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from oracle import Oracle
-from training import numbers, value_and_gradient
 
 import keras_mono as km
+from support.oracle import Oracle
+from support.training import numbers, value_and_gradient
 
 SHAPES_AND_AXES = [
     ((6,), None),

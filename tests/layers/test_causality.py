@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from training import value_and_gradient
 
 import keras_mono as km
+from support.training import value_and_gradient
 
 
 def trained_outputs(per, later):

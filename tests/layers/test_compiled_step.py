@@ -2,11 +2,12 @@
 
 import math
 
-import compiled_step
 import keras
 import pytest
-from compiled_step import HOST_CALLS, SORTS, Counts, counts
-from counted_layers import FEW, SHAPE, Case
+
+from support import compiled_step
+from support.compiled_step import HOST_CALLS, SORTS, Counts, counts
+from support.counted_layers import FEW, SHAPE, Case
 
 if keras.backend.backend() not in ("jax", "tensorflow"):
     pytest.skip("what a compiler makes on JAX and TensorFlow", allow_module_level=True)

@@ -3,9 +3,9 @@
 import keras
 import numpy as np
 import pytest
-from training import numbers
 
 import keras_mono as km
+from support.training import numbers
 
 BATCH, TIME, ROWS, COLUMNS, CHANNELS, FILTERS = 3, 4, 7, 6, 2, 3
 

@@ -3,28 +3,26 @@
 import keras
 import numpy as np
 import pytest
-from training import numbers
 
 import keras_mono as km
+from support.small import chain
+from support.training import numbers
 
 
 def network(**options):
-    model = keras.Sequential(
-        [
-            keras.Input((5, 4)),
-            keras.layers.Dense(6),
-            km.layers.MonosemanticInhibition(0.1, start_step=1, name="inhibition"),
-            km.layers.MonosemanticPenalty(start_step=1, name="penalty"),
-            km.layers.MonosemanticScale(axis=-1, name="scale"),
-            km.layers.InhibitedRNN(
-                keras.layers.GRUCell(3),
-                km.layers.MonosemanticInhibition(start_step=1),
-                name="recurrent",
-            ),
-        ]
+    return chain(
+        (5, 4),
+        keras.layers.Dense(6),
+        km.layers.MonosemanticInhibition(0.1, start_step=1, name="inhibition"),
+        km.layers.MonosemanticPenalty(start_step=1, name="penalty"),
+        km.layers.MonosemanticScale(axis=-1, name="scale"),
+        km.layers.InhibitedRNN(
+            keras.layers.GRUCell(3),
+            km.layers.MonosemanticInhibition(start_step=1),
+            name="recurrent",
+        ),
+        **options,
     )
-    model.compile("sgd", "mse", **options)
-    return model
 
 
 def layers(model):
@@ -38,8 +36,13 @@ def batches(number):
         yield rng.normal(size=(8, 5, 4)), rng.normal(size=(8, 3))
 
 
+KINDS = ["generator"]
+if keras.config.backend() == "tensorflow":
+    KINDS += ["data set", "fixed batches"]
+
+
 def as_data(number, kind):
-    if kind == "generator" or keras.config.backend() != "tensorflow":
+    if kind == "generator":
         return batches(number)
     import tensorflow as tf
 
@@ -48,7 +51,8 @@ def as_data(number, kind):
     return data.batch(8, drop_remainder=kind == "fixed batches")
 
 
-@pytest.mark.parametrize("kind", ["generator", "data set", "fixed batches"])
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("masked", [False, True])
 def test_every_batch_counts_once(kind, masked):
     """After two epochs of three and two batches."""

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from training import numbers, value_and_gradient
 
 import keras_mono as km
+from support.training import numbers, value_and_gradient
 
 
 def layer_after(*batches, **options):

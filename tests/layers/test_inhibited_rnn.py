@@ -7,9 +7,9 @@ own for every question.
 import keras
 import numpy as np
 import pytest
-from training import numbers
 
 import keras_mono as km
+from support.training import numbers
 
 BATCH, TIME, FEATURES, UNITS = 6, 5, 4, 3
 CELLS = ["GRUCell", "LSTMCell", "SimpleRNNCell"]
@@ -97,6 +97,7 @@ def training_model(cell="GRUCell", **of_the_loop):
     return keras.Model(inputs, keras.layers.Dense(1)(x))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("eager", [False, True])
 @pytest.mark.parametrize("cell", CELLS)
 def test_fit_counts_every_batch_once(cell, eager):

@@ -3,9 +3,9 @@
 import keras
 import numpy as np
 import pytest
-from training import numbers
 
 import keras_mono as km
+from support.training import numbers
 
 KINDS = [
     km.layers.MonosemanticScale,

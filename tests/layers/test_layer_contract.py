@@ -3,10 +3,10 @@
 import keras
 import numpy as np
 import pytest
-from contract import check_layer_contract
-from training import numbers, value_and_gradient
 
 import keras_mono as km
+from support.contract import check_layer_contract
+from support.training import numbers, value_and_gradient
 
 LAYERS = [
     km.layers.MonosemanticScale,

@@ -3,9 +3,9 @@
 import keras
 import numpy as np
 import pytest
-from training import numbers
 
 import keras_mono as km
+from support.training import numbers
 
 WEIGHT = 0.5
 LAYER = {"axis": -1, "forget_steps": None, "start_step": 1}

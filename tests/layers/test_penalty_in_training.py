@@ -3,12 +3,12 @@
 import keras
 import numpy as np
 import pytest
-from custom_step import CustomStep
-from oracle import Oracle
-from threshold_oracle import ThresholdOracle
-from training import numbers
 
 import keras_mono as km
+from support.custom_step import CustomStep
+from support.oracle import Oracle
+from support.threshold_oracle import ThresholdOracle
+from support.training import numbers
 
 BACKEND = keras.config.backend()
 RATE, WEIGHT = 0.01, 0.3

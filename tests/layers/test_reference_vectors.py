@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from training import numbers, value_and_gradient
 
 import keras_mono as km
+from support.training import numbers, value_and_gradient
 
 PATH = os.environ.get(
     "KERAS_MONO_REFERENCE_VECTORS",

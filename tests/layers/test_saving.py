@@ -3,9 +3,10 @@
 import keras
 import numpy as np
 import pytest
-from training import numbers
 
 import keras_mono as km
+from support import small
+from support.training import numbers
 
 LAYERS = [
     km.layers.MonosemanticScale,
@@ -38,7 +39,7 @@ def network():
 
 
 def fit(model):
-    model.fit(*data(), batch_size=8, shuffle=False, verbose=0)
+    small.fit(model, *data())
 
 
 def assert_same_variables(a, b):

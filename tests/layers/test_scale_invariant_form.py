@@ -3,10 +3,10 @@
 import keras
 import numpy as np
 import pytest
-from oracle import Oracle
-from training import numbers
 
 import keras_mono as km
+from support.oracle import Oracle
+from support.training import numbers
 
 FORMS = ["phi", "log_phi"]
 RATE, WEIGHT = 0.03, 0.3

@@ -3,9 +3,10 @@
 import keras
 import numpy as np
 import pytest
-from training import numbers
 
 import keras_mono as km
+from support import small
+from support.training import numbers
 
 BACKEND = keras.config.backend()
 ON_JAX = pytest.mark.skipif(BACKEND != "jax", reason="there `fit` takes values away")
@@ -13,28 +14,25 @@ ON_JAX = pytest.mark.skipif(BACKEND != "jax", reason="there `fit` takes values a
 
 def network(strength=1.0, weight=0.1, enabled=True):
     keras.utils.clear_session()  # PyTorch names parameters after the layers
-    model = keras.Sequential(
-        [
-            keras.Input((4,)),
-            keras.layers.Dense(6),
-            km.layers.MonosemanticInhibition(
-                strength=strength, start_step=1, name="inhibition"
-            ),
-            km.layers.MonosemanticPenalty(weight, start_step=1, name="penalty"),
-            keras.layers.Dense(2),
-        ],
+    model = small.chain(
+        (4,),
+        keras.layers.Dense(6),
+        km.layers.MonosemanticInhibition(
+            strength=strength, start_step=1, name="inhibition"
+        ),
+        km.layers.MonosemanticPenalty(weight, start_step=1, name="penalty"),
+        keras.layers.Dense(2),
         name="network",
+        optimizer=keras.optimizers.SGD(0.01),
     )
-    model.compile(keras.optimizers.SGD(0.01), "mse")
     for name in ("inhibition", "penalty"):
         model.get_layer(name).enabled = enabled
     return model
 
 
 def fit(model, *callbacks, **options):
-    x = np.random.default_rng(0).standard_t(3, size=(24, 4)).astype("float32")
-    options = {"batch_size": 8, "shuffle": False, "verbose": 0, **options}
-    return model.fit(x, x[:, :2], callbacks=list(callbacks), **options)
+    x = small.student_t(3, 24, 4)
+    return small.fit(model, x, x[:, :2], *callbacks, **options)
 
 
 def in_force(model):

@@ -3,9 +3,9 @@
 import keras
 import numpy as np
 import pytest
-from training import numbers
 
 import keras_mono as km
+from support.training import numbers
 
 BACKEND = keras.config.backend()
 CHANNEL = {"axis": -1, "start_step": 1}

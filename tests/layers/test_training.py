@@ -3,11 +3,11 @@
 import keras
 import numpy as np
 import pytest
-from custom_step import CustomStep
-from oracle import Oracle
-from training import numbers
 
 import keras_mono as km
+from support.custom_step import CustomStep
+from support.oracle import Oracle
+from support.training import numbers
 
 BACKEND = keras.config.backend()
 RATE = 0.01
@@ -104,6 +104,7 @@ ROWS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "way",
     [

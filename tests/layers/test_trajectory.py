@@ -17,6 +17,7 @@ its row, which decides what is selected, if that is larger.
 import keras
 import numpy as np
 import pytest
+
 from support import trajectory
 from support.oracle import Oracle
 

@@ -12,9 +12,10 @@ import pytest
 if keras.backend.backend() != "torch":
     pytest.skip("operations are counted on PyTorch", allow_module_level=True)
 
-import accelerator
 import torch
-from counted_layers import CASES, FEW
+
+from support import accelerator
+from support.counted_layers import CASES, FEW
 
 # At [32, 128, 768]. BatchNormalization takes 45 kernels, and a copy of the input and
 # its gradient move 5 activations.

@@ -31,6 +31,7 @@ def printed():
     return done.stdout
 
 
+@pytest.mark.slow
 def test_it_learns(printed):
     _, least = EXAMPLES[keras.config.backend()]
     losses = [float(x) for x in re.findall(r"loss (\d+\.\d+)", printed)]

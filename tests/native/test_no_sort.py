@@ -5,9 +5,9 @@ import re
 import keras
 import numpy as np
 import pytest
-from training import value_and_gradient
 
 import keras_mono as km
+from support.training import value_and_gradient
 
 if keras.backend.backend() != "torch":
     pytest.skip("for PyTorch", allow_module_level=True)

@@ -6,9 +6,9 @@ import io
 import keras
 import numpy as np
 import pytest
-from torch_layers import MAKERS
 
 import keras_mono as km
+from support.torch_layers import MAKERS
 
 torch = pytest.importorskip("torch")
 if keras.config.backend() != "torch":
@@ -121,6 +121,7 @@ def test_autocast():
     assert model[2].mean.dtype == torch.float32
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", MAKERS)
 def test_torch_compile_without_a_graph_break(kind):
     model, other = module(kind), module(kind)

@@ -6,7 +6,8 @@ import io
 import keras
 import numpy as np
 import pytest
-from torch_layers import MAKERS
+
+from support.torch_layers import MAKERS
 
 torch = pytest.importorskip("torch")
 if keras.config.backend() != "torch":
@@ -171,6 +172,7 @@ def test_functional_call_uses_the_state_it_is_given(kind):
     assert torch.equal(module(data(2)), adapter(kind, steps=1)(data(2)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["top-k", "threshold"])
 def test_functional_call_that_is_compiled(kind):
     source, module = adapter(kind, steps=4), adapter(kind, steps=1)

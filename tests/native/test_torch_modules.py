@@ -2,9 +2,9 @@
 
 import keras
 import pytest
-from torch_layers import ALSO_ALWAYS, LATER
 
 import keras_mono as km
+from support.torch_layers import ALSO_ALWAYS, LATER
 
 torch = pytest.importorskip("torch")
 if keras.config.backend() != "torch":

@@ -2,9 +2,9 @@
 
 import keras
 import pytest
-from torch_layers import ALL_WAYS
 
 import keras_mono as km
+from support.torch_layers import ALL_WAYS
 
 torch = pytest.importorskip("torch")
 if keras.config.backend() != "torch":

@@ -1,9 +1,9 @@
 import keras
 import numpy as np
 import pytest
-from training import value_and_gradient
 
 import keras_mono as km
+from support.training import value_and_gradient
 
 
 class Deactivate(keras.layers.Layer):

@@ -3,9 +3,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from training import numbers, value_and_gradient
 
 import keras_mono as km
+from support.training import numbers, value_and_gradient
 
 
 class Penalty(keras.layers.Layer):

@@ -3,9 +3,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from training import value_and_gradient
 
 import keras_mono as km
+from support.training import value_and_gradient
 
 FORMS = ["log_phi", "phi"]
 SHAPE = (6, 5, 3)

@@ -17,7 +17,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import stand_ins
+
+from support import stand_ins
 
 pytest.importorskip("keras_hub")  # needs a newer Keras than the oldest of ours
 pytest.importorskip("PIL")
@@ -194,6 +195,7 @@ def test_the_metrics_of_a_task_are_the_published_ones():
     assert found == {"f1": pytest.approx(2 / 3), "accuracy": 0.75}
 
 
+@pytest.mark.slow
 def test_glue_recipe(tmp_path):
     stand_ins.glue(tmp_path, "MNLI", samples_of("MNLI"))
     stand_ins.bert(tmp_path / "bert", blocks=6)
@@ -308,6 +310,7 @@ def test_published_imagenet_counts(tmp_path, monkeypatch):
         imagenet_data.read_layout(tmp_path)
 
 
+@pytest.mark.slow
 def test_imagenet_recipe(tmp_path):
     stand_ins.imagenet(tmp_path)
     stand_ins.swin(tmp_path / "swin")
@@ -470,6 +473,7 @@ def test_wrong_hko7_folders_are_refused(tmp_path):
         read(tmp_path, allow_other_sizes=True)
 
 
+@pytest.mark.slow
 def test_hko7_recipe(tmp_path):
     stand_ins.hko7(tmp_path, side=30)
     files = ["--data", ".", "--out", "r.json", "--allow-other-sizes", "--workers", 1]

@@ -70,6 +70,7 @@ NOT_RUN = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("document", WITH_RUNNING_BLOCKS)
 def test_code_blocks_run(document, tmp_path):
     script = tmp_path / document.with_suffix(".py").name

@@ -3,28 +3,21 @@
 import keras
 import numpy as np
 import pytest
-from training import numbers
 
 import keras_mono as km
+from support.small import chain, normal
+from support.training import numbers
 
 LARGEST = 2**31 - 1
 
 
-def normal(*shape, seed=0):
-    return np.random.default_rng(seed).normal(size=shape).astype("float32")
-
-
 def network():
-    model = keras.Sequential(
-        [
-            keras.Input((4,)),
-            km.layers.MonosemanticPenalty(select=0.1, start_step=1, name="penalty"),
-            km.layers.MonosemanticInhibition(2, start_step=1, name="inhibition"),
-            km.layers.MonosemanticScale(name="scale"),
-        ]
+    return chain(
+        (4,),
+        km.layers.MonosemanticPenalty(select=0.1, start_step=1, name="penalty"),
+        km.layers.MonosemanticInhibition(2, start_step=1, name="inhibition"),
+        km.layers.MonosemanticScale(name="scale"),
     )
-    model.compile("sgd", "mse")
-    return model
 
 
 def fit(model):
@@ -62,16 +55,21 @@ CASES = [
 ]
 
 
+@pytest.fixture(scope="module")
+def penalty():
+    """A trained layer, which nothing that is refused changes."""
+    return fit(network()).get_layer("penalty")
+
+
 @pytest.mark.support("a file with NaN or impossible statistics: an error names them")
 @pytest.mark.parametrize(("name", "value"), CASES)
-def test_refused_by_a_layer(name, value):
-    layer = fit(network()).get_layer("penalty")
-    store, before = stored(layer), stored(layer)
+def test_refused_by_a_layer(name, value, penalty):
+    store, before = stored(penalty), stored(penalty)
     store[name] = spoilt(store[name], value)
     message = rf"'penalty' cannot load `{name}`: expected finite.*Received: 1 other"
     with pytest.raises(ValueError, match=message):
-        layer.load_own_variables(store)
-    for key, now in stored(layer).items():  # and nothing is half loaded
+        penalty.load_own_variables(store)
+    for key, now in stored(penalty).items():  # and nothing is half loaded
         np.testing.assert_array_equal(now, before[key], err_msg=key)
 
 

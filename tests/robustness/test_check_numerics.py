@@ -6,9 +6,9 @@ It stops at every NaN and infinity that any operation yields, a constant include
 import keras
 import numpy as np
 import pytest
-from training import numbers
 
 import keras_mono as km
+from support.training import numbers
 
 pytestmark = pytest.mark.skipif(
     keras.config.backend() != "tensorflow", reason="TensorFlow has it"
@@ -41,13 +41,28 @@ def tf():
     tf.debugging.disable_check_numerics()
 
 
-def expect_training(*, masked, run_eagerly=False, lengths=(LENGTH,)):
-    """Behind a ReLU, so that zeros are tied; lengths are unknown if they differ."""
+def length_of(lengths):
+    return lengths[0] if len(lengths) == 1 else None
+
+
+def batches(lengths):
+    rng = np.random.default_rng(0)
+    for length in np.repeat(np.tile(lengths, 2), 2):
+        z = rng.normal(size=(4, length, FEATURES)).astype("float32")
+        z[:, -1] = 0.0  # masked
+        yield z, z[..., :1]
+
+
+def expect_training(tf, *, masked, run_eagerly=False, lengths=(LENGTH,)):
+    """Behind a ReLU, so that zeros are tied; lengths are unknown if they differ.
+
+    One `fit`: it traces the step once.
+    """
     keras.utils.set_random_seed(0)
     ours = layers()
     model = keras.Sequential(
         [
-            keras.Input((LENGTH if len(lengths) == 1 else None, FEATURES)),
+            keras.Input((length_of(lengths), FEATURES)),
             *([keras.layers.Masking()] if masked else []),
             keras.layers.Dense(NEURONS, activation="relu"),
             *ours,
@@ -55,28 +70,33 @@ def expect_training(*, masked, run_eagerly=False, lengths=(LENGTH,)):
         ]
     )
     model.compile(keras.optimizers.SGD(1e-3), "mse", run_eagerly=run_eagerly)
-    rng = np.random.default_rng(0)
-    for _ in range(2):
-        for length in lengths:
-            z = rng.normal(size=(8, length, FEATURES)).astype("float32")
-            z[:, -1] = 0.0  # masked
-            model.fit(z, z[..., :1], batch_size=4, verbose=0)
+    data = tf.data.Dataset.from_generator(
+        lambda: batches(lengths),
+        output_signature=(
+            tf.TensorSpec((4, length_of(lengths), FEATURES)),
+            tf.TensorSpec((4, length_of(lengths), 1)),
+        ),
+    )
+    model.fit(data, verbose=0)
     counted = 2 * 8 * sum(length - masked for length in lengths)
     for layer in ours:
         assert numbers(layer.step) == 4 * len(lengths)
         np.testing.assert_array_equal(numbers(layer.count), counted)
 
 
-def test_training_in_a_graph(tf):  # noqa: ARG001
-    expect_training(masked=False)
+@pytest.mark.slow
+def test_training_in_a_graph(tf):
+    expect_training(tf, masked=False)
 
 
-def test_training_eagerly_with_a_mask(tf):  # noqa: ARG001
-    expect_training(masked=True, run_eagerly=True)
+@pytest.mark.slow
+def test_training_eagerly_with_a_mask(tf):
+    expect_training(tf, masked=True, run_eagerly=True)
 
 
-def test_samples_of_unknown_length_with_a_mask(tf):  # noqa: ARG001
-    expect_training(masked=True, lengths=(5, 3))
+@pytest.mark.slow
+def test_samples_of_unknown_length_with_a_mask(tf):
+    expect_training(tf, masked=True, lengths=(5, 3))
 
 
 @pytest.mark.parametrize("n", [50, 2**16 + 3])

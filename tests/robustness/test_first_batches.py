@@ -7,9 +7,9 @@ a variance that is measured from far away.
 import keras
 import numpy as np
 import pytest
-from training import numbers
 
 import keras_mono as km
+from support.training import numbers
 
 BACKEND = keras.config.backend()
 WAYS = ["eager", "compiled"] + (["XLA"] if BACKEND == "tensorflow" else [])

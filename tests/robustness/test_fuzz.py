@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from oracle import Oracle
-from training import numbers
 
 import keras_mono as km
+from support.oracle import Oracle
+from support.training import numbers
 
 LAYERS = ("inhibition", "penalty", "scale")
 
@@ -77,6 +77,7 @@ def batches(case):
 CASES = settings.default.max_examples // (3 if keras.config.backend() == "jax" else 1)
 
 
+@pytest.mark.slow
 @settings(max_examples=CASES)
 @given(cases())
 def test_any_case(case):

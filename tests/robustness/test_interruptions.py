@@ -3,9 +3,10 @@
 import keras
 import numpy as np
 import pytest
-from training import numbers
 
 import keras_mono as km
+from support import small
+from support.training import numbers
 
 BACKEND = keras.config.backend()
 EPOCHS = 4
@@ -48,20 +49,17 @@ class Keep(keras.callbacks.Callback):
 
 def network(seed):
     keras.utils.set_random_seed(seed)
-    model = keras.Sequential(
-        [
-            keras.Input((8,)),
-            keras.layers.Dense(16, activation="relu"),
-            km.layers.MonosemanticInhibition(start_step=2, name="top"),
-            km.layers.MonosemanticInhibition(0.1, start_step=2, name="follows"),
-            km.layers.MonosemanticPenalty(0.01, start_step=2, name="penalty"),
-            km.layers.MonosemanticScale(name="scale"),
-            keras.layers.Dense(2),
-        ],
+    return small.chain(
+        (8,),
+        keras.layers.Dense(16, activation="relu"),
+        km.layers.MonosemanticInhibition(start_step=2, name="top"),
+        km.layers.MonosemanticInhibition(0.1, start_step=2, name="follows"),
+        km.layers.MonosemanticPenalty(0.01, start_step=2, name="penalty"),
+        km.layers.MonosemanticScale(name="scale"),
+        keras.layers.Dense(2),
         name="network",  # which Orbax finds the weights by
+        optimizer=keras.optimizers.Adam(0.01),
     )
-    model.compile(keras.optimizers.Adam(0.01), "mse")
-    return model
 
 
 def ours(model):
@@ -73,16 +71,8 @@ def ours(model):
 
 
 def fit(model, *callbacks):
-    x = np.random.default_rng(0).standard_t(4, size=(64, 8)).astype("float32")
-    model.fit(
-        x,
-        x[:, :2],
-        batch_size=8,
-        epochs=EPOCHS,
-        shuffle=False,
-        verbose=0,
-        callbacks=list(callbacks),
-    )
+    x = small.student_t(4, 64, 8)
+    small.fit(model, x, x[:, :2], *callbacks, epochs=EPOCHS)
     return model
 
 
@@ -92,6 +82,7 @@ def same(a, b):
         np.testing.assert_array_equal(a[name], b[name], err_msg=name)
 
 
+@pytest.mark.slow
 @pytest.mark.support("`BackupAndRestore` from an epoch's end: the same bits")
 def test_a_resumed_run_ends_as_an_uninterrupted_one(tmp_path):
     straight = fit(network(1))
@@ -152,12 +143,18 @@ def test_orbax(tmp_path):
     assert not np.array_equal(ours(loaded)["scale/step"], ours(model)["scale/step"])
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A weights file's bytes."""
+    file = tmp_path_factory.mktemp("whole") / "model.weights.h5"
+    fit(network(1)).save_weights(file)
+    return file.read_bytes()
+
+
 @pytest.mark.support("a truncated weights file: Keras' error, nothing half loaded")
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.95])
-def test_a_truncated_file(tmp_path, share):
+def test_a_truncated_file(tmp_path, share, whole):
     file = tmp_path / "model.weights.h5"
-    fit(network(1)).save_weights(file)
-    whole = file.read_bytes()
     file.write_bytes(whole[: int(len(whole) * share)])
     other = network(2)
     before = ours(other)

@@ -6,9 +6,9 @@ Expected values are float64's, of the same float32 activations.
 import keras
 import numpy as np
 import pytest
-from training import numbers
 
 import keras_mono as km
+from support.training import numbers
 
 XLA = keras.config.backend() != "torch"  # and TensorFlow: subnormal numbers are 0
 

@@ -21,6 +21,7 @@ def resident():
     return pages * os.sysconf("SC_PAGE_SIZE") / MEBIBYTE
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads Linux' /proc")
 @pytest.mark.support("long trainings without growth of memory")
 def test_memory_does_not_grow():

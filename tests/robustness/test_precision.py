@@ -4,10 +4,10 @@ import keras
 import numpy as np
 import pytest
 from hypothesis import settings
-from oracle import Oracle
-from training import numbers
 
 import keras_mono as km
+from support.oracle import Oracle
+from support.training import numbers
 
 # 10³ steps; `make soak` runs 10⁵.
 STEPS = 1_000 if settings.default.max_examples < 1_000 else 100_000

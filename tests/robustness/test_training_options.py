@@ -3,16 +3,17 @@
 import keras
 import numpy as np
 import pytest
-from training import numbers
 
 import keras_mono as km
+from support import small
+from support.training import numbers
 
 BACKEND = keras.config.backend()
 STEPS = 12
 
 
 def data():
-    x = np.random.default_rng(0).normal(size=(96, 8)).astype("float32")
+    x = small.normal(96, 8)
     return x, x[:, :2]
 
 
@@ -35,7 +36,7 @@ def compile_(model, optimizer=None, **options):
 
 
 def fit(model):
-    model.fit(*data(), batch_size=8, shuffle=False, verbose=0)
+    small.fit(model, *data())
     return model
 
 

@@ -3,15 +3,15 @@
 import keras
 import numpy as np
 import pytest
-import streams
-from compiled import compiled
 from hypothesis import given
 from hypothesis import strategies as st
-from threshold_oracle import ThresholdOracle
-from training import numbers
 
 import keras_mono as km
 from keras_mono.backend import ThresholdState
+from support import streams
+from support.compiled import compiled
+from support.threshold_oracle import ThresholdOracle
+from support.training import numbers
 
 
 def follower(fraction):

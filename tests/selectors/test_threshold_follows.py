@@ -3,11 +3,11 @@
 import keras
 import numpy as np
 import pytest
-import streams
-from compiled import compiled
-from training import numbers
 
 import keras_mono as km
+from support import streams
+from support.compiled import compiled
+from support.training import numbers
 
 FRACTIONS = [0.005, 0.01, 0.02, 0.05, 0.1, 0.2]
 SHAPES = ["normal", "student_t3", "exponential", "relu_sparse", "heavy_duplicates"]

@@ -7,10 +7,10 @@ stream is the fraction, within 15 %.
 import keras
 import numpy as np
 import pytest
-from compiled import compiled
-from training import numbers
 
 import keras_mono as km
+from support.compiled import compiled
+from support.training import numbers
 
 STEPS = 250  # in one call
 

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from oracle import Oracle
 
 import keras_mono as km
+from support.oracle import Oracle
 
 
 def selected(phi, k, per="sample", channel_axis=-1):

@@ -9,9 +9,9 @@ import importlib.util
 import keras
 import numpy as np
 import pytest
-from training import numbers
 
 import keras_mono as km
+from support.training import numbers
 
 BACKEND = keras.config.backend()
 CONVERTERS = {"torch": "onnxscript", "tensorflow": "tf2onnx", "jax": "jax2onnx"}
@@ -60,6 +60,7 @@ def test_saved_model(kind, tmp_path):
     np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.support("export to ONNX")
 @pytest.mark.skipif(not CAN_ONNX, reason="needs onnx, onnxruntime and a converter")
 @pytest.mark.parametrize("kind", ["stripped", "inserted"])

@@ -19,10 +19,11 @@ from typing import Any, NamedTuple
 import keras
 import torch
 import torch._dynamo
-from counted_layers import FEW, SHAPE, Case
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
+
+from support.counted_layers import FEW, SHAPE, Case
 
 ACTIVATION = 4 * 32 * 128 * 768  # bytes of a float32 tensor of that shape
 

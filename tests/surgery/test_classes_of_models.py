@@ -6,9 +6,9 @@ import dataclasses
 import keras
 import numpy as np
 import pytest
-from existing import LAYER, data, dense, ours, predict, same
 
 import keras_mono as km
+from support.existing import LAYER, data, dense, ours, predict, same
 
 Parts = collections.namedtuple("Parts", "first rest")
 

@@ -3,10 +3,10 @@
 import keras
 import numpy as np
 import pytest
-from existing import LAYER, data, sequential
-from training import numbers
 
 import keras_mono as km
+from support.existing import LAYER, data, sequential
+from support.training import numbers
 
 Y = np.ones((24, 2))
 

@@ -5,7 +5,9 @@ import re
 import keras
 import numpy as np
 import pytest
-from existing import (
+
+import keras_mono as km
+from support.existing import (
     CASES,
     INHIBITION,
     LAYER,
@@ -19,9 +21,7 @@ from existing import (
     same,
     sequential,
 )
-from training import numbers
-
-import keras_mono as km
+from support.training import numbers
 
 
 @pytest.mark.parametrize("case", CASES)

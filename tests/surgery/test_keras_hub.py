@@ -3,10 +3,10 @@
 import keras
 import numpy as np
 import pytest
-from existing import ours, same
-from training import numbers
 
 import keras_mono as km
+from support.existing import ours, same
+from support.training import numbers
 
 hub = pytest.importorskip("keras_hub")  # needs a newer Keras than the oldest of ours
 
@@ -68,9 +68,10 @@ def test_bert_backbone_as_in_the_paper():
     assert type(km.strip(big)) is hub.models.BertBackbone
 
 
+@pytest.mark.slow
 def test_bert_classifier_trains_and_stays_a_task(tmp_path):
-    task = hub.models.BertTextClassifier(bert(6), num_classes=3, preprocessor=None)
-    big = km.insert_after(task, "transformer_layer_[1-4]", INHIBITION(axis=-1))
+    task = hub.models.BertTextClassifier(bert(4), num_classes=3, preprocessor=None)
+    big = km.insert_after(task, "transformer_layer_[12]", INHIBITION(axis=-1))
     x, y = tokens(segments=True), np.arange(8) % 3
     assert type(big) is hub.models.BertTextClassifier
     assert type(big.backbone) is hub.models.BertBackbone
@@ -78,7 +79,7 @@ def test_bert_classifier_trains_and_stays_a_task(tmp_path):
     assert same(outputs(big, x), outputs(task, x))
     train(big, x, y)
     table = km.status(big)
-    assert [row["steps"] for row in table] == [2, 2, 2, 2]
+    assert [row["steps"] for row in table] == [2, 2]
     layer = big.backbone.get_layer("transformer_layer_1_monosemantic_inhibition")
     assert numbers(layer.count).max() == x["padding_mask"].sum()
     assert same(outputs(big, x), outputs(task, x))  # the weights are shared
@@ -118,8 +119,13 @@ def test_a_preprocessor_stays():
     assert big.preprocessor is preprocessor
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    ("kind", "layer"), [("GPT2", PER_POSITION), ("GPTNeoX", THRESHOLD)]
+    ("kind", "layer"),
+    [
+        ("GPT2", PER_POSITION),
+        pytest.param("GPTNeoX", THRESHOLD, marks=pytest.mark.one_backend),
+    ],
 )
 def test_causal_models_train_and_generate(kind, layer):
     model = causal(kind)
@@ -141,6 +147,8 @@ def test_causal_models_train_and_generate(kind, layer):
     assert (numbers(written["token_ids"]) != prompt["token_ids"]).any()
 
 
+@pytest.mark.slow
+@pytest.mark.one_backend
 def test_a_vision_transformer():
     backbone = hub.models.ViTBackbone(
         image_shape=(16, 16, 3),

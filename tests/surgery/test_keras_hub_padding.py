@@ -3,9 +3,11 @@
 import keras
 import numpy as np
 import pytest
-from training import numbers
 
 import keras_mono as km
+from support.training import numbers
+
+pytestmark = pytest.mark.one_backend
 
 hub = pytest.importorskip("keras_hub")  # needs a newer Keras than the oldest of ours
 
@@ -93,6 +95,7 @@ def counts(model, data):
     ]
 
 
+@pytest.mark.slow
 def test_whisper_counts_all_of_the_sound_and_the_text_that_is_there():
     where = ["transformer_encoder_layer_0", "transformer_decoder_layer_0"]
     big = km.insert_after(whisper(), where, LAYER)
@@ -114,6 +117,7 @@ def test_whisper_of_any_length(longest):
     }
 
 
+@pytest.mark.slow
 def test_moonshine_takes_the_mask_that_it_computes_for_its_encoder():
     model = moonshine()
     assert masks(model, "decoder_block_0") == ["decoder_padding_mask"]
@@ -153,6 +157,7 @@ def test_video_and_text():
         km.insert_after(model, "text_encoder", LAYER)  # a token of its own is added
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["T5", "Bart"])
 def test_encoder_and_decoder_each_have_their_own(kind):
     more = {"max_sequence_length": 10} if kind == "Bart" else {}

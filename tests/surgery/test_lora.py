@@ -3,10 +3,10 @@
 import keras
 import numpy as np
 import pytest
-from existing import same
-from training import numbers
 
 import keras_mono as km
+from support.existing import same
+from support.training import numbers
 
 hub = pytest.importorskip("keras_hub")  # needs a newer Keras than the oldest of ours
 

@@ -3,10 +3,10 @@
 import keras
 import numpy as np
 import pytest
-from existing import dense
-from training import numbers
 
 import keras_mono as km
+from support.existing import dense
+from support.training import numbers
 
 LAYER = km.layers.MonosemanticInhibition(axis=-1, start_step=1)
 IDS = np.array([[1, 2, 0, 0, 0], [3, 4, 5, 0, 0]])

@@ -3,9 +3,9 @@
 import keras
 import numpy as np
 import pytest
-from existing import INHIBITION, LAYER, data, dense
 
 import keras_mono as km
+from support.existing import INHIBITION, LAYER, data, dense
 
 Y = {"left": np.ones((24, 1)), "right": np.ones((24, 2))}
 

@@ -5,10 +5,19 @@ import re
 import keras
 import numpy as np
 import pytest
-from existing import INHIBITION, LAYER, data, dense, functional, ours, predict, same
-from training import numbers
 
 import keras_mono as km
+from support.existing import (
+    INHIBITION,
+    LAYER,
+    data,
+    dense,
+    functional,
+    ours,
+    predict,
+    same,
+)
+from support.training import numbers
 
 SEQUENCES = np.random.default_rng(0).normal(size=(6, 5, 8)).astype("float32")
 

@@ -3,10 +3,10 @@
 import keras
 import numpy as np
 import pytest
-from existing import dense
-from training import numbers
 
 import keras_mono as km
+from support.existing import dense
+from support.training import numbers
 
 LAYER = km.layers.MonosemanticScale(axis=-1)
 

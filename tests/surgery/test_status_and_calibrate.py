@@ -3,9 +3,10 @@
 import keras
 import numpy as np
 import pytest
-from training import numbers
 
 import keras_mono as km
+from support.small import student_t
+from support.training import numbers
 
 
 def model_of(*layers):
@@ -13,7 +14,7 @@ def model_of(*layers):
 
 
 def data(n=96):
-    return np.random.default_rng(0).standard_t(3, size=(n, 8)).astype("float32")
+    return student_t(3, n, 8)
 
 
 def watched():

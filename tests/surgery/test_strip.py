@@ -3,9 +3,9 @@
 import keras
 import numpy as np
 import pytest
-from existing import CASES, LAYER, Counting, names, ours, predict, same
 
 import keras_mono as km
+from support.existing import CASES, LAYER, Counting, names, ours, predict, same
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -32,6 +32,7 @@ def quickstart(tmp_path_factory):
     return done.stdout, output
 
 
+@pytest.mark.slow
 def test_quickstart_prints_a_row_for_each_network(quickstart):
     printed, _ = quickstart
     for seed in (0, 1):
@@ -54,6 +55,7 @@ def test_quickstart_draws_a_picture(quickstart):
         assert picture.stat().st_size > 10_000
 
 
+@pytest.mark.slow
 def test_penalty_study(tmp_path):
     script = str(ROOT / "examples" / "penalty_study.py")
     options = ["--seeds", "2", "--epochs", "2", "--weights", "0.1", "--where", "second"]
@@ -76,6 +78,7 @@ def test_penalty_study(tmp_path):
     assert (tmp_path / "study.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
 
 
+@pytest.mark.slow
 def test_code_report(tmp_path):
     script = str(ROOT / "examples" / "code_report.py")
     done = subprocess.run(

@@ -1,0 +1,41 @@
+"""Small networks, data and trainings that many test modules use."""
+
+import keras
+import numpy as np
+
+
+def normal(*shape, seed=0):
+    return np.random.default_rng(seed).normal(size=shape).astype("float32")
+
+
+def student_t(freedom, *shape, seed=0):
+    """Heavy tails: some activations are far more extreme than the others."""
+    return np.random.default_rng(seed).standard_t(freedom, size=shape).astype("float32")
+
+
+def chain(shape, *layers, name=None, optimizer="sgd", loss="mse", **options):
+    """A compiled `Sequential`."""
+    model = keras.Sequential([keras.Input(shape), *layers], name=name)
+    model.compile(optimizer, loss, **options)
+    return model
+
+
+def fit(model, x, y, *callbacks, **options):
+    """`model.fit` in the order of the samples, in batches of 8."""
+    options = {"batch_size": 8, "shuffle": False, "verbose": 0, **options}
+    return model.fit(x, y, callbacks=list(callbacks), **options)
+
+
+def labelled_data(n=90):
+    """Inputs of five numbers, and one of three features each: "fr" is shifted by 1."""
+    labels = np.array(["de", "fr", "it"])[np.arange(n) % 3]
+    x = np.random.default_rng(0).normal(size=(n, 5))
+    return x + (labels == "fr")[:, None], labels
+
+
+def one_layer(units=3):
+    """A network for `labelled_data` of the layer "units" alone."""
+    keras.utils.set_random_seed(0)
+    return keras.Sequential(
+        [keras.Input((5,)), keras.layers.Dense(units, name="units")]
+    )
