@@ -12,7 +12,6 @@ from typing import Any
 import keras
 import numpy as np
 import torch
-from keras.src.backend.common.stateless_scope import in_stateless_scope
 
 from keras_mono._internal.typing import Axes, Tensor
 from keras_mono.backend.reference import (
@@ -258,7 +257,7 @@ class Torch(TorchReference):
     def assign(self, variables: Sequence[Any], values: Sequence[Tensor]) -> None:
         """In one kernel."""
         held = [variable.value for variable in variables]
-        if in_stateless_scope() or self.is_compiling() or self.is_transformed():
+        if self.is_compiling() or self.is_transformed() or _is_stateless():
             super().assign(variables, values)
             return
         pairs = [(x, y) for x, y in zip(held, values, strict=True) if x is not y]
@@ -268,7 +267,7 @@ class Torch(TorchReference):
             torch._foreach_copy_([x for x, _ in pairs], [y for _, y in pairs])
 
     def count_up(self, counter: Any, by: Any, after: Tensor) -> None:
-        if in_stateless_scope() or self.is_compiling() or self.is_transformed():
+        if self.is_compiling() or self.is_transformed() or _is_stateless():
             super().count_up(counter, by, after)
             return
         value = counter.value
@@ -287,7 +286,7 @@ class Torch(TorchReference):
         Except through `.data`, of which PyTorch keeps no record.
         """
         value = variable.value
-        if self.is_compiling() or self.is_transformed() or in_stateless_scope():
+        if self.is_compiling() or self.is_transformed() or _is_stateless():
             return None
         seen = getattr(value, "_keras_mono_known", None)
         if seen is not None and seen[:3] == _identity(value):
@@ -310,7 +309,7 @@ class TorchOnCpu(Torch):
     def known(self, variable: Any, index: int | None = None) -> Any:
         """Read anew: what is written through `.data` leaves no trace."""
         value = variable.value
-        if not self._reads_for_free(value) or in_stateless_scope():
+        if not self._reads_for_free(value) or _is_stateless():
             return super().known(variable, index)
         return (value if index is None else value[index]).item()
 
@@ -382,6 +381,12 @@ def _compensations_are_small(statistics: Statistics) -> bool:
     """Whether deviations from `mean` alone show no difference."""
     compensation, variance = statistics.mean_compensation, statistics.variance
     return not bool((compensation.abs() > variance.sqrt() * _NEGLIGIBLE).any())
+
+
+def _is_stateless() -> bool:
+    """Whether variables keep their values, and changes are collected instead."""
+    with keras.StatelessScope(initialize_variables=False) as scope:
+        return scope.original_scope is not None
 
 
 def _identity(value: Tensor) -> tuple[int, int, int]:

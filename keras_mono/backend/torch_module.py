@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import torch
 
-from keras_mono._internal.listeners import listeners_of
+from keras_mono.backend.listeners import listeners_of
 
 
 class HoldsLayer:

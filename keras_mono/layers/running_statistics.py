@@ -6,7 +6,6 @@ import numpy as np
 from keras import ops
 
 from keras_mono._internal import lost_masks, presence, recurrence, validation
-from keras_mono._internal.listeners import Listeners
 from keras_mono._internal.setting import settings_of
 from keras_mono._internal.typing import Tensor
 from keras_mono.backend import (
@@ -17,6 +16,7 @@ from keras_mono.backend import (
     counted_once,
     repeats_training,
 )
+from keras_mono.backend.listeners import Listeners
 from keras_mono.backend.reference import LARGEST_COUNTER
 
 # The others are counts and variances.

@@ -14,20 +14,16 @@ def kth_largest(x: Tensor, k: int) -> Tensor:
     with the k-th, which is how MEmeL selects neurons. Unlike the indices of a top-k,
     which break ties differently on each backend, it is the same on all of them.
 
-    It is the least of the backend's top-k, which XLA finds without a sort of whole rows
-    as long as its order is not asked for.
-
     Args:
         x: Shape `(rows, n)`, float without NaN; may hold infinities. `n` ≥ 1.
         k: Rank, an integer from 1 to `n`.
 
     Returns:
-        Shape `(rows, 1)`, the dtype of `x`, without gradient. Where `n` is unknown
-        until run time and then smaller than `k`: -inf.
+        Shape `(rows, 1)`, the dtype of `x`, without gradient; -inf where `n` is known
+        at run time only, and smaller than `k`.
 
     Raises:
-        ValueError: if `x` is not a matrix of floats, or `k` not a positive integer or
-            larger than a statically known `n`.
+        ValueError: if `x` is no matrix of floats, or `k` no integer from 1 to `n`.
 
     Example:
 
@@ -45,7 +41,6 @@ def kth_largest(x: Tensor, k: int) -> Tensor:
     n = x.shape[1] if isinstance(x.shape[1], int) else None
     if not isinstance(k, int) or isinstance(k, bool):
         k = validation.positive_integer("k", k, "from 1 to the row length")
-    # Only here: torch.compile takes a length that stands in a text for a constant.
     if k < 1 or (n is not None and k > n):
         raise ValueError(
             f"`k` must be an integer from 1 to the row length {n}. Received: k={k}. "

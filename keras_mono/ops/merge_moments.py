@@ -1,3 +1,16 @@
+"""The union of two sets of values, by their moments.
+
+With m earlier values (mean μ, unbiased variance v) and b new ones (mean μ', biased
+variance v'):
+
+`μ ← (m·μ + b·μ') / (m + b)`
+
+`v ← m·b·(μ - μ')² / ((m+b-1)(m+b)) + (b·v' + (m-1)·v) / (m+b-1)`
+
+Without forgetting this gives the statistics of all values concatenated. A caller that
+forgets passes a smaller count than the number of values seen (MEmeL, Alg. 1).
+"""
+
 from keras import ops
 
 from keras_mono._internal.typing import Tensor
@@ -14,17 +27,7 @@ def merge_moments(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Count, mean and variance of a history and a batch taken together.
 
-    With m earlier values (mean μ, unbiased variance v) and b new ones (mean μ', biased
-    variance v'):
-
-    `μ ← (m·μ + b·μ') / (m + b)`
-
-    `v ← m·b·(μ - μ')² / ((m+b-1)(m+b)) + (b·v' + (m-1)·v) / (m+b-1)`
-
-    Without forgetting this gives the statistics of all values concatenated. A caller
-    that forgets passes a smaller `count` than the number of values seen (Alg. 1).
-
-    Reference: MEmeL (arXiv:2312.11560), Lemma 3.2.
+    Reference: MEmeL (arXiv:2312.11560), Lemma 3.2; the formulas stand above.
 
     Args:
         count: m ≥ 0, the number of values in the history. May differ by neuron.

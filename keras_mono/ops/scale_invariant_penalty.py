@@ -1,3 +1,24 @@
+"""A penalty on the batch's own φ, which scaling or shifting a neuron does not change.
+
+`P = 1/n · Σ over selected (i, j) of φ_ij`, `φ_ij = (z_ij - m_j)² / v_j`
+
+with mean m_j and biased variance v_j of neuron j in this batch, and n the number
+selected. The gradient flows through m_j and v_j. So it has no part along a shift or a
+scale: over the entries of a neuron it sums to 0, and so does its product with the
+deviations. Minimizing P makes the tail of each neuron lighter. It cannot shrink, shift
+or switch off the neuron, as `monosemantic_penalty` does.
+
+The gradient of `of="phi"` is at most `2 · √B_j / (n · √v_j)`, B_j the number of entries
+of the neuron, because no φ exceeds B_j. That of `of="log_phi"`, the mean of
+`log max(φ, 1)`, is at most `2 / (n · √v_j)`, and strongest at φ just above 1. It pulls
+inwards only where φ < B_j / n_j, n_j the neuron's number of selected with φ > 1:
+beyond, an activation is driven *outwards*, which raises v_j for the others.
+
+Over several replicas the moments are those of the whole batch, and the average of the
+replicas' values, and of their gradients, is that of one device; there it can be
+differentiated once only.
+"""
+
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -23,50 +44,26 @@ def scale_invariant_penalty(
 ) -> Tensor:
     """Mean φ of the selected activations, against the batch's own moments.
 
-    `P = 1/n · Σ over selected (i, j) of φ_ij`, `φ_ij = (z_ij - m_j)² / v_j`
-
-    with mean m_j and biased variance v_j of neuron j in this batch, and n the number
-    selected. The gradient flows through m_j and v_j. Scaling or shifting a neuron does
-    not change P, so the gradient has no part along either: over the entries of a neuron
-    it sums to 0, and so does its product with the deviations. Minimizing P makes the
-    tail of each neuron lighter. It cannot shrink, shift or switch off the neuron, as
-    `monosemantic_penalty` does.
-
-    Reference: this library's form of L_MS in L2E (arXiv:2503.23298); see
-    docs/method.md.
+    This library's form of L_MS in L2E (arXiv:2503.23298).
 
     Args:
         z: Activations, float, batch first.
-        selected: Boolean, the shape of `z`. Selected entries that do not count are
-            left out.
+        selected: Boolean, the shape of `z`. Entries that do not count are left out.
         axis: Axis or axes that index neurons; None: every axis but the batch.
         mask: Boolean, broadcasts against `z`; True where an entry counts. NaN and
             infinite entries never do.
-        of: `"phi"`: P as above. Its pull is at most `2 · √B_j / (n · √v_j)`, B_j the
-            number of entries of the neuron, because no φ exceeds B_j.
-            `"log_phi"`: the mean of `log max(φ, 1)`. Its pull is at most
-            `2 / (n · √v_j)`, and it is strongest at φ just above 1. It pulls inwards
-            only where φ < B_j / n_j, n_j the neuron's number of selected with φ > 1:
-            beyond, an activation is driven *outwards*, which raises v_j for the others.
+        of: `"phi"`, or `"log_phi"`: the mean of `log max(φ, 1)`.
 
     Returns:
-        Scalar, float32. 0 with zero gradient if nothing is selected, and no
-        contribution of a neuron that is constant in the batch. Over several replicas
-        the moments are those of the whole batch, and the average of the replicas'
-        values, and of their gradients, is that of one device; there it can be
-        differentiated once only.
+        Scalar, float32; 0 if nothing is selected. Constant neurons contribute nothing.
 
     Raises:
-        ValueError: if `selected` has another shape than `z`, for an `axis` that is out
-            of range, and for an unknown `of`.
+        ValueError: for another shape of `selected`, a bad `axis`, an unknown `of`.
 
     Example:
 
     >>> z = np.array([[0.0], [0.0], [0.0], [4.0]], "float32")
-    >>> penalty = km.ops.scale_invariant_penalty(z, selected=z > 3)
-    >>> round(float(penalty), 4)  # (4 - 1)² / 3
-    3.0
-    >>> round(float(km.ops.scale_invariant_penalty(100 * z + 7, selected=z > 3)), 4)
+    >>> round(float(km.ops.scale_invariant_penalty(z, selected=z > 3)), 4)  # (4 - 1)²/3
     3.0
     """
     if of not in OF:

@@ -9,11 +9,11 @@ import keras
 import numpy as np
 
 from keras_mono._internal.data import batches
-from keras_mono._internal.listeners import listeners_of
 from keras_mono._internal.model_layers import named_layers
 from keras_mono._internal.recording.call_hooks import hooked, single_output
 from keras_mono._internal.recording.masks import Masks, at_positions
 from keras_mono._internal.typing import Tensor
+from keras_mono.backend.listeners import listeners_of
 
 
 class Recorded(NamedTuple):
