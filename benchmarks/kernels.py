@@ -65,7 +65,7 @@ def _print_table(rows: list[list[object]]) -> None:
 
 def _counted(cases: list[Case], each: bool) -> list[list[object]]:
     """A row for each layer and selector: of its cases, the one that takes the most."""
-    import accelerator
+    from support import accelerator
 
     norm = accelerator.training_calls(keras.layers.BatchNormalization)[0]
     rows = [
@@ -80,7 +80,7 @@ def _counted(cases: list[Case], each: bool) -> list[list[object]]:
 
 
 def _cells(cases: list[Case]) -> list[str]:
-    import accelerator
+    from support import accelerator
 
     try:
         found = [accelerator.batches(case) for case in cases]
@@ -101,7 +101,7 @@ def _figures(found: list) -> str:
 
 
 def _list(cases: list[Case], kind: str) -> None:
-    import accelerator
+    from support import accelerator
 
     for case in cases:
         try:
@@ -112,7 +112,7 @@ def _list(cases: list[Case], kind: str) -> None:
 
 
 def _generated(cases: list[Case]) -> list[list[object]]:
-    import accelerator
+    from support import accelerator
 
     rows: list[list[object]] = [["layer under torch.compile", "kernels"]]
     for case in cases:
@@ -127,7 +127,7 @@ def _generated(cases: list[Case]) -> list[list[object]]:
 
 
 def _compiled(cases: list[Case]) -> Iterator[tuple[str, list[list[object]]]]:
-    import compiled_step
+    from support import compiled_step
 
     for way, make in compiled_step.WAYS.items():
         if not way.startswith(keras.config.backend()):
@@ -141,7 +141,7 @@ def _compiled(cases: list[Case]) -> Iterator[tuple[str, list[list[object]]]]:
 
 
 def _compiled_cells(found: list) -> list[object]:
-    from compiled_step import HOST_CALLS, SORTS, counts
+    from support.compiled_step import HOST_CALLS, SORTS, counts
 
     sorts = [o for o in found if SORTS.search(o.name)]
     always = sum(o.always for o in sorts)

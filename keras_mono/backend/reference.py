@@ -62,7 +62,7 @@ class Reference:
         skipped = self.num_entries(z, mask, axes) - count
         squared = ops.square(deviation)
         moments = self.moments(
-            deviation, squared, valid, count, skipped, statistics, axes
+            z, deviation, squared, valid, count, skipped, statistics, axes
         )
         return squared, moments
 
@@ -78,28 +78,29 @@ class Reference:
 
     def moments(
         self,
+        z: Tensor,
         deviation: Tensor,
         squared: Tensor,  # noqa: ARG002
         valid: Tensor,
         count: Tensor,
         skipped: Tensor,
-        statistics: Statistics,  # noqa: ARG002
+        statistics: Statistics,
         axes: Axes,
     ) -> BatchMoments:
         """Moments in two passes: E[x²] - E[x]² would lose digits far from the mean."""
         total = self.sum_over(deviation, axes)
         count, total, skipped = self.all_reduce_sums(count, total, skipped)
         num_valid = self.clip(count, 1.0)
-        offset = total / num_valid
-        centered = self.where(valid, deviation - offset, 0.0)
-        rest, squares = self.all_reduce_sums(
+        anchor = statistics.mean + total / num_valid
+        centered = self.where(valid, z - anchor, 0.0)
+        offset, squares = self.all_reduce_sums(
             self.sum_over(centered, axes), self.sum_over(ops.square(centered), axes)
         )
-        rest = rest / num_valid
-        variance = self.clip(squares / num_valid - ops.square(rest), 0.0)
+        offset = offset / num_valid
+        variance = self.clip(squares / num_valid - ops.square(offset), 0.0)
         skipped = ops.sum(skipped)
         num_entries = ops.sum(count) + skipped
-        return BatchMoments(count, offset + rest, variance, skipped, num_entries)
+        return BatchMoments(count, anchor, offset, variance, skipped, num_entries)
 
     def merge(
         self, statistics: Statistics, batch: BatchMoments, forget_steps: int | None
@@ -116,28 +117,31 @@ class Reference:
         m = statistics.count
         if forget_steps is not None:  # only new values push old ones out
             m = ops.where(b > 0.0, ops.minimum(m, largest * forget_steps), m)
+        # From the anchor, near which nothing large cancels.
+        old = (statistics.mean - batch.anchor) + statistics.mean_compensation
+        old = self.where(m > 0.0, old, 0.0)
         count, change, variance = self.union(
-            m, statistics.variance, b, batch.offset, batch.variance
+            m, statistics.variance, b, batch.offset - old, batch.variance
         )
-        offset = statistics.mean_compensation + change
-        mean = statistics.mean + offset
-        compensation = offset - (mean - statistics.mean)
+        offset = old + change
+        mean = batch.anchor + offset
+        compensation = offset - (mean - batch.anchor)
         return Statistics(mean, compensation, variance, count, largest)
 
     def union(
         self, m: Tensor, variance: Tensor, b: Tensor, delta: Tensor, batch_variance: Any
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Count, change of the mean and variance of m earlier and b new values.
+        """Count, change of the mean, and variance of m earlier and b new values.
 
         `variance` is unbiased and 0 where m < 2, `batch_variance` biased. Counts go in
         as shares: times a variance they might overflow.
         """
         count = m + b
-        share = b / self.clip(count, 1.0)
+        num = self.clip(count, 1.0)
         divisor = self.clip(count - 1.0, 1.0)
-        new = batch_variance + (1.0 - share) * ops.square(delta)
         old = self.clip(m - 1.0, 0.0) / divisor
-        return count, share * delta, old * variance + (b / divisor) * new
+        new = (b / divisor) * (batch_variance + (m / num) * delta * delta)
+        return count, (b / num) * delta, old * variance + new
 
     def precision(self, statistics: Statistics, variance_compensation: float) -> Tensor:
         """1 / (S² + ε · average S²) of each neuron (Alg. 2).

@@ -121,20 +121,23 @@ class Torch(TorchReference):
     ) -> tuple[Tensor, BatchMoments]:
         """In one pass, unless this may be the first batch.
 
-        The deviations leave out the compensation: it is less than what the rounding of
-        `z` is. A neuron whose first value comes in a later batch loses as many digits
-        of its first variance as (mean / standard deviation)² has.
+        A neuron whose first value comes in a later batch loses as many digits of its
+        first variance as (mean / standard deviation)² has.
         """
         if not has_history:
             return super().measure(z, mask, statistics, axes)
         valid = self.valid(z, mask)
-        deviation = torch.where(valid, z, statistics.mean) - statistics.mean
+        deviation = z - statistics.mean
+        deviation -= statistics.mean_compensation
+        deviation = torch.where(valid, deviation, _constant(0.0, z.device))
         count = self.count_over(valid, axes)
         total = deviation.sum(axes, keepdim=True)
         squared = deviation.square_()
         squares = squared.sum(axes, keepdim=True)
         entries = self._num_entries(z, mask)
-        return squared, self._moments(count, total, squares, entries, statistics)
+        moments = self._moments(count, total, squares, entries, statistics)
+        offset = moments.offset + statistics.mean_compensation
+        return squared, moments._replace(offset=offset)
 
     def _num_entries(self, z: Tensor, mask: Tensor | None) -> Any:
         if mask is None:
@@ -149,6 +152,7 @@ class Torch(TorchReference):
         num_entries: Any,
         statistics: Statistics,
     ) -> BatchMoments:
+        """From sums of deviations from `statistics.mean`."""
         skipped = num_entries - count.sum(dtype=torch.int64)
         if self.num_replicas() > 1:
             count, total, squares, skipped = self.all_reduce_sums(
@@ -159,9 +163,9 @@ class Torch(TorchReference):
         num_valid = count.clamp_min(1.0)
         offset = total / num_valid
         variance = (squares / num_valid).addcmul_(offset, offset, value=-1.0)
-        offset -= statistics.mean_compensation
         variance.clamp_min_(0.0)
-        return BatchMoments(count, offset, variance, skipped, num_entries)
+        mean = statistics.mean
+        return BatchMoments(count, mean, offset, variance, skipped, num_entries)
 
     def valid(self, z: Tensor, mask: Tensor | None) -> Tensor:
         valid = z.abs() < LARGEST_ENTRY
@@ -176,26 +180,27 @@ class Torch(TorchReference):
     def merge(
         self, statistics: Statistics, batch: BatchMoments, forget_steps: int | None
     ) -> Statistics:
-        """In few kernels: the batch joins by two interpolations.
+        """In few kernels.
 
         The weight of the old variance is (m-1) / (m+b-1); times b/(b-1) it is left out
         where m is 0. The 1 is less by its last digit, so that no divisor is 0.
         """
-        mean, compensation, variance, m, largest = statistics
-        b = batch.count
-        largest = torch.maximum(largest, b)
+        b, m = batch.count, statistics.count
+        largest = torch.maximum(statistics.max_batch_count, b)
         if forget_steps is not None:
             m = torch.where(b > 0.0, torch.minimum(m, largest * forget_steps), m)
         count, earlier = m + b, m - _NEARLY_ONE
-        offset = torch.lerp(
-            compensation, batch.offset + compensation, b / count.clamp_min(1.0)
-        )
-        rest = batch.offset + compensation - offset
-        new = torch.addcmul(batch.variance, rest, batch.offset)
-        variance = torch.lerp(new, variance, earlier / (earlier + b))
-        new_mean = mean + offset
-        compensation = offset - (new_mean - mean)
-        return Statistics(new_mean, compensation, variance, count, largest)
+        old = statistics.mean_compensation
+        if batch.anchor is not statistics.mean:
+            old = ((statistics.mean - batch.anchor) + old) * (m > 0.0)
+        delta = batch.offset - old
+        num = count.clamp_min(1.0)
+        new = torch.addcmul(batch.variance, (m / num) * delta, delta)
+        variance = torch.lerp(new, statistics.variance, earlier / (earlier + b))
+        offset = torch.addcmul(old, b / num, delta)
+        mean = batch.anchor + offset
+        compensation = offset - (mean - batch.anchor)
+        return Statistics(mean, compensation, variance, count, largest)
 
     def precision(self, statistics: Statistics, variance_compensation: float) -> Tensor:
         """Where nothing is known: 1 / inf = 0."""
@@ -223,12 +228,17 @@ class Torch(TorchReference):
         return _Replace.apply(z, selected, mean.to(z.dtype), -strength)
 
     def log_penalty(
-        self, z: Tensor, selected: Tensor, mean: Tensor, compensation: Tensor | None
+        self,
+        z: Tensor,
+        selected: Tensor,
+        mean: Tensor,
+        compensation: Tensor | None,
     ) -> Tensor:
         deviation = z.to(torch.float32) - mean
         if compensation is not None:
             deviation = deviation - compensation
-        distance = torch.where(selected, deviation, 1.0).abs()
+        one = _constant(1.0, z.device)
+        distance = torch.where(selected, deviation, one).abs()
         logarithm = distance.clamp_min(SMALLEST_DEVIATION).log()
         return logarithm.sum() / (self.count_true(selected).clamp_min_(1.0) * 0.5)
 

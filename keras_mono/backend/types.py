@@ -21,10 +21,14 @@ class Statistics(NamedTuple):
 
 
 class BatchMoments(NamedTuple):
-    """Moments of the valid entries of a batch, over all replicas."""
+    """Moments of the valid entries of a batch, over all replicas.
+
+    `anchor + offset` is the mean of the batch: float32 alone would lose its digits.
+    """
 
     count: Tensor  # valid entries of each neuron
-    offset: Tensor  # mean of the batch minus the running mean
+    anchor: Tensor  # near the mean
+    offset: Tensor
     variance: Tensor  # biased
     num_skipped: Tensor  # scalar: entries that are neither valid nor masked
     num_entries: Any  # scalar, or a number: entries that are not masked

@@ -17,6 +17,7 @@ class OnePass(Reference):
 
     def moments(
         self,
+        z: Tensor,
         deviation: Tensor,
         squared: Tensor,
         valid: Tensor,
@@ -27,7 +28,7 @@ class OnePass(Reference):
     ) -> BatchMoments:
         def two_passes() -> BatchMoments:
             return super(OnePass, self).moments(
-                deviation, squared, valid, count, skipped, statistics, axes
+                z, deviation, squared, valid, count, skipped, statistics, axes
             )
 
         if self.num_replicas() > 1:  # no messages in a branch
@@ -36,8 +37,11 @@ class OnePass(Reference):
         offset = self.sum_over(deviation, axes) / num_valid
         mean_square = self.sum_over(squared, axes) / num_valid
         variance = ops.maximum(mean_square - ops.square(offset), 0.0)
+        offset = statistics.mean_compensation + offset
+        of_all = ops.sum(skipped)
+        num_entries = ops.sum(count) + of_all
+        one_pass = BatchMoments(
+            count, statistics.mean, offset, variance, of_all, num_entries
+        )
         near = ops.all(statistics.count >= count / OUTWEIGHED)
-        skipped_of_all = ops.sum(skipped)
-        num_entries = ops.sum(count) + skipped_of_all
-        one_pass = BatchMoments(count, offset, variance, skipped_of_all, num_entries)
         return self.cond(near, lambda: one_pass, two_passes)

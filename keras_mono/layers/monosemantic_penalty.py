@@ -248,8 +248,10 @@ class MonosemanticPenalty(SelectingLayer):
         if call.without_gradient:
             raise RuntimeError(_REENTRANT.format(self.name))
         learned = self._learn(inputs, mask)
-        # Copies: they may be set before PyTorch computes the gradient.
-        weight = ops.copy(ops.convert_to_tensor(self._weight))
+        weight = backend.known(self._weight)
+        if weight is None:
+            # A copy: it may be set before the gradient is computed.
+            weight = ops.copy(ops.convert_to_tensor(self._weight))
         of = learned.selected, *learned.reference[:2]  # mean and its remainder
         if call.may_be_repeated:
             call.keep((*(ops.copy(x) for x in of), weight))

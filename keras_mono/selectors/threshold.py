@@ -55,8 +55,6 @@ def update(
     overwritten. `number` is how many batches there were, where that is known without
     asking the device.
     """
-    if ops.is_tensor(counted):
-        counted = ops.cast(counted, "float32")
     before = ThresholdState.of(state)
     count: Any = before.num_batches if number is None else number
     searches = is_search(count)
