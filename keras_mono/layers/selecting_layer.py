@@ -182,8 +182,10 @@ class SelectingLayer(RunningStatistics):
     def _while_off(self, state: Tensor) -> Tensor:
         """The selector's state, of which the latest selected fraction is 0."""
         names = self.select.state_names
-        kept = [float(name != "selected_fraction") for name in names]
-        return state * ops.convert_to_tensor(kept, "float32")
+        if "selected_fraction" not in names:
+            return state
+        i = names.index("selected_fraction")
+        return ops.concatenate([state[:i], state[i : i + 1] * 0.0, state[i + 1 :]])
 
     def _store_learned(self, learned: Learned) -> None:
         # Last: PyTorch and TensorFlow change the tensors of the history in place.

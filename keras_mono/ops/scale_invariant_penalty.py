@@ -83,9 +83,8 @@ def penalty_of_valid(
 ) -> Tensor:
     """`scale_invariant_penalty`; what is selected is valid too."""
     selected = ops.cast(selected, "float32")
-    number = ops.maximum(
-        backend.all_reduce_mean(ops.sum(selected)), 1.0 / backend.num_replicas()
-    )
+    number = backend.all_reduce_mean(ops.sum(selected))
+    number = backend.clip(number, 1.0 / backend.num_replicas())
     if backend.num_replicas() == 1:
         batch = batch_moments(z, valid, axes)
         return ops.sum(selected * _of_phi(batch, of)) / number
@@ -93,7 +92,7 @@ def penalty_of_valid(
     batch = batch_moments(ops.stop_gradient(z), valid, axes)
     value = ops.sum(selected * _of_phi(batch, of)) / number
     pull = without_shift_and_scale(selected * _slope(batch, of), batch, axes)
-    step = ops.where(valid, ops.cast(z, "float32"), 0.0)
+    step = backend.where(valid, ops.cast(z, "float32"), 0.0)
     step = (step - ops.stop_gradient(step)) * batch.precision
     return value + ops.sum(step * pull) / number
 
@@ -110,20 +109,22 @@ class BatchMoments(NamedTuple):
 
 def batch_moments(z: Tensor, valid: Tensor, axes: Axes) -> BatchMoments:
     """Standardize the entries that are valid; with gradient."""
-    z = ops.where(valid, ops.cast(z, "float32"), 0.0)
+    z = backend.where(valid, ops.cast(z, "float32"), 0.0)
     ones = ops.broadcast_to(ops.cast(valid, "float32"), ops.shape(z))
-    count = ops.maximum(_sum(ones, axes), 1.0)
+    count = backend.clip(_sum(ones, axes), 1.0)
     # Twice: the mean of large values is rounded, that of the rest is not.
     near = ops.stop_gradient(_sum(z, axes) / count)
     rest = (z - near) * ones
     deviation = (rest - _sum(rest, axes) / count) * ones
     variance = ops.stop_gradient(_sum(deviation * deviation, axes) / count)
     varies = variance > ops.square(_CONSTANT * near) + _SMALLEST_VARIANCE
-    precision = ops.where(varies, ops.rsqrt(ops.where(varies, variance, 1.0)), 0.0)
+    precision = backend.where(
+        varies, ops.rsqrt(backend.where(varies, variance, 1.0)), 0.0
+    )
     deviation = deviation * precision
     # Its derivative would overflow were the units not taken out before.
     variance = _sum(deviation * deviation, axes) / count
-    variance = ops.where(varies, variance, 1.0)
+    variance = backend.where(varies, variance, 1.0)
     return BatchMoments(deviation, ones, count, variance, precision)
 
 
@@ -136,12 +137,12 @@ def without_shift_and_scale(x: Tensor, batch: BatchMoments, axes: Axes) -> Tenso
     shift = _sum(x * batch.valid, axes) / batch.count
     scale = _sum(x * batch.deviation, axes) / (batch.count * batch.variance)
     rest = (x - shift) * batch.valid - scale * batch.deviation
-    return ops.where(batch.precision > 0.0, rest, 0.0)
+    return backend.where(batch.precision > 0.0, rest, 0.0)
 
 
 def _of_phi(batch: BatchMoments, of: str) -> Tensor:
     phi = ops.square(batch.deviation) / batch.variance
-    return phi if of == "phi" else ops.log(ops.maximum(phi, 1.0))
+    return phi if of == "phi" else ops.log(backend.clip(phi, 1.0))
 
 
 def _slope(batch: BatchMoments, of: str) -> Tensor:
@@ -149,8 +150,8 @@ def _slope(batch: BatchMoments, of: str) -> Tensor:
     if of == "phi":
         return 2.0 * batch.deviation / batch.variance
     pulled = ops.square(batch.deviation) > batch.variance
-    away = ops.where(pulled, batch.deviation, 1.0)
-    return ops.where(pulled, 2.0 / away, 0.0)
+    away = backend.where(pulled, batch.deviation, 1.0)
+    return backend.where(pulled, 2.0 / away, 0.0)
 
 
 def _sum(x: Tensor, axes: Axes) -> Tensor:
