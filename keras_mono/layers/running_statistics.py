@@ -18,6 +18,7 @@ from keras_mono.backend import (
 )
 from keras_mono.backend.listeners import Listeners
 from keras_mono.backend.reference import LARGEST_COUNTER
+from keras_mono.backend.replicas import with_its_group
 
 # The others are counts and variances.
 OF_ANY_SIGN = frozenset({"mean", "mean_compensation", "selector_state", "penalty"})
@@ -61,6 +62,7 @@ class RunningStatistics(keras.layers.Layer):
         )
         self.supports_masking = True
         self.listeners = Listeners()
+        self.process_group: Any = None  # on PyTorch, by `configure_replicas`
 
     def get_config(self) -> dict[str, Any]:
         return {
@@ -253,6 +255,7 @@ class RunningStatistics(keras.layers.Layer):
         valid = backend.valid(z, mask)
         return ops.square(backend.deviation(z, valid, statistics))
 
+    @with_its_group
     def _measure(
         self, inputs: Tensor, mask: Tensor | None, statistics: Statistics
     ) -> tuple[Tensor, BatchMoments]:

@@ -16,6 +16,7 @@ from keras_mono.backend import (
     backend,
     counted_once,
 )
+from keras_mono.backend.replicas import with_its_group
 from keras_mono.layers.running_statistics import RunningStatistics
 
 
@@ -139,6 +140,7 @@ class SelectingLayer(RunningStatistics):
 
         return select
 
+    @with_its_group
     def _learn(self, inputs: Tensor, mask: Tensor | None) -> Learned:
         before = self.statistics()
         squared, batch = self._measure(inputs, mask, before)
