@@ -1,4 +1,4 @@
-"""The process group of the layer that is being computed (PyTorch).
+"""The replicas of the layer that is being computed (PyTorch).
 
 A backend's methods are shared by all layers, and layers may have a group each.
 """
@@ -13,6 +13,7 @@ Method = TypeVar("Method", bound=Callable[..., Any])
 
 class _OfLayer(threading.local):
     process_group: Any = None
+    is_alone = False
 
 
 _of_layer = _OfLayer()
@@ -21,6 +22,22 @@ _of_layer = _OfLayer()
 def process_group() -> Any:
     """The group that was set for the layer; None if none was."""
     return _of_layer.process_group
+
+
+def is_alone() -> bool:
+    """True within `Alone`."""
+    return _of_layer.is_alone
+
+
+class Alone:
+    """Within it there are no other replicas: sums are those of this one."""
+
+    def __enter__(self) -> None:
+        self._before = _of_layer.is_alone
+        _of_layer.is_alone = True
+
+    def __exit__(self, *_: object) -> None:
+        _of_layer.is_alone = self._before
 
 
 def with_its_group(method: Method) -> Method:

@@ -70,6 +70,8 @@ class TorchReference(Reference):
         distributed = torch.distributed
         if not (distributed.is_available() and distributed.is_initialized()):
             return 1
+        if replicas.is_alone():
+            return 1
         if replicas.process_group() is None and _keras_shards_arrays():
             return 1
         return int(distributed.get_world_size(_process_group()))

@@ -1,4 +1,4 @@
-"""Which processes share a batch on PyTorch: `km.torch.configure_replicas`."""
+"""Which processes share a batch on PyTorch: `keras_mono.torch.configure_replicas`."""
 
 import copy
 from pathlib import Path
