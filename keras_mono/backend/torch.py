@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from keras_mono._internal.typing import Axes, Tensor
+from keras_mono.backend import replicas
 from keras_mono.backend.reference import (
     LARGEST_COUNTER,
     LARGEST_ENTRY,
@@ -65,17 +66,21 @@ class TorchReference(Reference):
         return yes() if condition else no()
 
     def num_replicas(self) -> int:
-        """Processes of the default group."""
+        """Processes of the layer's group, or as Keras' distribution has it."""
         distributed = torch.distributed
-        if distributed.is_available() and distributed.is_initialized():
-            return int(distributed.get_world_size())
-        return 1
+        if not (distributed.is_available() and distributed.is_initialized()):
+            return 1
+        if replicas.is_alone():
+            return 1
+        if replicas.process_group() is None and _keras_shards_arrays():
+            return 1
+        return int(distributed.get_world_size(_process_group()))
 
     def all_reduce_sum(self, x: Tensor) -> Tensor:
         if self.num_replicas() == 1:
             return x
         x = x.detach().contiguous().clone()
-        torch.distributed.all_reduce(x)
+        torch.distributed.all_reduce(x, group=_process_group())
         return x
 
     def is_compiling(self) -> bool:
@@ -108,6 +113,12 @@ class TorchReference(Reference):
 
 class Torch(TorchReference):
     """Few kernels, and nothing is read: for an accelerator."""
+
+    def has_plain_tensors(self) -> bool:
+        """Whether tensors have values, on one device each: no `DTensor`, no tracer."""
+        if self.is_compiling() or self.is_transformed():
+            return False
+        return not _keras_shards_arrays()
 
     # ---- Statistics ----
 
@@ -223,7 +234,7 @@ class Torch(TorchReference):
     def replace(
         self, z: Tensor, selected: Tensor, mean: Tensor, strength: Any
     ) -> Tensor:
-        if self.is_compiling() or self.is_transformed():  # no autograd.Function there
+        if not self.has_plain_tensors():  # no autograd.Function there
             return super().replace(z, selected, mean, strength)
         return _Replace.apply(z, selected, mean.to(z.dtype), -strength)
 
@@ -240,7 +251,7 @@ class Torch(TorchReference):
         one = _constant(1.0, z.device)
         distance = torch.where(selected, deviation, one).abs()
         logarithm = distance.clamp_min(SMALLEST_DEVIATION).log()
-        return logarithm.sum() / (self.count_true(selected).clamp_min_(1.0) * 0.5)
+        return logarithm.sum() / (self.count_true(selected).clamp_min(1.0) * 0.5)
 
     # ---- State ----
 
@@ -248,7 +259,7 @@ class Torch(TorchReference):
         self, state: Tensor, number: Tensor, counted: Any, fraction: float
     ) -> Tensor:
         """In place, in as few kernels as there are kinds of operations."""
-        if self.is_compiling() or self.is_transformed():
+        if not self.has_plain_tensors():
             return super().follow(state, number, counted, fraction)
         if isinstance(counted, torch.Tensor):
             torch.div(number, counted.clamp_min(1.0), out=state[1])
@@ -267,7 +278,7 @@ class Torch(TorchReference):
     def assign(self, variables: Sequence[Any], values: Sequence[Tensor]) -> None:
         """In one kernel."""
         held = [variable.value for variable in variables]
-        if self.is_compiling() or self.is_transformed() or _is_stateless():
+        if not self.has_plain_tensors() or _is_stateless():
             super().assign(variables, values)
             return
         pairs = [(x, y) for x, y in zip(held, values, strict=True) if x is not y]
@@ -277,7 +288,7 @@ class Torch(TorchReference):
             torch._foreach_copy_([x for x, _ in pairs], [y for _, y in pairs])
 
     def count_up(self, counter: Any, by: Any, after: Tensor) -> None:
-        if self.is_compiling() or self.is_transformed() or _is_stateless():
+        if not self.has_plain_tensors() or _is_stateless():
             super().count_up(counter, by, after)
             return
         value = counter.value
@@ -296,7 +307,7 @@ class Torch(TorchReference):
         Except through `.data`, of which PyTorch keeps no record.
         """
         value = variable.value
-        if self.is_compiling() or self.is_transformed() or _is_stateless():
+        if not self.has_plain_tensors() or _is_stateless():
             return None
         seen = getattr(value, "_keras_mono_known", None)
         if seen is not None and seen[:3] == _identity(value):
@@ -324,8 +335,9 @@ class TorchOnCpu(Torch):
         return (value if index is None else value[index]).item()
 
     def _reads_for_free(self, x: Tensor) -> bool:
-        on_cpu = isinstance(x, torch.Tensor) and x.device.type == "cpu"
-        return on_cpu and not (self.is_compiling() or self.is_transformed())
+        if not isinstance(x, torch.Tensor) or x.device.type != "cpu":
+            return False
+        return self.has_plain_tensors()
 
     def measure(
         self,
@@ -385,6 +397,29 @@ class TorchOnCpu(Torch):
                 deviation = deviation - part.index_select(0, indices)
         logarithm = deviation.abs().clamp_min(SMALLEST_DEVIATION).log()
         return 2.0 * logarithm.sum() / max(len(indices), 1)
+
+
+def _process_group() -> Any:
+    """The layer's group, else the batch axis of Keras' distribution; None: all."""
+    if replicas.process_group() is not None:
+        return replicas.process_group()
+    distribution = keras.distribution.distribution()
+    mesh = _mesh_of(distribution)
+    return None if mesh is None else mesh.get_group(distribution.batch_dim_name)
+
+
+def _keras_shards_arrays() -> bool:
+    """Whether Keras makes arrays `DTensor`s of the whole batch."""
+    distribution = keras.distribution.distribution()
+    parallel = isinstance(distribution, keras.distribution.ModelParallel)
+    return parallel and _mesh_of(distribution) is not None
+
+
+def _mesh_of(distribution: Any) -> Any:
+    """PyTorch's mesh; None before Keras 3.16, which distributes nothing on PyTorch."""
+    if distribution is None:
+        return None
+    return getattr(distribution.device_mesh, "backend_mesh", None)
 
 
 def _compensations_are_small(statistics: Statistics) -> bool:

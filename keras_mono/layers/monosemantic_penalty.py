@@ -11,6 +11,7 @@ from keras_mono._internal import validation
 from keras_mono._internal.setting import Setting
 from keras_mono._internal.typing import Tensor
 from keras_mono.backend import TrainingCall, backend, counted_once
+from keras_mono.backend.replicas import with_its_group
 from keras_mono.layers.running_statistics import as_entries, combine_masks
 from keras_mono.layers.selecting_layer import SelectingLayer
 from keras_mono.ops.scale_invariant_penalty import OF, penalty_of_valid
@@ -239,6 +240,7 @@ class MonosemanticPenalty(SelectingLayer):
         return self._penalize(inputs, mask)
 
     @counted_once
+    @with_its_group
     def _penalize(self, inputs: Tensor, mask: Tensor | None) -> Tensor:
         """`penalize`, after `_check_call`."""
         call = TrainingCall(self)

@@ -18,6 +18,8 @@ from keras_mono.backend import (
 )
 from keras_mono.backend.listeners import Listeners
 from keras_mono.backend.reference import LARGEST_COUNTER
+from keras_mono.backend.replicas import Alone, with_its_group
+from keras_mono.layers.waiting_batches import WaitingBatches
 
 # The others are counts and variances.
 OF_ANY_SIGN = frozenset({"mean", "mean_compensation", "selector_state", "penalty"})
@@ -61,6 +63,10 @@ class RunningStatistics(keras.layers.Layer):
         )
         self.supports_masking = True
         self.listeners = Listeners()
+        # On PyTorch, by `configure_replicas`.
+        self.process_group: Any = None
+        self.reduce_every = 1
+        self.waiting = WaitingBatches()
 
     def get_config(self) -> dict[str, Any]:
         return {
@@ -119,11 +125,12 @@ class RunningStatistics(keras.layers.Layer):
             return
         before = self.statistics()
         _, batch = self._measure(ops.convert_to_tensor(z), mask, before)
-        self._store(backend.merge(before, batch, self.forget_steps), batch)
+        self._store(*self._merge(before, batch))
 
     def reset(self) -> None:
         """Forget everything: statistics, step and the count of non-finite entries."""
         self.check_present("forget")
+        self.waiting.clear()
         for variable in self._statistics():
             variable.assign(ops.zeros(variable.shape, variable.dtype))
 
@@ -174,6 +181,7 @@ class RunningStatistics(keras.layers.Layer):
         values = {name: np.asarray(store[name]) for name in expected}
         self.check_saved(values)
         self.check_present("be loaded")
+        self.waiting.clear()
         for name, variable in expected.items():
             variable.assign(values[name].astype(variable.dtype))
 
@@ -253,19 +261,46 @@ class RunningStatistics(keras.layers.Layer):
         valid = backend.valid(z, mask)
         return ops.square(backend.deviation(z, valid, statistics))
 
+    @with_its_group
     def _measure(
         self, inputs: Tensor, mask: Tensor | None, statistics: Statistics
     ) -> tuple[Tensor, BatchMoments]:
         z, mask = as_entries(inputs, mask)
-        step = backend.known(self.step)
-        has_history = None if step is None else step > 0
-        return backend.measure(z, mask, statistics, self._reduction_axes, has_history)
+        of = z, mask, statistics, self._reduction_axes, self._has_history()
+        if not self._waits():
+            return backend.measure(*of)
+        with Alone():
+            return backend.measure(*of)
 
-    def _store(self, updated: Statistics, batch: BatchMoments) -> None:
+    @with_its_group
+    def _merge(
+        self, before: Statistics, batch: BatchMoments
+    ) -> tuple[Statistics, tuple[BatchMoments, ...]]:
+        """The statistics after a batch, and which batches have joined them."""
+        if not self._waits():
+            return backend.merge(before, batch, self.forget_steps), (batch,)
+        forget, every = self.forget_steps, self.reduce_every
+        return self.waiting.join(before, batch, forget, every, self._has_history())
+
+    def _has_history(self) -> bool | None:
+        """None if that is not known without waiting for the device."""
+        step = backend.known(self.step)
+        return None if step is None else step > 0
+
+    def _waits(self) -> bool:
+        """Whether batches wait for a reduction; not while `calibrate` runs."""
+        if self.reduce_every == 1 or self.listeners:
+            return False
+        return backend.num_replicas() > 1
+
+    def _store(self, updated: Statistics, joined: tuple[BatchMoments, ...]) -> None:
+        if not joined:
+            return
         kept = [getattr(self, name) for name in Statistics._fields]
         backend.assign(kept, updated)
-        backend.count_up(self.non_finite, batch.num_skipped, updated.variance)
-        backend.count_up(self.step, 1, updated.variance)
+        for batch in joined:
+            backend.count_up(self.non_finite, batch.num_skipped, updated.variance)
+        backend.count_up(self.step, len(joined), updated.variance)
 
     def should_update(self, training: bool | None) -> bool:
         """Whether a call in this mode moves the statistics or is listened to."""

@@ -16,6 +16,7 @@ from keras_mono.backend import (
     backend,
     counted_once,
 )
+from keras_mono.backend.replicas import with_its_group
 from keras_mono.layers.running_statistics import RunningStatistics
 
 
@@ -25,7 +26,7 @@ class Learned(NamedTuple):
     selected: Tensor  # boolean
     reference: Statistics  # that the batch was scored against
     updated: Statistics
-    batch: BatchMoments
+    joined: tuple[BatchMoments, ...]  # the batches that are in `updated` now
     selector_state: Tensor | None
     num_batches: int | None  # of the selector, where known without asking the device
 
@@ -139,10 +140,11 @@ class SelectingLayer(RunningStatistics):
 
         return select
 
+    @with_its_group
     def _learn(self, inputs: Tensor, mask: Tensor | None) -> Learned:
         before = self.statistics()
         squared, batch = self._measure(inputs, mask, before)
-        updated = backend.merge(before, batch, self.forget_steps)
+        updated, joined = self._merge(before, batch)
         reference = before
         if self.include_current_batch:
             reference = updated
@@ -156,15 +158,22 @@ class SelectingLayer(RunningStatistics):
         if state is None:
             selected = self.select(phi, self.channel_axis)
         else:
-            counted = batch.num_entries
-            selected, state, number = self._update_selector(phi, counted, state, is_on)
-        return Learned(selected, reference, updated, batch, state, number)
+            counted = (joined[-1] if joined else batch).num_entries
+            waits = len(joined) == 0  # `not joined` cannot be compiled
+            selected, state, number = self._update_selector(
+                phi, counted, state, is_on, waits
+            )
+        return Learned(selected, reference, updated, joined, state, number)
 
     def _update_selector(
-        self, phi: Tensor, counted: Tensor, state: Tensor, is_on: Any
+        self, phi: Tensor, counted: Tensor, state: Tensor, is_on: Any, waits: bool
     ) -> tuple[Tensor, Tensor, int | None]:
-        """Selection, state and number of batches; the old ones while it is off."""
+        """Selection, state and number of batches; the old ones while it is off.
+
+        They stay too while the batch `waits` for a reduction.
+        """
         number = None
+        waited = None if waits else self.waiting.take_counts()
         if "num_batches" in self.select.state_names:
             index = self.select.state_names.index("num_batches")
             number = backend.known(self._selector_state, index)
@@ -173,8 +182,15 @@ class SelectingLayer(RunningStatistics):
                 return ops.zeros_like(phi, "bool"), self._while_off(state), number
             is_on = None
         axis = self.channel_axis
+        if waits:
+            selected = self.select(phi, axis, state)
+            counted = counted if is_on is None else counted * is_on
+            self.waiting.add_counts(selected, counted)
+            return selected, state, number
         number = None if number is None else int(number)
-        selected, new = self.select.update(phi, counted, state, axis, number)
+        has_waited = waited is not None and self.select.counts_waited
+        more = {"waited": waited} if has_waited else {}
+        selected, new = self.select.update(phi, counted, state, axis, number, **more)
         if is_on is not None:
             new = ops.where(is_on > 0.0, new, self._while_off(state))
         return selected, new, None if number is None else number + 1
@@ -189,7 +205,7 @@ class SelectingLayer(RunningStatistics):
 
     def _store_learned(self, learned: Learned) -> None:
         # Last: PyTorch and TensorFlow change the tensors of the history in place.
-        self._store(learned.updated, learned.batch)
+        self._store(learned.updated, learned.joined)
         if self._selector_state is not None:
             backend.assign([self._selector_state], [learned.selector_state])
             if learned.num_batches is not None:

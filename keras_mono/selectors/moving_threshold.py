@@ -65,6 +65,7 @@ class MovingThreshold(Selector):
     """
 
     state_names = ThresholdState._fields
+    counts_waited = True
 
     def __init__(self, fraction: float = 0.02) -> None:
         self.fraction = validation.finite_number("fraction", fraction)
@@ -105,6 +106,7 @@ class MovingThreshold(Selector):
         state: Tensor,
         channel_axis: int = -1,  # noqa: ARG002
         num_batches: int | None = None,
+        waited: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         fraction = float(self._text)
-        return threshold.update(phi, counted, state, fraction, num_batches)
+        return threshold.update(phi, counted, state, fraction, num_batches, waited)

@@ -16,9 +16,11 @@ class Selector:
     Attributes:
         state_names: Names of the float32 scalars that a layer keeps for this selector,
             0 at first. Empty for a selector that remembers nothing.
+        counts_waited: True if `update` has an argument `waited`.
     """
 
     state_names: tuple[str, ...] = ()
+    counts_waited = False
 
     def check(self, shape: tuple[int | None, ...], channel_axis: int) -> None:
         """Raise a `ValueError` if this selector cannot serve inputs of `shape`."""
@@ -57,6 +59,11 @@ class Selector:
             channel_axis: As in `__call__`.
             num_batches: How many updates there were, where that is known without asking
                 the device; else None.
+
+        With `counts_waited` there is an argument `waited`: None or, after batches from
+        which the selector selected without an update, how many entries of them it
+        selected and how many counted, both of this replica. See
+        `keras_mono.torch.configure_replicas`.
 
         Returns:
             What is selected, and the state after the batch.

@@ -46,14 +46,20 @@ class Counts(NamedTuple):
 
 
 def update(
-    phi: Tensor, counted: Tensor, state: Tensor, fraction: float, number: int | None
+    phi: Tensor,
+    counted: Tensor,
+    state: Tensor,
+    fraction: float,
+    number: int | None,
+    waited: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """What τ selects of this batch, boolean, and the state after it.
 
     `counted` is how many entries of `phi` are activations; the rest is masked and 0.
     With 0 of them τ stays. `state` holds the fields of `ThresholdState` and may be
     overwritten. `number` is how many batches there were, where that is known without
-    asking the device.
+    asking the device. `waited`: of earlier batches from which the same τ has selected,
+    how many φ it selected and how many are activations, both of this replica.
     """
     before = ThresholdState.of(state)
     count: Any = before.num_batches if number is None else number
@@ -70,10 +76,18 @@ def update(
         batch = Batch(quantile, at_found, at_tau, counted, fraction)
         return decide(before, batch, count)
 
-    state = backend.cond(searches, searched, lambda: state)
-    selected = backend.at_least(phi, state[0])
-    number_selected = backend.all_reduce_sum(backend.count_true(selected))
-    return selected, backend.follow(state, number_selected, counted, fraction)
+    after = backend.cond(searches, searched, lambda: state)
+    selected = backend.at_least(phi, after[0])
+    number_selected = backend.count_true(selected)
+    if waited is None:
+        number_selected = backend.all_reduce_sum(number_selected)
+    else:
+        is_same = ops.cast(after[0] == state[0], "float32")
+        sums = ops.concatenate([ops.reshape(number_selected, (1,)), waited])
+        sums = backend.all_reduce_sum(sums)
+        number_selected = sums[0] + is_same * sums[1]
+        counted = counted + is_same * sums[2]
+    return selected, backend.follow(after, number_selected, counted, fraction)
 
 
 def is_search(number: Any) -> Any:

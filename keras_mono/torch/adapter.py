@@ -125,6 +125,7 @@ class Adapter(HoldsLayer, torch.nn.Module):
         PyTorch tools call this after they have allocated a module's memory.
         """
         self._bind()
+        self._held[0].waiting.clear()
         with torch.no_grad():
             for name in self._state:
                 self._buffers[name].zero_()
@@ -201,6 +202,7 @@ class Adapter(HoldsLayer, torch.nn.Module):
         self, state_dict: Any, prefix: str, *args: Any, **kwargs: Any
     ) -> None:
         errors = args[-1]
+        self._held[0].waiting.clear()
         for name in self._state:
             problem = problem_with(name, state_dict.get(prefix + name))
             if problem:

@@ -1,0 +1,120 @@
+"""Reductions over replicas that wait for n batches (PyTorch).
+
+Between two reductions each replica keeps the moments of its own batches, and all
+replicas score by the statistics of the latest reduction. At the n-th batch the moments
+of these n batches are added up over the replicas, in as many messages as one batch
+takes, and the n global batches join the statistics one after the other. So:
+
+- The statistics, which all replicas share, are not part of what is added up, and no
+  batch counts twice.
+- At a reduction the statistics are those of reducing every batch: the same batches
+  join in the same order, and forgetting depends on their sizes only.
+- In between they are those of s < n batches ago. With forgetting over F batches of b
+  values each they weigh a batch of k batches ago by ρᵏ/(F+1), ρ = F/(F+1). Let the mean
+  of the data drift by δ a batch, and σ be its standard deviation. Then the running mean
+  differs from that of reducing every batch by s·δ on average, and around that by
+  σ·√(2·(1-ρˢ) / (b·(2F+1))). It lags the data by F+1+s batches instead of F+1.
+- For a threshold the n batches are one: τ stays for n batches and moves by the share
+  that it selected of all of them.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from keras import ops
+
+from keras_mono._internal.typing import Tensor
+from keras_mono.backend import BatchMoments, Statistics, backend
+
+
+class Measured(NamedTuple):
+    """A batch, and the running mean that its offset is measured from."""
+
+    batch: BatchMoments
+    mean: Tensor
+    compensation: Tensor
+
+    def seen_from(self, statistics: Statistics) -> BatchMoments:
+        """The batch with its offset from another running mean."""
+        moved = self.batch.offset + (self.mean - statistics.mean)
+        moved = moved + (self.compensation - statistics.mean_compensation)
+        return self.batch._replace(offset=moved)
+
+
+class WaitingBatches:
+    """What a replica has measured since the latest reduction."""
+
+    def __init__(self) -> None:
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget what waits."""
+        self._measured: list[Measured] = []
+        self._counts: Tensor | None = None
+
+    def join(
+        self,
+        statistics: Statistics,
+        batch: BatchMoments,
+        forget_steps: int | None,
+        reduce_every: int,
+        has_history: bool | None,
+    ) -> tuple[Statistics, tuple[BatchMoments, ...]]:
+        """The statistics after this batch, and the global batches that joined them.
+
+        These are `reduce_every` or none. `batch` holds the moments of this replica.
+        `has_history` as in `Reference.measure`.
+        """
+        # Copies: PyTorch changes the statistics in place.
+        origin = ops.copy(statistics.mean), ops.copy(statistics.mean_compensation)
+        self._measured.append(Measured(batch, *origin))
+        if len(self._measured) < reduce_every:
+            return statistics, ()
+        waited, self._measured = self._measured, []
+        batches = all_reduce_batches([each.batch for each in waited], has_history)
+        for each, of_all in zip(waited, batches, strict=True):
+            joining = each._replace(batch=of_all).seen_from(statistics)
+            statistics = backend.merge(statistics, joining, forget_steps)
+        return statistics, batches
+
+    def add_counts(self, selected: Tensor, num_entries: Tensor) -> None:
+        """Add what a selector did to a batch, of this replica."""
+        entries = ops.cast(num_entries, "float32")
+        counts = ops.stack([backend.count_true(selected), entries])
+        self._counts = counts if self._counts is None else self._counts + counts
+
+    def take_counts(self) -> Tensor | None:
+        """The sums of numbers selected and of entries; None if nothing waited."""
+        counts, self._counts = self._counts, None
+        return counts
+
+
+def all_reduce_batches(
+    batches: Sequence[BatchMoments], has_history: bool | None
+) -> tuple[BatchMoments, ...]:
+    """The global batches, of which each replica has the moments of its parts.
+
+    In one message, however many batches there are, or in two where the running mean may
+    be far from the data, see `Reference.moments`.
+    """
+    count = ops.stack([batch.count for batch in batches])
+    offset = ops.stack([batch.offset for batch in batches])
+    variance = ops.stack([batch.variance for batch in batches])
+    skipped = ops.stack([ops.cast(batch.num_skipped, "float32") for batch in batches])
+    skipped = ops.reshape(skipped, (len(batches), *[1] * (len(count.shape) - 1)))
+    center = ops.zeros_like(offset)
+    if not has_history:
+        number, total = backend.all_reduce_sums(count, count * offset)
+        center = total / ops.maximum(number, 1.0)
+    shift = offset - center
+    squares = count * (variance + ops.square(shift))
+    number, total, squares, skipped = backend.all_reduce_sums(
+        count, count * shift, squares, skipped
+    )
+    num_valid = ops.maximum(number, 1.0)
+    rest = total / num_valid
+    variance = ops.maximum(squares / num_valid - ops.square(rest), 0.0)
+    skipped = ops.reshape(skipped, (len(batches), -1))[:, 0]
+    entries = [ops.sum(number[i]) + skipped[i] for i in range(len(batches))]
+    parts = number, center + rest, variance, skipped, entries
+    return tuple(BatchMoments(*(x[i] for x in parts)) for i in range(len(batches)))
