@@ -19,26 +19,11 @@ takes, and the n global batches join the statistics one after the other. So:
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from keras import ops
 
 from keras_mono._internal.typing import Tensor
 from keras_mono.backend import BatchMoments, Statistics, backend
-
-
-class Measured(NamedTuple):
-    """A batch, and the running mean that its offset is measured from."""
-
-    batch: BatchMoments
-    mean: Tensor
-    compensation: Tensor
-
-    def seen_from(self, statistics: Statistics) -> BatchMoments:
-        """The batch with its offset from another running mean."""
-        moved = self.batch.offset + (self.mean - statistics.mean)
-        moved = moved + (self.compensation - statistics.mean_compensation)
-        return self.batch._replace(offset=moved)
 
 
 class WaitingBatches:
@@ -49,7 +34,7 @@ class WaitingBatches:
 
     def clear(self) -> None:
         """Forget what waits."""
-        self._measured: list[Measured] = []
+        self._measured: list[BatchMoments] = []
         self._counts: Tensor | None = None
 
     def join(
@@ -65,16 +50,14 @@ class WaitingBatches:
         These are `reduce_every` or none. `batch` holds the moments of this replica.
         `has_history` as in `Reference.measure`.
         """
-        # Copies: PyTorch changes the statistics in place.
-        origin = ops.copy(statistics.mean), ops.copy(statistics.mean_compensation)
-        self._measured.append(Measured(batch, *origin))
+        # A copy: it may be the running mean, which PyTorch changes in place.
+        self._measured.append(batch._replace(anchor=ops.copy(batch.anchor)))
         if len(self._measured) < reduce_every:
             return statistics, ()
         waited, self._measured = self._measured, []
-        batches = all_reduce_batches([each.batch for each in waited], has_history)
-        for each, of_all in zip(waited, batches, strict=True):
-            joining = each._replace(batch=of_all).seen_from(statistics)
-            statistics = backend.merge(statistics, joining, forget_steps)
+        batches = all_reduce_batches(waited, statistics, has_history)
+        for each in batches:
+            statistics = backend.merge(statistics, each, forget_steps)
         return statistics, batches
 
     def add_counts(self, selected: Tensor, num_entries: Tensor) -> None:
@@ -90,7 +73,7 @@ class WaitingBatches:
 
 
 def all_reduce_batches(
-    batches: Sequence[BatchMoments], has_history: bool | None
+    batches: Sequence[BatchMoments], statistics: Statistics, has_history: bool | None
 ) -> tuple[BatchMoments, ...]:
     """The global batches, of which each replica has the moments of its parts.
 
@@ -98,15 +81,16 @@ def all_reduce_batches(
     be far from the data, see `Reference.moments`.
     """
     count = ops.stack([batch.count for batch in batches])
+    anchor = ops.stack([batch.anchor for batch in batches])
     offset = ops.stack([batch.offset for batch in batches])
     variance = ops.stack([batch.variance for batch in batches])
     skipped = ops.stack([ops.cast(batch.num_skipped, "float32") for batch in batches])
     skipped = ops.reshape(skipped, (len(batches), *[1] * (len(count.shape) - 1)))
-    center = ops.zeros_like(offset)
+    agreed = ops.zeros_like(offset) + statistics.mean  # the same on all replicas
     if not has_history:
-        number, total = backend.all_reduce_sums(count, count * offset)
-        center = total / ops.maximum(number, 1.0)
-    shift = offset - center
+        number, total = backend.all_reduce_sums(count, count * (anchor + offset))
+        agreed = total / ops.maximum(number, 1.0)
+    shift = (anchor - agreed) + offset
     squares = count * (variance + ops.square(shift))
     number, total, squares, skipped = backend.all_reduce_sums(
         count, count * shift, squares, skipped
@@ -116,5 +100,5 @@ def all_reduce_batches(
     variance = ops.maximum(squares / num_valid - ops.square(rest), 0.0)
     skipped = ops.reshape(skipped, (len(batches), -1))[:, 0]
     entries = [ops.sum(number[i]) + skipped[i] for i in range(len(batches))]
-    parts = number, center + rest, variance, skipped, entries
+    parts = number, agreed, rest, variance, skipped, entries
     return tuple(BatchMoments(*(x[i] for x in parts)) for i in range(len(batches)))

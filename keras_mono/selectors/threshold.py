@@ -83,11 +83,21 @@ def update(
         number_selected = backend.all_reduce_sum(number_selected)
     else:
         is_same = ops.cast(after[0] == state[0], "float32")
-        sums = ops.concatenate([ops.reshape(number_selected, (1,)), waited])
-        sums = backend.all_reduce_sum(sums)
-        number_selected = sums[0] + is_same * sums[1]
-        counted = counted + is_same * sums[2]
+        number_selected, more = _with_waited(number_selected, waited, is_same)
+        counted = counted + more
     return selected, backend.follow(after, number_selected, counted, fraction)
+
+
+def _with_waited(
+    number: Tensor, waited: Tensor, is_same: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Selected by all replicas, and how many counted in the batches that waited.
+
+    These are left out unless τ `is_same`.
+    """
+    sums = ops.concatenate([ops.reshape(number, (1,)), waited])
+    sums = backend.all_reduce_sum(sums)
+    return sums[0] + is_same * sums[1], is_same * sums[2]
 
 
 def is_search(number: Any) -> Any:

@@ -14,56 +14,48 @@ def configure_replicas(
 ) -> None:
     """Choose the processes that share the batches of a model's layers, and how often.
 
-    A group is needed only where they are not all processes, and Keras does not know
-    them: for several models in one process, for a rank that trains alone, and for
-    tensor parallelism, where only the data axis of a mesh shares a batch. Without it
-    the layers ask `keras.distribution`, and else use the default process group.
+    A group is needed where not all processes share a batch and Keras does not know
+    which do: several models in one process, a rank that trains alone, tensor
+    parallelism. `reduce_every=n` saves messages: statistics and τ change at every n-th
+    training batch only, and are then those of reducing each batch; the last n - 1
+    batches may never count (docs/distributed.md has the error).
 
-    `reduce_every=n` saves messages where the network is slow: statistics and τ are
-    reduced over the replicas, and change, at every n-th training batch only. Every
-    reduction gives the mean, variance, counts and `step` of reducing each batch;
-    between two of them all replicas use those of the latest (docs/distributed.md has
-    the error). At the end of training up to n - 1 batches have not been counted.
-
-    Every process of the group has to call the layers in training equally often. The
-    group is not saved. A copy of the model (`copy.deepcopy`, `pickle`,
-    `keras.models.clone_model`) does not have it: configure the copy too.
+    Every process of the group must call the layers in training equally often. Nothing
+    of this is saved or copied with the model: configure a copy too.
 
     Args:
         model: A Keras model, a layer of this library, or a PyTorch module with
             adapters, before or after it is wrapped in `DistributedDataParallel`.
-        process_group: A group of `torch.distributed` that this process belongs to, as
-            `SyncBatchNorm` takes it; of a mesh, `mesh.get_group("data")`. None: back to
-            the choice of Keras, or the default process group.
-        reduce_every: From how many training batches on the replicas tell each other
-            their statistics. Batches that wait are forgotten when this is set, and are
-            not saved. Without effect where there are no replicas.
+        process_group: A group of `torch.distributed` that this process belongs to; of a
+            mesh, `mesh.get_group("data")`. None: the batch axis of
+            `keras.distribution`, or else the default process group.
+        reduce_every: Number of training batches between two reductions. Setting it
+            forgets batches that wait.
 
     Raises:
-        ValueError: if the model has none of this library's layers, if `reduce_every` is
-            not a positive integer, and if it is above 1 for a layer with
-            `include_current_batch`, which needs each batch's statistics at once.
+        ValueError: if the model has none of this library's layers, and for a
+            `reduce_every` that is no positive integer, or above 1 for a layer with
+            `include_current_batch`.
         TypeError: if `process_group` is not a process group of this process.
-
-    Example (PyTorch only, in each of 4 processes)::
-
-        mesh = init_device_mesh("cuda", (2, 2), mesh_dim_names=("data", "model"))
-        configure_replicas(model, mesh.get_group("data"))
     """
     _check_group(process_group)
     reduce_every = validation.positive_steps("reduce_every", reduce_every)
     layers = _layers_of(model)
     for layer in layers:
-        if reduce_every > 1 and getattr(layer, "include_current_batch", False):
-            raise ValueError(
-                "`reduce_every` must be 1 for a layer with `include_current_batch`. "
-                f"Received: reduce_every={reduce_every} and layer '{layer.name}'. Make "
-                "the layer with `include_current_batch=False`."
-            )
+        _check_may_wait(layer, reduce_every)
     for layer in layers:
         layer.process_group = process_group
         layer.reduce_every = reduce_every
         layer.waiting.clear()
+
+
+def _check_may_wait(layer: RunningStatistics, reduce_every: int) -> None:
+    if reduce_every > 1 and getattr(layer, "include_current_batch", False):
+        raise ValueError(
+            "`reduce_every` must be 1 for a layer with `include_current_batch`. "
+            f"Received: reduce_every={reduce_every} and layer '{layer.name}'. Make "
+            "the layer with `include_current_batch=False`."
+        )
 
 
 def _check_group(process_group: Any) -> None:
