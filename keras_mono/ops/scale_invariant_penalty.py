@@ -42,9 +42,7 @@ def scale_invariant_penalty(
     mask: Tensor | None = None,
     of: str = "phi",
 ) -> Tensor:
-    """Mean φ of the selected activations, against the batch's own moments.
-
-    This library's form of L_MS in L2E (arXiv:2503.23298).
+    """Mean φ of the selected against the batch's own moments: a form of L2E's L_MS.
 
     Args:
         z: Activations, float, batch first.

@@ -61,20 +61,17 @@ def update(
     asking the device. `waited`: of earlier batches from which the same τ has selected,
     how many φ it selected and how many are activations, both of this replica.
     """
-    before = ThresholdState.of(state)
-    count: Any = before.num_batches if number is None else number
-    searches = is_search(count)
-    found = None
+    before, found = ThresholdState.of(state), None
+    searches = is_search(before.num_batches if number is None else number)
     if backend.num_replicas() > 1:
         # Messages in no branch that depends on a tensor.
         found = measured_by_all(phi, counted, before, fraction, searches)
 
     def searched() -> Tensor:
         before = ThresholdState.of(state)  # the compiler allows no views from outside
+        at = found or measured(phi, counted, before, fraction)
         count: Any = before.num_batches if number is None else number
-        quantile, at_found, at_tau = found or measured(phi, counted, before, fraction)
-        batch = Batch(quantile, at_found, at_tau, counted, fraction)
-        return decide(before, batch, count)
+        return decide(before, Batch(*at, counted, fraction), count)
 
     after = backend.cond(searches, searched, lambda: state)
     selected = backend.at_least(phi, after[0])

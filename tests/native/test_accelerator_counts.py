@@ -17,9 +17,9 @@ import torch
 from support import accelerator
 from support.counted_layers import CASES, FEW
 
-# At [32, 128, 768], counted; the worst of all axes, masks and selectors. They are exact:
-# what needs more fails here. BatchNormalization takes 45 kernels, and a copy of the input
-# and its gradient move 5 activations.
+# At [32, 128, 768], counted; the worst of all axes, masks and selectors. They are
+# exact: what needs more fails. BatchNormalization takes 45 kernels, and a copy of the
+# input and its gradient move 5 activations.
 KERNELS = {  # in the first batch, in an ordinary one, and where the threshold searches
     "MonosemanticScale": (64, 48, 48),
     "MonosemanticInhibition": (80, 69, 240),
@@ -34,8 +34,8 @@ TRAFFIC = {
 }
 SEARCH = 7.5  # activations that a search moves beyond an ordinary batch
 SEARCHES = 7  # among the first 40 batches; then one in 32
-# Kernels that torch.compile writes; with a threshold those of the search too, which is a
-# branch that one batch in 32 takes.
+# Kernels that torch.compile writes; with a threshold those of the search too, which is
+# a branch that one batch in 32 takes.
 COMPILED = {
     "MonosemanticScale": 6,
     "MonosemanticInhibition, top-1": 16,
