@@ -65,8 +65,7 @@ def update(
     count: Any = before.num_batches if number is None else number
     searches = is_search(count)
     found = None
-    if backend.num_replicas() > 1:
-        # Messages in no branch that depends on a tensor.
+    if backend.num_replicas() > 1:  # messages in no branch that depends on a tensor
         found = measured_by_all(phi, counted, before, fraction, searches)
 
     def searched() -> Tensor:
