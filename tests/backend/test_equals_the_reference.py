@@ -1,0 +1,193 @@
+"""Every function that a backend does otherwise gives what the definition gives."""
+
+import inspect
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_mono.backend import Statistics, ThresholdState, backend
+from keras_mono.backend.reference import Reference
+from support.training import numbers, value_and_gradient
+
+BACKEND = keras.config.backend()
+CHOSEN = {"chosen": backend}
+if BACKEND == "torch":
+    from keras_mono.backend import torch
+
+    CHOSEN = {form or "CPU": torch.chosen(form) for form in ("", "accelerator")}
+REFERENCE = Reference()
+RNG = np.random.default_rng(0)
+# Those that tell what the backend is doing, or hold its state, are no arithmetic.
+NO_ARITHMETIC = {
+    "all_reduce_mean",
+    "all_reduce_sum",
+    "all_reduce_sums",
+    "assign",
+    "cond",
+    "count_up",
+    "is_compiling",
+    "is_foreign_module",
+    "is_held_by_fit",
+    "is_transformed",
+    "known",
+    "mask_for_loop",
+    "num_replicas",
+    "random_state",
+    "remember",
+    "variables_are_parameters",
+}
+
+
+class Applies(keras.layers.Layer):
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def call(self, z, training=None):  # noqa: ARG002
+        return self.function(z)
+
+
+def tensor(x, dtype="float32"):
+    return ops.convert_to_tensor(np.asarray(x, dtype))
+
+
+def batch(kind):
+    z = RNG.normal(3.0, 2.0, (40, 6, 5))
+    mask = None
+    if kind != "plain":
+        mask = RNG.random((40, 6, 1)) < 0.7
+    if kind == "with bad entries":
+        z[3, 2, 1], z[4, 0, 2], z[5, 1, 3], z[:, :, 4] = np.nan, np.inf, 1e20, np.nan
+    return tensor(z), None if mask is None else tensor(mask, "bool")
+
+
+def statistics(kind):
+    if kind == "no history":
+        return Statistics(*(tensor(np.zeros((1, 1, 5))) for _ in range(5)))
+    shape = (1, 1, 5)
+    count = np.full(shape, 2000.0)
+    if kind == "short histories":
+        count[..., :3] = 0.0, 1.0, 2.0
+    variance = np.where(count > 1, RNG.uniform(1.0, 4.0, shape), 0.0)
+    mean = np.where(count > 0, RNG.normal(3.0, 0.1, shape), 0.0)
+    small = np.where(count > 0, RNG.normal(0.0, 1e-3, shape), 0.0)
+    largest = np.minimum(count, 210.0)
+    return Statistics(*map(tensor, (mean, small, variance, count, largest)))
+
+
+def expect_same(one, other, rtol=2e-5, atol=2e-6):
+    for a, b in zip(one, other, strict=True):
+        np.testing.assert_allclose(numbers(a), numbers(b), rtol=rtol, atol=atol)
+
+
+BATCHES = ["plain", "masked", "with bad entries"]
+HISTORIES = ["no history", "short histories", "history"]
+
+
+@pytest.mark.parametrize("chosen", CHOSEN)
+@pytest.mark.parametrize("history", HISTORIES)
+@pytest.mark.parametrize("kind", BATCHES)
+def test_measure_and_merge(kind, history, chosen):
+    z, mask = batch(kind)
+    before, results = statistics(history), []
+    for one in (CHOSEN[chosen], REFERENCE):
+        has_history = history != "no history"
+        squared, moments = one.measure(z, mask, before, (0, 1), has_history)
+        after = one.merge(before, moments, 10)
+        mean = numbers(after.mean) + numbers(after.mean_compensation)
+        figures = moments.num_skipped, tensor(moments.num_entries)
+        kept = numbers(squared), mean, *(numbers(x) for x in after[2:])
+        results.append([*map(tensor, kept), *figures])
+    expect_same(*results, rtol=1e-4)
+
+
+@pytest.mark.parametrize("chosen", CHOSEN)
+@pytest.mark.parametrize("history", HISTORIES)
+def test_precision_and_phi(history, chosen):
+    given, squared = statistics(history), RNG.random((8, 6, 5))
+    results = []
+    for one in (CHOSEN[chosen], REFERENCE):
+        precision = one.precision(given, 0.01)
+        results.append([precision, one.phi(tensor(squared), precision)])
+    expect_same(*results)
+
+
+@pytest.mark.parametrize("chosen", CHOSEN)
+def test_numbers(chosen):
+    x, y = tensor(RNG.normal(size=(9, 7))), tensor(RNG.random((9, 7)))
+    mask = tensor(RNG.random((9, 7)) < 0.5, "bool")
+    five = [tensor(RNG.random(5) + 1.0) for _ in range(5)]
+
+    def of(one):
+        return [
+            one.valid(x * 1e17, mask),
+            one.deviation(x, mask, Statistics(0.3, 0.01, 1.0, 9.0, 9.0)),
+            *one.union(*five),
+            one.inverse(tensor([0.0, 1e-38, 2.0])),
+            one.at_least(y, tensor(0.5)),
+            one.count_true(mask),
+            one.max_over(y, (1,)),
+            one.kth_largest(y, 3),
+            one.computed_once(y),
+            one.sum_over(x, (0,)),
+            one.count_over(mask, (0,)),
+            tensor(one.num_entries(x, None, (0,))),
+            one.num_entries(x, mask, (0,)),
+            one.where(mask, x, 0.0),
+            one.clip(x, -0.5, 0.5),
+            one.clip(x, None, 0.5),
+            one.lerp(x, y, 0.3),
+        ]
+
+    expect_same(of(CHOSEN[chosen]), of(REFERENCE))
+
+
+@pytest.mark.parametrize("chosen", CHOSEN)
+@pytest.mark.parametrize("strength", [1.0, 0.0, -2.5])
+def test_replace(strength, chosen):
+    z, mean = RNG.normal(size=(9, 7)).astype("float32"), tensor(RNG.normal(size=(1, 7)))
+    selected = tensor(RNG.random((9, 7)) < 0.3, "bool")
+    upstream = RNG.normal(size=(9, 7))
+
+    def of(one):
+        layer = Applies(lambda z: one.replace(z, selected, mean, strength))
+        return map(tensor, value_and_gradient(layer, z, upstream))
+
+    expect_same(of(CHOSEN[chosen]), of(REFERENCE))
+
+
+@pytest.mark.parametrize("chosen", CHOSEN)
+@pytest.mark.parametrize("share", [0.3, 0.0])
+def test_log_penalty(share, chosen):
+    z, mean = RNG.normal(size=(9, 7)).astype("float32"), tensor(RNG.normal(size=(1, 7)))
+    selected = tensor(RNG.random((9, 7)) < share, "bool")
+    small = tensor(RNG.normal(size=(1, 7)) * 1e-6)
+
+    def of(one):
+        layer = Applies(lambda z: one.log_penalty(z, selected, mean, small))
+        return map(tensor, value_and_gradient(layer, z, 1.5))
+
+    expect_same(of(CHOSEN[chosen]), of(REFERENCE), rtol=1e-4)
+
+
+@pytest.mark.parametrize("chosen", CHOSEN)
+@pytest.mark.parametrize("counted", [100.0, 0.0])
+def test_follow(counted, chosen):
+    given = ThresholdState(5.0, 0.1, 7.0, 0.2, 0.3, 1.8, 0.1, 0.2, 0.0, 0.0)
+    number = tensor(min(counted, 7.0))
+    found = [
+        [one.follow(tensor(given), number, tensor(counted), 0.02)]
+        for one in (CHOSEN[chosen], REFERENCE)
+    ]
+    expect_same(*found)
+
+
+def test_no_function_is_left_out():
+    """A function that is added to the interface is compared here too."""
+    tested = inspect.getsource(inspect.getmodule(test_no_function_is_left_out))
+    names = [name for name in vars(Reference) if not name.startswith("_")]
+    compared = [name for name in names if f".{name}(" in tested]
+    indirectly = {"moments"}  # by `measure`
+    assert set(names) == {*compared, *NO_ARITHMETIC, *indirectly}
