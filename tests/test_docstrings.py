@@ -14,8 +14,10 @@ MODULES = [
     "keras_mono",
     *(found.name for found in pkgutil.walk_packages(km.__path__, "keras_mono.")),
 ]
-if keras.config.backend() != "torch":  # importing it says so
-    MODULES = [name for name in MODULES if not name.startswith("keras_mono.torch")]
+for other in {"jax", "tensorflow", "torch"} - {keras.config.backend()}:
+    # They import their backend, which need not be installed.
+    theirs = f"keras_mono.backend.{other}", f"keras_mono.{other}"
+    MODULES = [name for name in MODULES if not name.startswith(theirs)]
 
 
 def examples_of(module_name):
