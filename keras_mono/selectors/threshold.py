@@ -254,8 +254,8 @@ def _check(
     keeps = had_ties & held & _is_tie(batch.at_threshold, batch)
     # A stream with many equal values has no other threshold than one of them, and small
     # moves come near, but never land on it.
-    ratio = batch.quantile / before.threshold
-    near = ratio == backend.clip(ratio, 1.0 / NEAR, NEAR)
+    near = batch.quantile * NEAR >= before.threshold
+    near = near & (before.threshold * NEAR >= batch.quantile)
     lands = near & _ties(batch)[1] & ~had_ties
     quantile = backend.clip(batch.quantile, SMALLEST_PHI, LARGEST_THRESHOLD)
     tie = ops.cast(lands | keeps, "float32")
