@@ -17,6 +17,8 @@ PAGE = ROOT / "docs" / "support.md"
 NAMES = {"jax": "JAX", "torch": "PyTorch", "tensorflow": "TensorFlow"}
 CHAPTERS = {
     "tests.distribution.test_statistics": "Many devices",
+    "tests.distribution.test_process_groups": "Many devices",
+    "tests.distribution.test_reduce_every": "Many devices",
     "tests.robustness.test_precision": "Precision",
     "tests.robustness.test_interruptions": "Interruptions",
     "tests.callbacks.test_resumed_schedule": "Interruptions",
