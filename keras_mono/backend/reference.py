@@ -60,11 +60,8 @@ class Reference:
         deviation = self.deviation(z, valid, statistics)
         count = self.count_over(valid, axes)
         skipped = self.num_entries(z, mask, axes) - count
-        squared = ops.square(deviation)
-        moments = self.moments(
-            z, deviation, squared, valid, count, skipped, statistics, axes
-        )
-        return squared, moments
+        moments = self.moments(z, deviation, valid, count, skipped, statistics, axes)
+        return ops.square(deviation), moments
 
     def valid(self, z: Tensor, mask: Tensor | None) -> Tensor:
         """True at the entries that count: finite, not too large, not masked."""
@@ -80,7 +77,6 @@ class Reference:
         self,
         z: Tensor,
         deviation: Tensor,
-        squared: Tensor,  # noqa: ARG002
         valid: Tensor,
         count: Tensor,
         skipped: Tensor,

@@ -208,6 +208,7 @@ class Torch(TorchReference):
         num = count.clamp_min(1.0)
         new = torch.addcmul(batch.variance, (m / num) * delta, delta)
         variance = torch.lerp(new, statistics.variance, earlier / (earlier + b))
+        variance *= count > 1.0  # of one value, whatever rounding left
         offset = torch.addcmul(old, b / num, delta)
         mean = batch.anchor + offset
         compensation = offset - (mean - batch.anchor)
@@ -259,7 +260,8 @@ class Torch(TorchReference):
         self, state: Tensor, number: Tensor, counted: Any, fraction: float
     ) -> Tensor:
         """In place, in as few kernels as there are kinds of operations."""
-        if not self.has_plain_tensors():
+        if not self.has_plain_tensors() or _is_stateless():
+            counted = torch.as_tensor(counted, dtype=torch.float32, device=state.device)
             return super().follow(state, number, counted, fraction)
         if isinstance(counted, torch.Tensor):
             torch.div(number, counted.clamp_min(1.0), out=state[1])
@@ -295,7 +297,7 @@ class Torch(TorchReference):
         with torch.no_grad():
             if isinstance(by, torch.Tensor):
                 total = value + by.to(torch.int64)
-                value.copy_(total.clamp_max_(LARGEST_COUNTER))
+                value.copy_(total.clamp_(0, LARGEST_COUNTER))
             elif (now := self.known(counter)) is not None:
                 now = min(now + by, LARGEST_COUNTER)
                 value.fill_(now)
@@ -307,7 +309,7 @@ class Torch(TorchReference):
         Except through `.data`, of which PyTorch keeps no record.
         """
         value = variable.value
-        if not self.has_plain_tensors() or _is_stateless():
+        if not self.has_plain_tensors() or _is_stateless() or value.is_inference():
             return None
         seen = getattr(value, "_keras_mono_known", None)
         if seen is not None and seen[:3] == _identity(value):
@@ -321,7 +323,8 @@ class Torch(TorchReference):
 
     def remember(self, variable: Any, number: float) -> None:
         value = variable.value
-        value._keras_mono_known = (*_identity(value), number)
+        if not value.is_inference():  # no version tells whether it has changed
+            value._keras_mono_known = (*_identity(value), number)
 
 
 class TorchOnCpu(Torch):
@@ -365,7 +368,10 @@ class TorchOnCpu(Torch):
             if float(squares.sum()) < LARGEST_ENTRY**2:  # False for NaN too
                 count = torch.full_like(total, entries)
                 num = z.numel()
-                return squared, self._moments(count, total, squares, num, statistics)
+                moments = self._moments(count, total, squares, num, statistics)
+                return squared, moments._replace(
+                    num_skipped=torch.zeros((), device="cpu")
+                )
         return super().measure(z, mask, statistics, axes, has_history=True)
 
     def at_least(self, phi: Tensor, level: Tensor) -> Tensor:
@@ -376,7 +382,8 @@ class TorchOnCpu(Torch):
 
     def count_true(self, condition: Tensor) -> Tensor:
         if self._reads_for_free(condition):
-            return torch.tensor(float(np.count_nonzero(condition.numpy())))
+            number = float(np.count_nonzero(condition.numpy()))
+            return torch.tensor(number, device="cpu")
         return super().count_true(condition)
 
     def log_penalty(

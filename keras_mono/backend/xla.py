@@ -15,33 +15,33 @@ OUTWEIGHED = 64.0
 class OnePass(Reference):
     """Moments from the running mean, which φ needs anyway; if it is near the batch."""
 
-    def moments(
+    def measure(
         self,
         z: Tensor,
-        deviation: Tensor,
-        squared: Tensor,
-        valid: Tensor,
-        count: Tensor,
-        skipped: Tensor,
+        mask: Tensor | None,
         statistics: Statistics,
         axes: Axes,
-    ) -> BatchMoments:
-        def two_passes() -> BatchMoments:
-            return super(OnePass, self).moments(
-                z, deviation, squared, valid, count, skipped, statistics, axes
-            )
+        has_history: bool | None = None,
+    ) -> tuple[Tensor, BatchMoments]:
+        def in_two_passes() -> tuple[Tensor, BatchMoments]:
+            return super(OnePass, self).measure(z, mask, statistics, axes, has_history)
 
         if self.num_replicas() > 1:  # no messages in a branch
-            return two_passes()
+            return in_two_passes()
+        valid = self.valid(z, mask)
+        deviation = self.deviation(z, valid, statistics)
+        squared = ops.square(deviation)
+        count = self.count_over(valid, axes)
         num_valid = ops.maximum(count, 1.0)
         offset = self.sum_over(deviation, axes) / num_valid
         mean_square = self.sum_over(squared, axes) / num_valid
         variance = ops.maximum(mean_square - ops.square(offset), 0.0)
         offset = statistics.mean_compensation + offset
-        of_all = ops.sum(skipped)
-        num_entries = ops.sum(count) + of_all
+        skipped = ops.sum(self.num_entries(z, mask, axes) - count)
+        num_entries = ops.sum(count) + skipped
         one_pass = BatchMoments(
-            count, statistics.mean, offset, variance, of_all, num_entries
+            count, statistics.mean, offset, variance, skipped, num_entries
         )
         near = ops.all(statistics.count >= count / OUTWEIGHED)
-        return self.cond(near, lambda: one_pass, two_passes)
+        # The branch takes `z` alone: what else it used would be kept in memory for it.
+        return squared, self.cond(near, lambda: one_pass, lambda: in_two_passes()[1])

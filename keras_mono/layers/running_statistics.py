@@ -107,6 +107,7 @@ class RunningStatistics(keras.layers.Layer):
             entries, and for neurons with fewer than two values in their history.
         """
         self.check_present("score")
+        self._check_neurons(z)
         statistics = self.statistics()
         squared = self._squared(ops.convert_to_tensor(z), mask, statistics)
         return squared * self._precision(statistics)
@@ -120,6 +121,7 @@ class RunningStatistics(keras.layers.Layer):
             mask: Optional Keras mask, boolean, shape `(batch,)` to the shape of `z`.
         """
         self.check_present("update its statistics")
+        self._check_neurons(z)
         self._check_outside_recurrence()
         if TrainingCall(self).repeats:
             return
@@ -329,6 +331,13 @@ class RunningStatistics(keras.layers.Layer):
     def _check_outside_recurrence(self) -> None:
         if not backend.is_compiling():
             recurrence.check_outside(self.name)
+
+    def _check_neurons(self, z: Tensor) -> None:
+        """For methods that take activations without a call."""
+        shape = tuple(ops.convert_to_tensor(z).shape)
+        if not self.built:
+            self.build(shape)
+        self._check_shape(shape)
 
     def _check_shape(self, shape: tuple[Any, ...]) -> None:
         """The layer keeps a statistic an index, so the neurons cannot change."""

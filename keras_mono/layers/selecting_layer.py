@@ -41,8 +41,8 @@ class SelectingLayer(RunningStatistics):
         enabled: False while the layer is switched off, as by an `InhibitionSchedule`.
             Then nothing is selected; statistics move on. It may be set at any time.
         selector_state: What the selector remembers, by name, as floats; for a
-            `MovingThreshold` among others `threshold` (τ) and `share` (of the latest
-            training batch's entries, how many were selected).
+            `MovingThreshold` among others `threshold` (τ) and `selected_fraction` (of
+            the latest training batch).
     """
 
     enabled = Setting(bool, "Whether anything may be selected. May be set at any time.")
@@ -102,6 +102,7 @@ class SelectingLayer(RunningStatistics):
             mask: Optional Keras mask, boolean, shape `(batch,)` to the shape of `z`.
         """
         self.check_present("update its statistics")
+        self._check_neurons(z)
         self._check_outside_recurrence()
         if not TrainingCall(self).repeats:
             self._store_learned(self._learn(ops.convert_to_tensor(z), mask))

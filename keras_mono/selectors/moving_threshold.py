@@ -29,8 +29,8 @@ class MovingThreshold(Selector):
     Where many activations have the same φ, as the zeros behind a ReLU, and the fraction
     ends among them, τ settles on exactly that value and all of them are selected. Then,
     and for some batches after each change of the stream, the share is not the fraction:
-    `layer.selector_state` shows the latest `share` and the running relative `error`.
-    τ is 1e30 while it waits, after activations that nearly all exceeded it.
+    `layer.selector_state` shows the latest `selected_fraction` and the running relative
+    `error`. τ is 1e30 while it waits, after activations that were constant.
 
     Reference: L2E (arXiv:2503.23298), which takes 2 % by default and reports 1 % as
     best at 70M, 2 % at 410M and 3 % at 2.8B parameters. How τ follows is this

@@ -94,7 +94,7 @@ class TopK(Selector):
         """The k-th largest φ of each row, with size 1 on the axes ranked over."""
         per_sample = self.per == "sample"
         axes = tuple(range(1, phi.ndim)) if per_sample else (channel_axis,)
-        if self.k == 1:
+        if self.k == 1 or 0 in phi.shape:
             return backend.max_over(phi, axes)
         if not per_sample:
             phi = ops.moveaxis(phi, channel_axis, -1)
