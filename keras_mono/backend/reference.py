@@ -145,7 +145,7 @@ class Reference:
         0 for neurons with fewer than two values, and where the denominator is 0.
         """
         known = statistics.count >= 2.0
-        num_known = ops.maximum(ops.sum(ops.cast(known, "float32")), 1.0)
+        num_known = self.clip(ops.sum(ops.cast(known, "float32")), 1.0)
         average = ops.sum(statistics.variance) / num_known
         denominator = statistics.variance + variance_compensation * average
         return self.where(known, self.inverse(denominator), 0.0)
@@ -191,7 +191,7 @@ class Reference:
         """
         before = ThresholdState.of(state)
         selected = number / self.clip(counted, 1.0)
-        error = selected - fraction * ops.minimum(counted, 1.0)
+        error = selected - fraction * self.clip(counted, None, 1.0)
         after = before._replace(
             threshold=before.threshold * ops.power(before.growth, error),
             selected_fraction=selected,
@@ -228,7 +228,7 @@ class Reference:
             deviation = deviation - ops.stop_gradient(compensation)
         # log 1 = 0 where nothing is selected; never NaN or infinite.
         distance = ops.abs(ops.where(selected, deviation, 1.0))
-        logarithm = ops.log(ops.maximum(distance, SMALLEST_DEVIATION))
+        logarithm = ops.log(self.clip(distance, SMALLEST_DEVIATION))
         return 2.0 * ops.sum(logarithm) / self.clip(self.count_true(selected), 1.0)
 
     # ---- Reductions, branches, replicas ----

@@ -146,7 +146,8 @@ class Torch(TorchReference):
         squared = deviation.square_()
         squares = squared.sum(axes, keepdim=True)
         entries = self._num_entries(z, mask)
-        moments = self._moments(count, total, squares, entries, statistics)
+        skipped = entries - count.sum(dtype=torch.int64)
+        moments = self._moments(count, total, squares, skipped, entries, statistics)
         offset = moments.offset + statistics.mean_compensation
         return squared, moments._replace(offset=offset)
 
@@ -160,11 +161,11 @@ class Torch(TorchReference):
         count: Tensor,
         total: Tensor,
         squares: Tensor,
+        skipped: Tensor,
         num_entries: Any,
         statistics: Statistics,
     ) -> BatchMoments:
         """From sums of deviations from `statistics.mean`."""
-        skipped = num_entries - count.sum(dtype=torch.int64)
         if self.num_replicas() > 1:
             count, total, squares, skipped = self.all_reduce_sums(
                 count, total, squares, skipped.to(torch.float32)
@@ -367,10 +368,9 @@ class TorchOnCpu(Torch):
             squares = squared.sum(axes, keepdim=True)
             if float(squares.sum()) < LARGEST_ENTRY**2:  # False for NaN too
                 count = torch.full_like(total, entries)
-                num = z.numel()
-                moments = self._moments(count, total, squares, num, statistics)
-                return squared, moments._replace(
-                    num_skipped=torch.zeros((), device="cpu")
+                none = torch.zeros((), device="cpu")
+                return squared, self._moments(
+                    count, total, squares, none, z.numel(), statistics
                 )
         return super().measure(z, mask, statistics, axes, has_history=True)
 

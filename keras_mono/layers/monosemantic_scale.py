@@ -77,5 +77,5 @@ class MonosemanticScale(RunningStatistics):
         if self.listeners:
             self.listeners.hear(inputs, mask)
         elif self._is_training(training):
-            self.update_statistics(inputs, mask)
+            self._update(inputs, mask)
         return inputs

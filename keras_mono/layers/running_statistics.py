@@ -107,12 +107,10 @@ class RunningStatistics(keras.layers.Layer):
             entries, and for neurons with fewer than two values in their history.
         """
         self.check_present("score")
-        self._check_neurons(z)
-        statistics = self.statistics()
-        squared = self._squared(ops.convert_to_tensor(z), mask, statistics)
+        z, statistics = self._with_its_neurons(z), self.statistics()
+        squared = self._squared(z, mask, statistics)
         return squared * self._precision(statistics)
 
-    @counted_once
     def update_statistics(self, z: Tensor, mask: Tensor | None = None) -> None:
         """Learn from activations as from a training batch, and do nothing to them.
 
@@ -121,12 +119,19 @@ class RunningStatistics(keras.layers.Layer):
             mask: Optional Keras mask, boolean, shape `(batch,)` to the shape of `z`.
         """
         self.check_present("update its statistics")
-        self._check_neurons(z)
         self._check_outside_recurrence()
-        if TrainingCall(self).repeats:
-            return
+        self._update(self._with_its_neurons(z), mask)
+
+    @counted_once
+    def _update(self, z: Tensor, mask: Tensor | None) -> None:
+        """`update_statistics`, after what must hold at every call."""
+        self.check_present("update its statistics")
+        if not TrainingCall(self).repeats:
+            self._learn_only(z, mask)
+
+    def _learn_only(self, z: Tensor, mask: Tensor | None) -> None:
         before = self.statistics()
-        _, batch = self._measure(ops.convert_to_tensor(z), mask, before)
+        _, batch = self._measure(z, mask, before)
         self._store(*self._merge(before, batch))
 
     def reset(self) -> None:
@@ -332,12 +337,13 @@ class RunningStatistics(keras.layers.Layer):
         if not backend.is_compiling():
             recurrence.check_outside(self.name)
 
-    def _check_neurons(self, z: Tensor) -> None:
-        """For methods that take activations without a call."""
-        shape = tuple(ops.convert_to_tensor(z).shape)
+    def _with_its_neurons(self, z: Any) -> Tensor:
+        """Activations that a method takes without a call, as a tensor."""
+        z = ops.convert_to_tensor(z)
         if not self.built:
-            self.build(shape)
-        self._check_shape(shape)
+            self.build(tuple(z.shape))
+        self._check_shape(tuple(z.shape))
+        return z
 
     def _check_shape(self, shape: tuple[Any, ...]) -> None:
         """The layer keeps a statistic an index, so the neurons cannot change."""

@@ -12,9 +12,7 @@ from keras_mono._internal.typing import Tensor
 from keras_mono.backend import (
     BatchMoments,
     Statistics,
-    TrainingCall,
     backend,
-    counted_once,
 )
 from keras_mono.backend.replicas import with_its_group
 from keras_mono.layers.running_statistics import RunningStatistics
@@ -93,19 +91,8 @@ class SelectingLayer(RunningStatistics):
         values = ops.convert_to_numpy(self._selector_state)
         return dict(zip(names, values.tolist(), strict=True))
 
-    @counted_once
-    def update_statistics(self, z: Tensor, mask: Tensor | None = None) -> None:
-        """Learn from activations as from a training batch, and do nothing to them.
-
-        Args:
-            z: Activations, the shape of the layer's input.
-            mask: Optional Keras mask, boolean, shape `(batch,)` to the shape of `z`.
-        """
-        self.check_present("update its statistics")
-        self._check_neurons(z)
-        self._check_outside_recurrence()
-        if not TrainingCall(self).repeats:
-            self._store_learned(self._learn(ops.convert_to_tensor(z), mask))
+    def _learn_only(self, z: Tensor, mask: Tensor | None) -> None:
+        self._store_learned(self._learn(z, mask))
 
     def ranked_activations(self) -> int | None:
         """How many activations `TopK` ranks together; None if that may vary."""

@@ -7,6 +7,7 @@ where many values are equal. Which batches search depends on their number alone,
 device has to be asked.
 """
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -175,14 +176,16 @@ def decide(before: ThresholdState, batch: Batch, number: Any) -> Tensor:
     τ is set from a batch at the start, after a change, and where it waits. Until the
     32nd batch it approaches the stream by large moves, then it is checked.
     """
-    start = _start(before, batch)
+    constant, tie = _ties(batch)
+    start = _start(before, batch, constant, tie)
     if isinstance(number, int) and number == 0:
         return _stacked(start)
     early = number < SEARCH_EVERY
+    check = partial(_check, tie=tie)
     if isinstance(number, int):
-        anew, after = (_approach if early else _check)(before, batch, number)
+        anew, after = (_approach if early else check)(before, batch, number)
     else:
-        approached, checked = (f(before, batch, number) for f in (_approach, _check))
+        approached, checked = (f(before, batch, number) for f in (_approach, check))
         anew = ops.where(early, approached[0], checked[0]) | (number == 0.0)
         pairs = zip(approached[1], checked[1], strict=True)
         after = ThresholdState(*(ops.where(early, a, b) for a, b in pairs))
@@ -197,10 +200,11 @@ def _stacked(state: ThresholdState) -> Tensor:
     return ops.stack([ops.cast(x, "float32") for x in state])
 
 
-def _start(before: ThresholdState, batch: Batch) -> ThresholdState:
+def _start(
+    before: ThresholdState, batch: Batch, constant: Tensor, tie: Tensor
+) -> ThresholdState:
     """τ set from the batch, or waiting for another batch."""
     zero = before.error_sum * 0.0
-    constant, tie = _ties(batch)
     waits = ops.cast(constant, "float32") + _is_nothing(batch.counted)
     tau = batch.quantile + waits * (2.0 * LARGEST_THRESHOLD)
     tie = ops.cast(tie, "float32")
@@ -233,7 +237,7 @@ def _approach(
 
 
 def _check(
-    before: ThresholdState, batch: Batch, number: Any
+    before: ThresholdState, batch: Batch, number: Any, tie: Tensor
 ) -> tuple[Tensor, ThresholdState]:
     """Whether τ is to be set anew, and the state if not.
 
@@ -256,19 +260,19 @@ def _check(
     # moves come near, but never land on it.
     near = batch.quantile * NEAR >= before.threshold
     near = near & (before.threshold * NEAR >= batch.quantile)
-    lands = near & _ties(batch)[1] & ~had_ties
+    lands = near & tie & ~had_ties
     quantile = backend.clip(batch.quantile, SMALLEST_PHI, LARGEST_THRESHOLD)
-    tie = ops.cast(lands | keeps, "float32")
+    has_ties = ops.cast(lands | keeps, "float32")
     zero = before.error_sum * 0.0
     return anew, before._replace(
         threshold=ops.where(lands, quantile, _jumped(before, batch, mean, number)),
         error_sum=zero,
         square_sum=zero,
-        growth=_growth(batch.fraction, tie),
-        error=error * (1.0 - tie),
+        growth=_growth(batch.fraction, has_ties),
+        error=error * (1.0 - has_ties),
         mean_square=square,
-        tie_error=tie_error * tie,
-        has_ties=tie,
+        tie_error=tie_error * has_ties,
+        has_ties=has_ties,
     )
 
 

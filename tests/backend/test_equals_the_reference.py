@@ -9,6 +9,7 @@ from keras import ops
 
 from keras_mono.backend import Statistics, ThresholdState, backend
 from keras_mono.backend.reference import Reference
+from support.small import Calls
 from support.training import numbers, value_and_gradient
 
 BACKEND = keras.config.backend()
@@ -38,15 +39,6 @@ NO_ARITHMETIC = {
     "remember",
     "variables_are_parameters",
 }
-
-
-class Applies(keras.layers.Layer):
-    def __init__(self, function):
-        super().__init__()
-        self.function = function
-
-    def call(self, z, training=None):  # noqa: ARG002
-        return self.function(z)
 
 
 def tensor(x, dtype="float32"):
@@ -152,7 +144,7 @@ def test_replace(strength, chosen):
     upstream = RNG.normal(size=(9, 7))
 
     def of(one):
-        layer = Applies(lambda z: one.replace(z, selected, mean, strength))
+        layer = Calls(lambda z: one.replace(z, selected, mean, strength))
         return map(tensor, value_and_gradient(layer, z, upstream))
 
     expect_same(of(CHOSEN[chosen]), of(REFERENCE))
@@ -166,7 +158,7 @@ def test_log_penalty(share, chosen):
     small = tensor(RNG.normal(size=(1, 7)) * 1e-6)
 
     def of(one):
-        layer = Applies(lambda z: one.log_penalty(z, selected, mean, small))
+        layer = Calls(lambda z: one.log_penalty(z, selected, mean, small))
         return map(tensor, value_and_gradient(layer, z, 1.5))
 
     expect_same(of(CHOSEN[chosen]), of(REFERENCE), rtol=1e-4)

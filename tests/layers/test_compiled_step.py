@@ -8,6 +8,7 @@ import pytest
 from support import compiled_step
 from support.compiled_step import HOST_CALLS, SORTS, Counts, counts
 from support.counted_layers import FEW, SHAPE, Case
+from support.small import Calls
 
 if keras.backend.backend() not in ("jax", "tensorflow"):
     pytest.skip("what a compiler makes on JAX and TensorFlow", allow_module_level=True)
@@ -65,15 +66,6 @@ def test_a_top_k_is_seen_to_sort(way):
     layer = Case("MonosemanticInhibition", "top-50", -1, False).make()
     found = WAYS[way](layer, SHAPE)
     assert [o for o in found if SORTS.search(o.name) and o.always]
-
-
-class Calls(keras.layers.Layer):
-    def __init__(self, function):
-        super().__init__()
-        self.function = function
-
-    def call(self, x, training=None):  # noqa: ARG002
-        return self.function(x)
 
 
 def on_the_host(x):

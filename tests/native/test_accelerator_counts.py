@@ -16,15 +16,16 @@ import torch
 
 from support import accelerator
 from support.counted_layers import CASES, FEW
+from support.small import Calls
 
 # At [32, 128, 768], counted; the worst of all axes, masks and selectors. They are
 # exact: what needs more fails. BatchNormalization takes 45 kernels, and a copy of the
 # input and its gradient move 5 activations.
 KERNELS = {  # in the first batch, in an ordinary one, and where the threshold searches
     "MonosemanticScale": (66, 50, 50),
-    "MonosemanticInhibition": (82, 71, 244),
-    "MonosemanticPenalty l2e": (104, 93, 266),
-    "MonosemanticPenalty phi": (153, 142, 315),
+    "MonosemanticInhibition": (82, 71, 227),
+    "MonosemanticPenalty l2e": (104, 93, 249),
+    "MonosemanticPenalty phi": (153, 142, 298),
 }
 TRAFFIC = {
     "MonosemanticScale": (29, 21),
@@ -94,15 +95,6 @@ READS = [
     lambda x: x[x > 0],
     lambda x: x * len(x.detach().nonzero()),
 ]
-
-
-class Calls(keras.layers.Layer):
-    def __init__(self, function):
-        super().__init__()
-        self.function = function
-
-    def call(self, x, training=None):  # noqa: ARG002
-        return self.function(x)
 
 
 @pytest.mark.parametrize("read", READS)

@@ -20,6 +20,17 @@ def chain(shape, *layers, name=None, optimizer="sgd", loss="mse", **options):
     return model
 
 
+class Calls(keras.layers.Layer):
+    """A layer that calls a function."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def call(self, x, training=None):  # noqa: ARG002
+        return self.function(x)
+
+
 def fit(model, x, y, *callbacks, **options):
     """`model.fit` in the order of the samples, in batches of 8."""
     options = {"batch_size": 8, "shuffle": False, "verbose": 0, **options}
