@@ -36,11 +36,12 @@ from keras_mono._internal.model_layers import named_layers
 from keras_mono._internal.table import Table
 from keras_mono.analysis import plots
 from keras_mono.analysis.activations import activations
+from keras_mono.analysis.batch_labels import labels_in
 from keras_mono.analysis.compare import compare
 from keras_mono.analysis.labelled import as_labels, label_of_inputs
 from keras_mono.analysis.page_file import replacing
 from keras_mono.analysis.plots.by_feature import MOST_FEATURES
-from keras_mono.analysis.profile import Profile, labels_in, profile
+from keras_mono.analysis.profile import Profile, profile
 from keras_mono.layers.running_statistics import RunningStatistics
 
 _SHOWN_NEURONS = 3  # of a layer
