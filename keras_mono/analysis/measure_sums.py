@@ -61,7 +61,8 @@ class ClassSums:
             pairs = weights.sum(axis=0) ** 2 - squares
             # A single active input has no pair.
             has_pair = pairs > 1e-9 * weights.sum(axis=0) ** 2
-            return np.where(has_pair, same / pairs, np.nan)
+            # Rounding can leave a little less than 0.
+            return np.where(has_pair, np.clip(same / pairs, 0.0, 1.0), np.nan)
 
 
 class MeasureSums:

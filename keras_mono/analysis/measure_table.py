@@ -1,4 +1,5 @@
-from typing import Any
+from collections.abc import Callable
+from operator import itemgetter
 
 import numpy as np
 
@@ -16,22 +17,31 @@ def measure_table(found: Profile, neurons: int) -> Table:
         neurons: How many to show.
 
     Returns:
-        A `Table`, a row a neuron and one of means. "by chance" is the value of the
-        column before it under permuted labels.
+        A `Table` of texts, a row a neuron and one of means. Values under permuted
+        labels stand in parentheses.
     """
-    columns: dict[str, np.ndarray] = {}
-    for name, values in measures_of(found).items():
-        columns[title_of(name)] = values
-        if name in found.permuted:
-            columns[f"{title_of(name)}, by chance"] = found.permuted[name]
-    rows: list[dict[str, Any]] = [
+    rows = [
         {
             "neuron": str(neuron),
             "own feature": str(found.scores.best_feature[neuron]),
-            **{title: float(values[neuron]) for title, values in columns.items()},
+            **_cells(found, itemgetter(neuron)),
         }
         for neuron in found.scores.ranking()[:neurons]
     ]
-    means = {title: mean_known(values) for title, values in columns.items()}
-    rows.append({"neuron": f"mean of {len(found.ks):,}", "own feature": "", **means})
+    mean = {"neuron": f"mean of {len(found.ks):,}", "own feature": ""}
+    rows.append({**mean, **_cells(found, mean_known)})
     return Table(list(rows[0]), rows)
+
+
+def _cells(found: Profile, value: Callable[[np.ndarray], float]) -> dict[str, str]:
+    cells = {}
+    for name, values in measures_of(found).items():
+        text = _text(value(values))
+        if name in found.permuted:
+            text += f" ({_text(value(found.permuted[name]))})"
+        cells[title_of(name)] = text
+    return cells
+
+
+def _text(value: float) -> str:
+    return "–" if np.isnan(value) else f"{value:.2f}"

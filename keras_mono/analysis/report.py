@@ -351,15 +351,16 @@ def _measures(found: Profile) -> list[str]:
     return [
         _table(measure_table(found, _IN_TABLE)),
         _p(
-            "Measures of the same neurons. φ tail: mean of the 2 % largest φ. Class "
-            "selectivity: 0 for equal responses to all features, 1 for responses to "
-            "one. Class purity: of the inputs with an activation above 0, the share of "
-            "the most frequent feature. MonoScore: how often two inputs that activate "
-            "the neuron have the same feature. Hoyer and Treves–Rolls: 0 for the same "
-            "activation everywhere, 1 for one input only. Wasserstein: distance to a "
-            "normal distribution, in standard deviations. By chance: the same after "
-            "the labels are permuted. A neuron selects a feature only as far as the "
-            "first three lie above that."
+            "Measures of these neurons; in parentheses, by chance: the labels are "
+            "permuted. A neuron selects a feature only as far as the value lies above "
+            "chance: one that answers to a single input has a class selectivity of 1 "
+            "either way. φ tail: mean of the 2 % largest φ. Class selectivity: 0 for "
+            "equal responses to all features, 1 for responses to one. Class purity: of "
+            "the inputs with an activation above 0, the share of the most frequent "
+            "feature. MonoScore: how often two inputs that activate the neuron have "
+            "the same feature. Hoyer and Treves–Rolls: 0 for the same activation "
+            "everywhere, 1 for one input only. Wasserstein: distance to a normal "
+            "distribution, in standard deviations."
         ),
         _figure(
             plots.measure_agreement(found),
