@@ -163,7 +163,7 @@ def test_the_report_shows_each_neuron_beside_chance(tmp_path):
     assert "<b>" not in text
     assert "<i>" not in text
     assert "&lt;b&gt;&amp;" in text
-    for name, model in models.items():
+    for model in models.values():
         found = A.profile(model, z, labels, ["units"], verbose=0)["units"]
         for neuron in range(len(found.ks)):
             own = found.measures.class_selectivity[neuron]
