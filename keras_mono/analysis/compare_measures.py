@@ -51,18 +51,13 @@ def compare_measures(
 
     Example:
 
+    >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(9, name="a")])
     >>> rng = np.random.default_rng(0)
     >>> x, labels = rng.normal(size=(64, 4)), rng.integers(2, size=64)
-    >>> def model(units):
-    ...     layers = [keras.Input((4,)), keras.layers.Dense(units, name="a")]
-    ...     return keras.Sequential(layers)
-    >>> found = {
-    ...     name: km.analysis.profile(model(units), x, labels, ["a"], verbose=0)
-    ...     for name, units in {"small": 4, "large": 16}.items()
-    ... }
-    >>> rows = km.analysis.compare_measures(found)
-    >>> [row["model"] for row in rows if row["measure"] == "hoyer"]
-    ['small', 'large']
+    >>> found = km.analysis.profile(model, x, labels, ["a"], verbose=0)
+    >>> rows = km.analysis.compare_measures({"before": found, "after": found})
+    >>> [row["change"] for row in rows if row["measure"] == "hoyer"]
+    [None, 0.0]
     """
     validation.positive_integer("resamples", resamples, "of bootstrap samples")
     check_profiles(profiles)

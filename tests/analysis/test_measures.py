@@ -7,6 +7,7 @@ import pytest
 from scipy import stats
 
 import keras_mono as km
+from support import planted
 
 pytestmark = pytest.mark.one_backend
 
@@ -130,22 +131,8 @@ def test_one_active_input_has_no_pair():
     assert found.class_purity[0] == found.hoyer[0] == found.treves_rolls[0] == 1.0
 
 
-def planted(inputs=20_000):
-    """One class, all but one class, heavy tails without a class, rectified noise."""
-    rng = np.random.default_rng(0)
-    labels = rng.integers(10, size=inputs)
-    noise = 0.02 * rng.normal(size=(2, inputs))
-    columns = [
-        np.maximum((labels == 3) + noise[0], 0),
-        np.maximum((labels != 3) + noise[1], 0),
-        rng.standard_t(3, size=inputs),
-        np.maximum(rng.normal(size=inputs), 0),
-    ]
-    return np.stack(columns, axis=1), labels
-
-
 def test_planted_neurons_are_told_apart():
-    z, labels = planted()
+    z, labels = planted.by_distribution(20_000)
     found = km.analysis.measures(z, labels)
     chance = km.analysis.permuted_measures(z, labels)
     one, all_but_one, heavy, rectified = range(4)

@@ -145,23 +145,9 @@ def test_labels_in_the_batches_and_steps(positions):
         np.testing.assert_allclose(first.permuted[name], alone.permuted[name], 1e-5)
 
 
-def planted_four(inputs=4000):
-    """One class, all but one class, heavy tails without a class, rectified noise."""
-    rng = np.random.default_rng(0)
-    labels = rng.integers(10, size=inputs)
-    noise = 0.02 * rng.normal(size=(2, inputs))
-    columns = [
-        np.maximum((labels == 3) + noise[0], 0),
-        np.maximum((labels != 3) + noise[1], 0),
-        rng.standard_t(3, size=inputs),
-        np.maximum(rng.normal(size=inputs), 0),
-    ]
-    return np.stack(columns, axis=1), labels
-
-
 @pytest.mark.one_backend
 def test_planted_neurons_are_told_apart():
-    z, labels = planted_four()
+    z, labels = planted.by_distribution(4000)
     model = keras.Sequential([keras.Input((4,)), keras.layers.Identity(name="n")])
     found = A.profile(model, z, labels, ["n"], verbose=0)["n"]
     of, chance = found.measures, found.permuted
