@@ -44,7 +44,8 @@ def main() -> None:
     print(
         f"{found.inputs:,} inputs x {given.neurons:,} neurons, {given.features} "
         f"features: {seconds:.0f} s of CPU time; peak {peak():.2f} GiB, of which "
-        f"{before:.2f} GiB before; K-S from {found.sampled:,} inputs, ±{found.ks_error:.3f}"
+        f"{before:.2f} GiB before; K-S from {found.sampled:,} inputs, "
+        f"±{found.ks_error:.3f}"
     )
 
 
