@@ -11,16 +11,6 @@ from support import planted
 
 pytestmark = pytest.mark.one_backend
 
-NAMES = [
-    "class_selectivity",
-    "class_purity",
-    "mono_score",
-    "hoyer",
-    "treves_rolls",
-    "wasserstein",
-    "phi_tail",
-]
-
 
 def selectivity(z, labels):
     means = [np.maximum(z[labels == f], 0).mean() for f in np.unique(labels)]
@@ -62,21 +52,16 @@ def phi_tail(z, _):
     return np.mean(phi[: max(round(0.02 * len(z)), 1)])
 
 
-BRUTE_FORCE = dict(
-    zip(
-        NAMES,
-        [
-            selectivity,
-            purity,
-            mono_score,
-            hoyer,
-            treves_rolls,
-            normal_distance,
-            phi_tail,
-        ],
-        strict=True,
-    )
-)
+BRUTE_FORCE = {
+    "class_selectivity": selectivity,
+    "class_purity": purity,
+    "mono_score": mono_score,
+    "hoyer": hoyer,
+    "treves_rolls": treves_rolls,
+    "wasserstein": normal_distance,
+    "phi_tail": phi_tail,
+}
+NAMES = list(BRUTE_FORCE)
 
 
 def activations(seed=0, inputs=60, neurons=5):
