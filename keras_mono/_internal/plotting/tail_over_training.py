@@ -11,6 +11,8 @@ _PANELS = (
     ("threshold", "φ that 2 % of activations exceed", "φ", 1.0),
     ("tail", "Activations beyond 3 standard deviations", "share with φ ≥ 9, %", 100.0),
     ("kurtosis", "Kurtosis of the neurons", "mean of φ²", 1.0),
+    ("scale", "Scale of the neurons", "relative to the first measurement", 1.0),
+    ("dead", "Dead neurons", "share without variance, %", 100.0),
     ("inhibited", "Activations inhibited", "share selected, %", 100.0),
     ("penalized", "Activations penalized", "share selected, %", 100.0),
     ("tau", "Moving threshold", "τ", 1.0),
