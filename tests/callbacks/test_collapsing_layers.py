@@ -223,6 +223,18 @@ def test_by_batch_and_between_measurements():
     assert "since epoch 3: " in text
 
 
+@pytest.mark.parametrize("dead", [(), (0, 1)])
+def test_plot(dead):
+    monitor = Monitor(PROBE)
+    told(still(), monitor, Changed([1, 2, 3], [off(*dead)] * 3), 3)
+    lines = {axes.get_title(): axes.get_lines() for axes in monitor.plot().axes}
+    (scale,) = lines["Scale of the neurons"]
+    np.testing.assert_allclose(scale.get_ydata(), [1, 2, 3], rtol=1e-5)
+    assert ("Dead neurons" in lines) == bool(dead)
+    if dead:
+        np.testing.assert_allclose(lines["Dead neurons"][0].get_ydata(), 50.0)
+
+
 def test_without_data_nothing_is_told():
     layer = km.layers.MonosemanticPenalty(0.003, name="watched")
     texts, history = told(still(layer), Monitor(), Changed([1] + [1e-3] * 4), 5)
