@@ -89,7 +89,7 @@ def _advice(layer: keras.layers.Layer) -> str:
     if isinstance(layer, MonosemanticPenalty):
         form = ""
         if layer.form == "l2e":
-            form = ", or make it with `form=\"phi\"`, which does not shrink neurons"
+            form = ', or make it with `form="phi"`, which does not shrink neurons'
         first = f"Lower its `weight` (now {layer.weight:.3g}){form}."
     elif isinstance(layer, MonosemanticInhibition):
         first = f"Lower its `strength` (now {layer.strength:.3g}), or select fewer."

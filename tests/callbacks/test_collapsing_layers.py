@@ -42,8 +42,8 @@ def still(watched=None):
     keras.utils.set_random_seed(0)
     watched = watched or km.layers.MonosemanticScale(name="watched")
     hidden = keras.layers.Dense(4, "relu", name="hidden")
-    optimizer = keras.optimizers.SGD(0.0)
-    return small.chain((6,), hidden, watched, keras.layers.Dense(1), optimizer=optimizer)
+    layers = [hidden, watched, keras.layers.Dense(1)]
+    return small.chain((6,), *layers, optimizer=keras.optimizers.SGD(0.0))
 
 
 def told(model, monitor, change, epochs, *others):
@@ -74,9 +74,7 @@ def test_scale_and_dead_equal_numpy(layer):
         z = np.maximum(PROBE @ (scale * kernel) + bias, 0)
         deviations.append(z.std(axis=0))
     scales = np.mean(deviations, axis=1)
-    np.testing.assert_allclose(
-        history[f"{layer}_scale"], scales / scales[0], rtol=1e-4
-    )
+    np.testing.assert_allclose(history[f"{layer}_scale"], scales / scales[0], rtol=1e-4)
     assert history[f"{layer}_dead"] == [0.25, 0.0, 0.5]
     assert [row["dead"] for row in monitor.rows] == [0.25, 0.0, 0.5]
 
@@ -124,6 +122,7 @@ def test_what_does_not_count_is_in_no_figure():
 COLLAPSE = {
     "twice below a fifth": ([1, 1, 0.19, 0.19, 0.19], None, 3),
     "one dip": ([1, 0.19, 1, 0.19, 1], None, None),
+    "a dip, then twice below": ([1, 0.19, 1, 0.19, 0.19], None, 4),
     "above a fifth": ([1, 0.21, 0.21, 0.21, 0.21], None, None),
     "half of the neurons die": (None, [off()] * 2 + [off(0, 1)] * 3, 3),
     "one neuron dies": (None, [off()] + [off(0)] * 4, None),

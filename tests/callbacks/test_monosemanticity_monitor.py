@@ -380,8 +380,8 @@ def test_to_frame_and_plot():
     assert len(frame) == 6
     assert {"epoch", "layer", "reference", "top1", "inhibited"} <= set(frame.columns)
     figure = monitor.plot()
-    titles = [axes.get_title() for axes in figure.axes if "Dead" not in axes.get_title()]
-    assert len(titles) == 6
+    titles = [axes.get_title() for axes in figure.axes]
+    assert len(titles) == 6 + ("Dead neurons" in titles)
     lines = {line.get_label(): line for line in figure.axes[0].get_lines()}
     drawn = lines["inhibition"].get_ydata()
     np.testing.assert_allclose(drawn, frame[frame.layer == "inhibition"].top1)
