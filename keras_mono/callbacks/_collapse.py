@@ -17,6 +17,8 @@ KILLED = 0.5
 CONFIRMED = 2
 """In so many measurements in a row: large learning rates make many layers dip once."""
 
+_OTHER = ", or make it with `{}`, which does not shrink neurons"
+
 
 class Collapse:
     """Follows a layer through the measurements of a `fit`.
@@ -86,13 +88,15 @@ class Collapse:
 
 def _advice(layer: keras.layers.Layer) -> str:
     """What to do about a layer that collapses."""
+    other = ""
     if isinstance(layer, MonosemanticPenalty):
-        form = ""
         if layer.form == "l2e":
-            form = ', or make it with `form="phi"`, which does not shrink neurons'
-        first = f"Lower its `weight` (now {layer.weight:.3g}){form}."
+            other = _OTHER.format('form="phi"')
+        first = f"Lower its `weight` (now {layer.weight:.3g}){other}."
     elif isinstance(layer, MonosemanticInhibition):
-        first = f"Lower its `strength` (now {layer.strength:.3g}), or select fewer."
+        if layer.gradient == "reversed":
+            other = _OTHER.format('gradient="scale_invariant"')
+        first = f"Lower its `strength` (now {layer.strength:.3g}){other}."
     else:
         first = (
             "It inhibits nothing itself: if another layer of the model does, lower "

@@ -162,7 +162,13 @@ ADVICE = {
     ),
     "inhibition": (
         lambda: km.layers.MonosemanticInhibition(strength=5.0, name="watched"),
-        "Lower its `strength` (now 5), or",
+        'Lower its `strength` (now 5), or make it with `gradient="scale_invariant"`',
+    ),
+    "scale-invariant inhibition": (
+        lambda: km.layers.MonosemanticInhibition(
+            gradient="scale_invariant", name="watched"
+        ),
+        "Lower its `strength` (now 1).",
     ),
     "scale": (lambda: km.layers.MonosemanticScale(name="watched"), "inhibits nothing"),
     "another": (lambda: keras.layers.Dropout(0.1, name="watched"), "inhibits nothing"),
