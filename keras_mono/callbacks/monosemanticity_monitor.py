@@ -104,9 +104,9 @@ class MonosemanticityMonitor(keras.callbacks.Callback):
             them, of layers of this library that `data` does not reach (they are not
             watched), and of those that saw no training batch in the first epoch. And,
             once a layer and `fit`, of a layer that collapses: in two measurements in a
-            row its `scale` is below a fifth, or half of its neurons, which varied in
-            the first measurement, are dead; or none varies where some did before
-            training. It names the layer and what to do.
+            row its `scale` is below a fifth, or half of all its neurons have died since
+            the first measurement, or none varies though some did before training. It
+            names the layer and what to do.
 
     Attributes:
         rows: One dict per measurement and layer: `epoch`, `batch`, `layer`, `reference`

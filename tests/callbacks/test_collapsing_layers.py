@@ -90,6 +90,10 @@ def test_a_neuron_that_only_rounds_is_dead():
     z = np.maximum((PROBE @ kernel).astype("float32") + np.float32(1000), 0)
     assert z[:, 0].std() > 0
     assert history["hidden_dead"] == history["watched_dead"] == [0.25]
+    model.get_layer("hidden").kernel.assign(np.full((6, 4), 2e-5))
+    change = Changed(biases=[[1000.0] * 4])
+    _, history = told(model, Monitor(PROBE), change, 1)
+    assert (history["watched_dead"], history["watched_scale"]) == ([1.0], [0.0])
 
 
 def test_what_does_not_count_is_in_no_figure():
