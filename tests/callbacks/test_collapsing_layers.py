@@ -157,7 +157,7 @@ def test_the_warning_says_what_was_measured():
 
 ADVICE = {
     "l2e": (
-        lambda: km.layers.MonosemanticPenalty(0.003, name="watched"),
+        lambda: km.layers.MonosemanticPenalty(0.003, form="l2e", name="watched"),
         'Lower its `weight` (now 0.003), or make it with `form="phi"`',
     ),
     "phi": (
@@ -254,7 +254,9 @@ def test_without_data_nothing_is_told():
 def trained(weight, rate, epochs):
     """A network without normalization on a task that it can learn."""
     keras.utils.set_random_seed(1)
-    penalty = km.layers.MonosemanticPenalty(weight, name="penalty", start_step=2)
+    penalty = km.layers.MonosemanticPenalty(
+        weight, form="l2e", name="penalty", start_step=2
+    )
     layers = [keras.layers.Dense(24, "relu"), keras.layers.Dense(24, "relu"), penalty]
     optimizer = keras.optimizers.Adam(rate)
     model = small.chain((6,), *layers, keras.layers.Dense(1), optimizer=optimizer)
