@@ -6,7 +6,8 @@ from statistics import NormalDist
 
 import numpy as np
 
-from keras_mono._internal.tail_figures import TOP_FRACTION, varies
+from keras_mono._internal.tail_figures import TOP_FRACTION
+from keras_mono._internal.varies import varies
 
 
 def of_distribution(z: np.ndarray) -> dict[str, np.ndarray]:

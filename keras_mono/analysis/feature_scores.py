@@ -4,7 +4,7 @@ from typing import Any
 import numpy as np
 
 from keras_mono._internal.optional_imports import require
-from keras_mono._internal.tail_figures import varies
+from keras_mono._internal.varies import varies
 from keras_mono.analysis.feature_rows import FeatureRows, Finite, Grouping
 from keras_mono.analysis.labelled import as_labels, labelled
 

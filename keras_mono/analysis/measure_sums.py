@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from keras_mono._internal.tail_figures import varies
+from keras_mono._internal.varies import varies
 from keras_mono.analysis.feature_rows import FeatureRows, Finite, Grouping
 
 BY_FEATURE = ("class_selectivity", "class_purity", "mono_score")
