@@ -26,6 +26,7 @@ from keras_mono.backend.types import BatchMoments, Statistics
 from keras_mono.backend.xla import OUTWEIGHED
 
 _NEARLY_ONE = 1.0 - 2.0**-23
+_JUST_ABOVE_ONE = 1.0 + 2.0**-22
 # Standard deviations by which a compensation may be left out of a deviation.
 _NEGLIGIBLE = 1e-4
 
@@ -138,23 +139,23 @@ class Torch(TorchReference):
         if not has_history:
             return super().measure(z, mask, statistics, axes)
         valid = self.valid(z, mask)
-        deviation = z - statistics.mean
-        deviation -= statistics.mean_compensation
-        deviation = torch.where(valid, deviation, _constant(0.0, z.device))
+        rest = statistics.mean_compensation
+        deviation = torch.where(valid, z - statistics.mean, rest)  # from the mean alone
+        squared = self._squared_difference(deviation, rest)
         count = self.count_over(valid, axes)
-        total = deviation.sum(axes, keepdim=True)
-        squared = deviation.square_()
         squares = squared.sum(axes, keepdim=True)
-        entries = self._num_entries(z, mask)
+        total = deviation.sum(axes, keepdim=True)
+        total = total.sub_(rest, alpha=z.numel() // max(rest.numel(), 1))
+        entries = z.numel() if mask is None else mask.expand(z.shape).sum()
         skipped = entries - count.sum(dtype=torch.int64)
         moments = self._moments(count, total, squares, skipped, entries, statistics)
-        offset = moments.offset + statistics.mean_compensation
-        return squared, moments._replace(offset=offset)
+        return squared, moments._replace(anchor_compensation=rest)
 
-    def _num_entries(self, z: Tensor, mask: Tensor | None) -> Any:
-        if mask is None:
-            return z.numel()
-        return mask.sum() * (z.numel() // max(mask.numel(), 1))
+    def _squared_difference(self, x: Tensor, y: Tensor) -> Tensor:
+        """In one kernel."""
+        if not self.has_plain_tensors():  # a `DTensor` has no such loss
+            return (x - y).square_()
+        return torch.ops.aten.mse_loss(x, y, 0)  # of each entry
 
     def _moments(
         self,
@@ -165,7 +166,7 @@ class Torch(TorchReference):
         num_entries: Any,
         statistics: Statistics,
     ) -> BatchMoments:
-        """From sums of deviations from `statistics.mean`."""
+        """From sums of deviations, as if from `statistics.mean`."""
         if self.num_replicas() > 1:
             count, total, squares, skipped = self.all_reduce_sums(
                 count, total, squares, skipped.to(torch.float32)
@@ -173,15 +174,22 @@ class Torch(TorchReference):
             skipped = skipped.flatten()[0]
             num_entries = count.sum() + skipped
         num_valid = count.clamp_min(1.0)
-        offset = total / num_valid
-        variance = (squares / num_valid).addcmul_(offset, offset, value=-1.0)
-        variance.clamp_min_(0.0)
+        offset, variance = self._quotients([total, squares], [num_valid, num_valid])
+        # 0 for one value, whatever rounding left.
+        variance.addcmul_(offset, offset, value=-_JUST_ABOVE_ONE).clamp_min_(0.0)
         mean = statistics.mean
         return BatchMoments(count, mean, offset, variance, skipped, num_entries)
 
+    def _quotients(
+        self, numerators: Sequence[Tensor], denominators: Sequence[Tensor]
+    ) -> Sequence[Tensor]:
+        """All in one kernel; they have one shape."""
+        if not self.has_plain_tensors():
+            return [x / y for x, y in zip(numerators, denominators, strict=True)]
+        return torch._foreach_div(numerators, denominators)
+
     def valid(self, z: Tensor, mask: Tensor | None) -> Tensor:
-        valid = z.abs() < LARGEST_ENTRY
-        return valid if mask is None else valid.logical_and_(mask)
+        return z.abs() < (LARGEST_ENTRY if mask is None else mask * LARGEST_ENTRY)
 
     def count_over(self, valid: Tensor, axes: Axes) -> Tensor:
         return valid.sum(axes, keepdim=True, dtype=torch.float32)
@@ -194,23 +202,25 @@ class Torch(TorchReference):
     ) -> Statistics:
         """In few kernels.
 
-        The weight of the old variance is (m-1) / (m+b-1); times b/(b-1) it is left out
-        where m is 0. The 1 is less by its last digit, so that no divisor is 0.
+        The weight of the batch's variance is b / (m+b-1). That of the old one is the
+        rest, also where m is 0 and so is the old variance. The 1 is less by its last
+        digit, so that no divisor is 0.
         """
         b, m = batch.count, statistics.count
         largest = torch.maximum(statistics.max_batch_count, b)
         if forget_steps is not None:
             m = torch.where(b > 0.0, torch.minimum(m, largest * forget_steps), m)
-        count, earlier = m + b, m - _NEARLY_ONE
-        old = statistics.mean_compensation
-        if batch.anchor is not statistics.mean:
-            old = ((statistics.mean - batch.anchor) + old) * (m > 0.0)
-        delta = batch.offset - old
-        num = count.clamp_min(1.0)
-        new = torch.addcmul(batch.variance, (m / num) * delta, delta)
-        variance = torch.lerp(new, statistics.variance, earlier / (earlier + b))
-        variance *= count > 1.0  # of one value, whatever rounding left
-        offset = torch.addcmul(old, b / num, delta)
+        old, delta = statistics.mean_compensation, batch.offset
+        if batch.anchor_compensation is not old:
+            old = ((statistics.mean - batch.anchor) + old) - batch.anchor_compensation
+            old *= m > 0.0
+            delta = batch.offset - old
+        count = m + b
+        num, less = count.clamp_min(1.0), count - _NEARLY_ONE
+        history, new, weight = self._quotients([m, b, b], [num, num, less])
+        variance = torch.addcmul(batch.variance, history * delta, delta)
+        variance = torch.lerp(statistics.variance, variance, weight)
+        offset = torch.addcmul(old, new, delta)
         mean = batch.anchor + offset
         compensation = offset - (mean - batch.anchor)
         return Statistics(mean, compensation, variance, count, largest)
@@ -218,8 +228,10 @@ class Torch(TorchReference):
     def precision(self, statistics: Statistics, variance_compensation: float) -> Tensor:
         """Where nothing is known: 1 / inf = 0."""
         known = statistics.count >= 2.0
-        average = statistics.variance.sum() / known.sum()  # or NaN
-        denominator = statistics.variance.add(average, alpha=variance_compensation)
+        variance = statistics.variance
+        denominator = torch.addcdiv(  # or NaN
+            variance, variance.sum(), known.sum(), value=variance_compensation
+        )
         infinity = _constant(torch.inf, denominator.device)
         denominator = torch.where(known, denominator, infinity)
         denominator = torch.threshold_(denominator, SMALLEST_DENOMINATOR, torch.inf)
@@ -298,7 +310,8 @@ class Torch(TorchReference):
         with torch.no_grad():
             if isinstance(by, torch.Tensor):
                 total = value + by.to(torch.int64)
-                value.copy_(total.clamp_(0, LARGEST_COUNTER))
+                largest = _constant(LARGEST_COUNTER, value.device)
+                torch.minimum(total, largest, out=value)
             elif (now := self.known(counter)) is not None:
                 now = min(now + by, LARGEST_COUNTER)
                 value.fill_(now)
