@@ -481,13 +481,18 @@ class _Replace(torch.autograd.Function):
     def forward(
         ctx: Any, z: Tensor, selected: Tensor, mean: Tensor, factor: Any
     ) -> Tensor:
-        tensors = [selected, factor] if isinstance(factor, torch.Tensor) else [selected]
+        kept = selected.logical_not()
+        tensors = [kept, factor] if isinstance(factor, torch.Tensor) else [kept]
         ctx.save_for_backward(*tensors)
         ctx.factor = factor
         return torch.where(selected, mean, z)
 
     @staticmethod
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None, None, None]:
-        selected, *factor = ctx.saved_tensors
-        factor = factor[0].to(upstream.dtype) if factor else ctx.factor
-        return torch.where(selected, factor * upstream, upstream), None, None, None
+        kept, *factor = ctx.saved_tensors
+        if factor:
+            scaled = factor[0].to(upstream.dtype) * upstream
+            return torch.where(kept, upstream, scaled), None, None, None
+        # `upstream` where `kept` is above 0, else times the factor.
+        scaled = torch.ops.aten.leaky_relu_backward(upstream, kept, ctx.factor, False)
+        return scaled, None, None, None
