@@ -259,13 +259,10 @@ class Torch(TorchReference):
         mean: Tensor,
         compensation: Tensor | None,
     ) -> Tensor:
-        deviation = z.to(torch.float32) - mean
-        if compensation is not None:
-            deviation = deviation - compensation
-        one = _constant(1.0, z.device)
-        distance = torch.where(selected, deviation, one).abs()
-        logarithm = distance.clamp_min(SMALLEST_DEVIATION).log()
-        return logarithm.sum() / (self.count_true(selected).clamp_min(1.0) * 0.5)
+        if not self.has_plain_tensors():
+            return super().log_penalty(z, selected, mean, compensation)
+        logarithms, _ = _SumOfLogarithms.apply(z, selected, mean, compensation)
+        return logarithms / self.count_true(selected).clamp_min(1.0)
 
     # ---- State ----
 
@@ -496,3 +493,44 @@ class _Replace(torch.autograd.Function):
         # `upstream` where `kept` is above 0, else times the factor.
         scaled = torch.ops.aten.leaky_relu_backward(upstream, kept, ctx.factor, False)
         return scaled, None, None, None
+
+
+class _SumOfLogarithms(torch.autograd.Function):
+    """Sum of `log (z - mean)²` over the selected, and their deviations.
+
+    The deviations are returned only for a gradient of the gradient to pass through.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, z: Tensor, selected: Tensor, mean: Tensor, compensation: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        deviation = z.to(torch.float32) - mean
+        if compensation is not None:
+            deviation -= compensation
+        deviation = torch.where(selected, deviation, _constant(torch.inf, z.device))
+        ctx.save_for_backward(deviation)
+        ctx.dtype = z.dtype
+        ctx.set_materialize_grads(False)
+        squared = deviation.square().clamp_min_(SMALLEST_DEVIATION**2)
+        return torch.xlogy(selected, squared).sum(), deviation
+
+    @staticmethod
+    def backward(
+        ctx: Any, upstream: Tensor | None, of_deviation: Tensor | None
+    ) -> tuple[Tensor, None, None, None]:
+        (deviation,) = ctx.saved_tensors  # infinite where nothing is selected
+        zero = _constant(0.0, deviation.device)
+        if torch.is_grad_enabled():  # its own gradient must be finite
+            near = deviation.abs() < SMALLEST_DEVIATION
+            deviation = deviation.masked_fill(near, torch.inf)
+        gradient = zero
+        if upstream is not None:
+            gradient = torch.addcdiv(zero, upstream, deviation, value=2.0)
+            gradient = torch.ops.aten.hardshrink_backward(  # 0 where the two are near
+                gradient, deviation, SMALLEST_DEVIATION
+            )
+        if of_deviation is not None:
+            selected = deviation < torch.inf
+            gradient = gradient + torch.where(selected, of_deviation, zero)
+        return gradient.to(ctx.dtype), None, None, None
