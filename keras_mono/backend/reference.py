@@ -24,6 +24,9 @@ LARGEST_ENTRY = 2.0**55  # 3.6e16
 SMALLEST_PHI = 1.2e-38  # smallest normal float32; φ below it is 0, and never selected
 SMALLEST_DENOMINATOR = 1e-37  # its inverse is finite in float32
 SMALLEST_DEVIATION = 1e-18  # 1 / its square is finite in float32
+# A neuron whose standard deviation is below this share of its mean is constant in the
+# batch: what remains of float32 there is rounding.
+CONSTANT = 2.0**-22
 LARGEST_COUNTER = 2**31 - 1
 LARGEST_THRESHOLD = 1e30  # of τ, which then selects nothing until the next search
 GAIN = 0.012  # relative move of τ per relative error of the selected fraction
@@ -231,6 +234,20 @@ class Reference:
         distance = ops.abs(ops.where(selected, deviation, 1.0))
         logarithm = ops.log(self.clip(distance, SMALLEST_DEVIATION))
         return 2.0 * ops.sum(logarithm) / self.clip(self.count_true(selected), 1.0)
+
+    def mean_phi(
+        self,
+        z: Tensor,
+        selected: Tensor,  # noqa: ARG002
+        valid: Tensor,  # noqa: ARG002
+        axes: Axes,  # noqa: ARG002
+        definition: Callable[[Tensor], Tensor],
+    ) -> Tensor:
+        """Mean φ of the selected against the moments of this batch: `definition(z)`.
+
+        Where a backend has a shorter way to its gradient than through the moments.
+        """
+        return definition(z)
 
     # ---- Reductions, branches, replicas ----
 

@@ -16,6 +16,7 @@ import torch
 from keras_mono._internal.typing import Axes, Tensor
 from keras_mono.backend import replicas
 from keras_mono.backend.reference import (
+    CONSTANT,
     LARGEST_COUNTER,
     LARGEST_ENTRY,
     SMALLEST_DENOMINATOR,
@@ -263,6 +264,19 @@ class Torch(TorchReference):
             return super().log_penalty(z, selected, mean, compensation)
         logarithms, _ = _SumOfLogarithms.apply(z, selected, mean, compensation)
         return logarithms / self.count_true(selected).clamp_min(1.0)
+
+    def mean_phi(
+        self,
+        z: Tensor,
+        selected: Tensor,
+        valid: Tensor,
+        axes: Axes,
+        definition: Callable[[Tensor], Tensor],
+    ) -> Tensor:
+        if not self.has_plain_tensors():
+            return definition(z)
+        value, _ = _MeanPhi.apply(z, selected, valid, axes, definition)
+        return value
 
     # ---- State ----
 
@@ -534,3 +548,66 @@ class _SumOfLogarithms(torch.autograd.Function):
             selected = deviation < torch.inf
             gradient = gradient + torch.where(selected, of_deviation, zero)
         return gradient.to(ctx.dtype), None, None, None
+
+
+class _MeanPhi(torch.autograd.Function):
+    """`Reference.mean_phi`, and the deviations.
+
+    With the deviation d of an entry, 0 where it is not selected e, and over a neuron
+    the number b, the mean t of e, the variance 1/p and the mean s of p·e²: the gradient
+    of Σ p·e² is 2·p·(e - t - s·d). The deviations are returned only for a gradient of
+    the gradient to pass through, which is that of the definition: a shift by a constant
+    mean changes nothing.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        z: Tensor,
+        selected: Tensor,
+        valid: Tensor,
+        axes: Axes,
+        definition: Callable[[Tensor], Tensor],
+    ) -> tuple[Tensor, Tensor]:
+        zero = _constant(0.0, z.device)
+        ctx.dtype, ctx.definition = z.dtype, definition
+        ctx.set_materialize_grads(False)
+        z, over = (
+            z.to(torch.float32),
+            functools.partial(torch.sum, dim=axes, keepdim=True),
+        )
+        count = over(valid, dtype=torch.float32).clamp_min_(1.0)
+        mean = over(torch.where(valid, z, zero)) / count
+        deviation = torch.where(valid, z - mean, zero)
+        # Twice: the mean of large values is rounded, that of the rest is not.
+        deviation.addcmul_(valid, over(deviation) / count, value=-1.0)
+        variance = over(deviation.square()) / count
+        least = _constant(SMALLEST_DENOMINATOR, z.device)
+        least = torch.addcmul(least, mean, mean, value=CONSTANT**2)
+        infinity = _constant(torch.inf, z.device)
+        precision = torch.where(variance > least, variance, infinity).reciprocal_()
+        chosen = torch.where(selected, deviation, zero)
+        phi = over(chosen.square()) * precision
+        number = selected.sum(dtype=torch.float32).clamp_min_(1.0)
+        means = torch._foreach_div([over(chosen), phi], [count, count])
+        ctx.save_for_backward(deviation, chosen, valid, precision, number, *means)
+        return phi.sum() / number, deviation
+
+    @staticmethod
+    def backward(
+        ctx: Any, upstream: Tensor | None, of_deviation: Tensor | None
+    ) -> tuple[Tensor, None, None, None, None]:
+        deviation, chosen, valid, precision, number, shift, scale = ctx.saved_tensors
+        gradient = zero = _constant(0.0, deviation.device)
+        if upstream is not None and torch.is_grad_enabled():
+            value = ctx.definition(deviation)
+            gradient = torch.autograd.grad(
+                value, deviation, upstream, create_graph=True
+            )[0]
+        elif upstream is not None:
+            factor = torch.addcdiv(zero, upstream, number, value=2.0) * precision
+            gradient = torch.addcmul(chosen, deviation, scale, value=-1.0)
+            gradient.addcmul_(valid, shift, value=-1.0).mul_(factor)
+        if of_deviation is not None:
+            gradient = gradient + torch.where(valid, of_deviation, zero)
+        return gradient.to(ctx.dtype), None, None, None, None

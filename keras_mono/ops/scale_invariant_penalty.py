@@ -20,6 +20,7 @@ differentiated once only.
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 from keras import ops
@@ -27,12 +28,9 @@ from keras import ops
 from keras_mono._internal import validation
 from keras_mono._internal.typing import Axes, Tensor
 from keras_mono.backend import backend
+from keras_mono.backend.reference import CONSTANT, SMALLEST_DENOMINATOR
 
 OF = ("log_phi", "phi")
-# A neuron whose standard deviation is below this share of its mean is constant in the
-# batch: what remains of float32 there is rounding.
-_CONSTANT = 2.0**-22
-_SMALLEST_VARIANCE = 1e-37  # its inverse is still a float32
 
 
 def scale_invariant_penalty(
@@ -80,12 +78,14 @@ def penalty_of_valid(
     z: Tensor, selected: Tensor, valid: Tensor, axes: Axes, of: str
 ) -> Tensor:
     """`scale_invariant_penalty`; what is selected is valid too."""
+    if backend.num_replicas() == 1:
+        of_z = partial(mean_of, selected=selected, valid=valid, axes=axes, of=of)
+        if of == "phi":
+            return backend.mean_phi(z, selected, valid, axes, of_z)
+        return of_z(z)
     selected = ops.cast(selected, "float32")
     number = backend.all_reduce_mean(ops.sum(selected))
     number = backend.clip(number, 1.0 / backend.num_replicas())
-    if backend.num_replicas() == 1:
-        batch = batch_moments(z, valid, axes)
-        return ops.sum(selected * _of_phi(batch, of)) / number
     # No gradient passes from one replica to another, so it is given in closed form.
     batch = batch_moments(ops.stop_gradient(z), valid, axes)
     value = ops.sum(selected * _of_phi(batch, of)) / number
@@ -93,6 +93,13 @@ def penalty_of_valid(
     step = backend.where(valid, ops.cast(z, "float32"), 0.0)
     step = (step - ops.stop_gradient(step)) * batch.precision
     return value + ops.sum(step * pull) / number
+
+
+def mean_of(z: Tensor, selected: Tensor, valid: Tensor, axes: Axes, of: str) -> Tensor:
+    """The definition, which can be differentiated any number of times."""
+    selected = ops.cast(selected, "float32")
+    batch = batch_moments(z, valid, axes)
+    return ops.sum(selected * _of_phi(batch, of)) / backend.clip(ops.sum(selected), 1.0)
 
 
 class BatchMoments(NamedTuple):
@@ -115,7 +122,7 @@ def batch_moments(z: Tensor, valid: Tensor, axes: Axes) -> BatchMoments:
     rest = (z - near) * ones
     deviation = (rest - _sum(rest, axes) / count) * ones
     variance = ops.stop_gradient(_sum(deviation * deviation, axes) / count)
-    varies = variance > ops.square(_CONSTANT * near) + _SMALLEST_VARIANCE
+    varies = variance > ops.square(CONSTANT * near) + SMALLEST_DENOMINATOR
     precision = backend.where(
         varies, ops.rsqrt(backend.where(varies, variance, 1.0)), 0.0
     )

@@ -1,6 +1,7 @@
 """Every function that a backend does otherwise gives what the definition gives."""
 
 import inspect
+from functools import partial
 
 import keras
 import numpy as np
@@ -9,6 +10,7 @@ from keras import ops
 
 from keras_mono.backend import Statistics, ThresholdState, backend
 from keras_mono.backend.reference import Reference
+from keras_mono.ops.scale_invariant_penalty import mean_of
 from support.small import Calls
 from support.training import numbers, value_and_gradient
 
@@ -160,6 +162,22 @@ def test_log_penalty(share, chosen):
     def of(one):
         layer = Calls(lambda z: one.log_penalty(z, selected, mean, small))
         return map(tensor, value_and_gradient(layer, z, 1.5))
+
+    expect_same(of(CHOSEN[chosen]), of(REFERENCE), rtol=1e-4)
+
+
+@pytest.mark.parametrize("chosen", CHOSEN)
+@pytest.mark.parametrize("kind", BATCHES)
+def test_mean_phi(kind, chosen):
+    z, mask = batch(kind)
+    valid, axes = REFERENCE.valid(z, mask), (0, 1)
+    selected = ops.logical_and(tensor(RNG.random(z.shape) < 0.3, "bool"), valid)
+    of_z = {"selected": selected, "valid": valid, "axes": axes, "of": "phi"}
+    definition = partial(mean_of, **of_z)
+
+    def of(one):
+        layer = Calls(lambda z: one.mean_phi(z, selected, valid, axes, definition))
+        return map(tensor, value_and_gradient(layer, numbers(z), 1.5))
 
     expect_same(of(CHOSEN[chosen]), of(REFERENCE), rtol=1e-4)
 
