@@ -241,11 +241,13 @@ class Reference:
         selected: Tensor,  # noqa: ARG002
         valid: Tensor,  # noqa: ARG002
         axes: Axes,  # noqa: ARG002
+        near: Tensor | None,  # noqa: ARG002
         definition: Callable[[Tensor], Tensor],
     ) -> Tensor:
         """Mean φ of the selected against the moments of this batch: `definition(z)`.
 
-        Where a backend has a shorter way to its gradient than through the moments.
+        For a backend that has a shorter way to its gradient than through the moments.
+        `near` is something near the neurons' means, if known.
         """
         return definition(z)
 

@@ -271,11 +271,12 @@ class Torch(TorchReference):
         selected: Tensor,
         valid: Tensor,
         axes: Axes,
+        near: Tensor | None,
         definition: Callable[[Tensor], Tensor],
     ) -> Tensor:
         if not self.has_plain_tensors():
             return definition(z)
-        value, _ = _MeanPhi.apply(z, selected, valid, axes, definition)
+        value, _ = _MeanPhi.apply(z, selected, valid, axes, near, definition)
         return value
 
     # ---- State ----
@@ -567,6 +568,7 @@ class _MeanPhi(torch.autograd.Function):
         selected: Tensor,
         valid: Tensor,
         axes: Axes,
+        near: Tensor | None,
         definition: Callable[[Tensor], Tensor],
     ) -> tuple[Tensor, Tensor]:
         zero = _constant(0.0, z.device)
@@ -577,10 +579,13 @@ class _MeanPhi(torch.autograd.Function):
             functools.partial(torch.sum, dim=axes, keepdim=True),
         )
         count = over(valid, dtype=torch.float32).clamp_min_(1.0)
-        mean = over(torch.where(valid, z, zero)) / count
-        deviation = torch.where(valid, z - mean, zero)
+        if near is None:
+            near = over(torch.where(valid, z, zero)) / count
+        deviation = torch.where(valid, z - near, zero)
         # Twice: the mean of large values is rounded, that of the rest is not.
-        deviation.addcmul_(valid, over(deviation) / count, value=-1.0)
+        rest = over(deviation) / count
+        deviation.addcmul_(valid, rest, value=-1.0)
+        mean = near + rest
         variance = over(deviation.square()) / count
         least = _constant(SMALLEST_DENOMINATOR, z.device)
         least = torch.addcmul(least, mean, mean, value=CONSTANT**2)
@@ -596,7 +601,7 @@ class _MeanPhi(torch.autograd.Function):
     @staticmethod
     def backward(
         ctx: Any, upstream: Tensor | None, of_deviation: Tensor | None
-    ) -> tuple[Tensor, None, None, None, None]:
+    ) -> tuple[Tensor, None, None, None, None, None]:
         deviation, chosen, valid, precision, number, shift, scale = ctx.saved_tensors
         gradient = zero = _constant(0.0, deviation.device)
         if upstream is not None and torch.is_grad_enabled():
@@ -610,4 +615,4 @@ class _MeanPhi(torch.autograd.Function):
             gradient.addcmul_(valid, shift, value=-1.0).mul_(factor)
         if of_deviation is not None:
             gradient = gradient + torch.where(valid, of_deviation, zero)
-        return gradient.to(ctx.dtype), None, None, None, None
+        return gradient.to(ctx.dtype), None, None, None, None, None

@@ -278,7 +278,7 @@ class MonosemanticPenalty(SelectingLayer):
             return penalty
         valid = backend.valid(*as_entries(inputs, mask))
         axes = self._reduction_axes
-        return penalty_of_valid(inputs, selected, valid, axes, self.form)
+        return penalty_of_valid(inputs, selected, valid, axes, self.form, mean)
 
 
 def _weight_of_this_replica(selected: Tensor) -> Tensor:

@@ -75,13 +75,21 @@ def scale_invariant_penalty(
 
 
 def penalty_of_valid(
-    z: Tensor, selected: Tensor, valid: Tensor, axes: Axes, of: str
+    z: Tensor,
+    selected: Tensor,
+    valid: Tensor,
+    axes: Axes,
+    of: str,
+    near: Tensor | None = None,
 ) -> Tensor:
-    """`scale_invariant_penalty`; what is selected is valid too."""
+    """`scale_invariant_penalty`; what is selected is valid too.
+
+    `near` is something near the neurons' means, if known.
+    """
     if backend.num_replicas() == 1:
         of_z = partial(mean_of, selected=selected, valid=valid, axes=axes, of=of)
         if of == "phi":
-            return backend.mean_phi(z, selected, valid, axes, of_z)
+            return backend.mean_phi(z, selected, valid, axes, near, of_z)
         return of_z(z)
     selected = ops.cast(selected, "float32")
     number = backend.all_reduce_mean(ops.sum(selected))

@@ -168,15 +168,19 @@ def test_log_penalty(share, chosen):
 
 @pytest.mark.parametrize("chosen", CHOSEN)
 @pytest.mark.parametrize("kind", BATCHES)
-def test_mean_phi(kind, chosen):
+@pytest.mark.parametrize("near", [None, 2.5])
+def test_mean_phi(near, kind, chosen):
     z, mask = batch(kind)
     valid, axes = REFERENCE.valid(z, mask), (0, 1)
     selected = ops.logical_and(tensor(RNG.random(z.shape) < 0.3, "bool"), valid)
     of_z = {"selected": selected, "valid": valid, "axes": axes, "of": "phi"}
     definition = partial(mean_of, **of_z)
+    near = None if near is None else tensor(np.full((1, 1, 5), near))
 
     def of(one):
-        layer = Calls(lambda z: one.mean_phi(z, selected, valid, axes, definition))
+        layer = Calls(
+            lambda z: one.mean_phi(z, selected, valid, axes, near, definition)
+        )
         return map(tensor, value_and_gradient(layer, numbers(z), 1.5))
 
     expect_same(of(CHOSEN[chosen]), of(REFERENCE), rtol=1e-4)
