@@ -186,6 +186,12 @@ class Reference:
         top = ops.top_k(rows, k, sorted=False)[0]
         return ops.amin(top, axis=1, keepdims=True)
 
+    def entry(self, values: Tensor, index: Any) -> Tensor:
+        """The entry of a vector at a whole number from 0 on, of any dtype."""
+        if isinstance(index, int):
+            return values[index]
+        return ops.take(values, ops.cast(index, "int32"))
+
     def follow(
         self, state: Tensor, number: Tensor, counted: Any, fraction: float
     ) -> Tensor:

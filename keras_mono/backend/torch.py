@@ -243,6 +243,20 @@ class Torch(TorchReference):
 
     # ---- Selection and what is done to the selected ----
 
+    def where(self, condition: Tensor, yes: Any, no: Any) -> Tensor:
+        """Numbers are kept on the device: each would start a kernel."""
+        device = condition.device
+        yes, no = (
+            x if isinstance(x, torch.Tensor) else _constant(float(x), device)
+            for x in (yes, no)
+        )
+        return torch.where(condition, yes, no)
+
+    def entry(self, values: Tensor, index: Any) -> Tensor:
+        if isinstance(index, int):
+            return values[index]
+        return values.take(index.to(torch.int64))
+
     def count_true(self, condition: Tensor) -> Tensor:
         return condition.sum(dtype=torch.float32)
 
@@ -476,7 +490,7 @@ def _constant(value: float, device: Any) -> Tensor:
     return _kept_constant(value, device)
 
 
-@functools.cache
+@functools.lru_cache(256)
 def _kept_constant(value: float, device: Any) -> Tensor:
     return torch.full((), value, device=device)
 

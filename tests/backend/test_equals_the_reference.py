@@ -124,6 +124,8 @@ def test_numbers(chosen):
             one.count_true(mask),
             one.max_over(y, (1,)),
             one.kth_largest(y, 3),
+            one.entry(x[0], 2),
+            one.entry(x[0], tensor(2.0)),
             one.computed_once(y),
             one.sum_over(x, (0,)),
             one.count_over(mask, (0,)),
