@@ -16,13 +16,14 @@ import torch
 from keras_mono._internal.typing import Axes, Tensor
 from keras_mono.backend import replicas
 from keras_mono.backend.reference import (
-    CONSTANT,
     LARGEST_COUNTER,
     LARGEST_ENTRY,
     SMALLEST_DENOMINATOR,
     SMALLEST_DEVIATION,
     Reference,
 )
+from keras_mono.backend.torch_constants import constant
+from keras_mono.backend.torch_penalties import MeanPhi, SumOfLogarithms
 from keras_mono.backend.types import BatchMoments, Statistics
 from keras_mono.backend.xla import OUTWEIGHED
 
@@ -67,6 +68,17 @@ class TorchReference(Reference):
                 return torch.where(condition, yes(), no())
         return yes() if condition else no()
 
+    def replace_by(
+        self,
+        z: Tensor,
+        selected: Tensor,
+        mean: Tensor,
+        gradient: Callable[..., Tensor],
+        *tensors: Tensor,
+    ) -> Tensor:
+        """Keras' own does not work within `torch.func`."""
+        return _ReplaceBy.apply(z, selected, mean.to(z.dtype), gradient, *tensors)
+
     def num_replicas(self) -> int:
         """Processes of the layer's group, or as Keras' distribution has it."""
         distributed = torch.distributed
@@ -77,6 +89,11 @@ class TorchReference(Reference):
         if replicas.process_group() is None and _keras_shards_arrays():
             return 1
         return int(distributed.get_world_size(_process_group()))
+
+    def replica_index(self) -> int:
+        if self.num_replicas() == 1:
+            return 0
+        return int(torch.distributed.get_rank(_process_group()))
 
     def all_reduce_sum(self, x: Tensor) -> Tensor:
         if self.num_replicas() == 1:
@@ -233,7 +250,7 @@ class Torch(TorchReference):
         denominator = torch.addcdiv(  # or NaN
             variance, variance.sum(), known.sum(), value=variance_compensation
         )
-        infinity = _constant(torch.inf, denominator.device)
+        infinity = constant(torch.inf, denominator.device)
         denominator = torch.where(known, denominator, infinity)
         denominator = torch.threshold_(denominator, SMALLEST_DENOMINATOR, torch.inf)
         return denominator.reciprocal_()
@@ -247,7 +264,7 @@ class Torch(TorchReference):
         """Numbers are kept on the device: each would start a kernel."""
         device = condition.device
         yes, no = (
-            x if isinstance(x, torch.Tensor) else _constant(float(x), device)
+            x if isinstance(x, torch.Tensor) else constant(float(x), device)
             for x in (yes, no)
         )
         return torch.where(condition, yes, no)
@@ -276,7 +293,7 @@ class Torch(TorchReference):
     ) -> Tensor:
         if not self.has_plain_tensors():
             return super().log_penalty(z, selected, mean, compensation)
-        logarithms, _ = _SumOfLogarithms.apply(z, selected, mean, compensation)
+        logarithms, _ = SumOfLogarithms.apply(z, selected, mean, compensation)
         return logarithms / self.count_true(selected).clamp_min(1.0)
 
     def mean_phi(
@@ -290,7 +307,7 @@ class Torch(TorchReference):
     ) -> Tensor:
         if not self.has_plain_tensors():
             return definition(z)
-        value, _ = _MeanPhi.apply(z, selected, valid, axes, near, definition)
+        value, _ = MeanPhi.apply(z, selected, valid, axes, near, definition)
         return value
 
     # ---- State ----
@@ -336,7 +353,7 @@ class Torch(TorchReference):
         with torch.no_grad():
             if isinstance(by, torch.Tensor):
                 total = value + by.to(torch.int64)
-                largest = _constant(LARGEST_COUNTER, value.device)
+                largest = constant(LARGEST_COUNTER, value.device)
                 torch.minimum(total, largest, out=value)
             elif (now := self.known(counter)) is not None:
                 now = min(now + by, LARGEST_COUNTER)
@@ -484,17 +501,6 @@ def _identity(value: Tensor) -> tuple[int, int, int]:
     return id(value), value._version, value.data_ptr()
 
 
-def _constant(value: float, device: Any) -> Tensor:
-    if torch.compiler.is_compiling():  # what it caches belongs to one graph
-        return torch.full((), value, device=device)
-    return _kept_constant(value, device)
-
-
-@functools.lru_cache(256)
-def _kept_constant(value: float, device: Any) -> Tensor:
-    return torch.full((), value, device=device)
-
-
 @functools.cache
 def _powers(device: Any) -> Tensor:
     return torch.arange(3, device=device)
@@ -524,109 +530,22 @@ class _Replace(torch.autograd.Function):
         return scaled, None, None, None
 
 
-class _SumOfLogarithms(torch.autograd.Function):
-    """Sum of `log (z - mean)²` over the selected, and their deviations.
+class _ReplaceBy(torch.autograd.Function):
+    """`Reference.replace_by`."""
 
-    The deviations are returned only for a gradient of the gradient to pass through.
-    """
-
-    @staticmethod
-    def forward(
-        ctx: Any, z: Tensor, selected: Tensor, mean: Tensor, compensation: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
-        deviation = z.to(torch.float32) - mean
-        if compensation is not None:
-            deviation -= compensation
-        deviation = torch.where(selected, deviation, _constant(torch.inf, z.device))
-        ctx.save_for_backward(deviation)
-        ctx.dtype = z.dtype
-        ctx.set_materialize_grads(False)
-        squared = deviation.square().clamp_min_(SMALLEST_DEVIATION**2)
-        return torch.xlogy(selected, squared).sum(), deviation
+    generate_vmap_rule = True
 
     @staticmethod
-    def backward(
-        ctx: Any, upstream: Tensor | None, of_deviation: Tensor | None
-    ) -> tuple[Tensor, None, None, None]:
-        (deviation,) = ctx.saved_tensors  # infinite where nothing is selected
-        zero = _constant(0.0, deviation.device)
-        if torch.is_grad_enabled():  # its own gradient must be finite
-            near = deviation.abs() < SMALLEST_DEVIATION
-            deviation = deviation.masked_fill(near, torch.inf)
-        gradient = zero
-        if upstream is not None:
-            gradient = torch.addcdiv(zero, upstream, deviation, value=2.0)
-            gradient = torch.ops.aten.hardshrink_backward(  # 0 where the two are near
-                gradient, deviation, SMALLEST_DEVIATION
-            )
-        if of_deviation is not None:
-            selected = deviation < torch.inf
-            gradient = gradient + torch.where(selected, of_deviation, zero)
-        return gradient.to(ctx.dtype), None, None, None
-
-
-class _MeanPhi(torch.autograd.Function):
-    """`Reference.mean_phi`, and the deviations.
-
-    With the deviation d of an entry, 0 where it is not selected e, and over a neuron
-    the number b, the mean t of e, the variance 1/p and the mean s of p·e²: the gradient
-    of Σ p·e² is 2·p·(e - t - s·d). The deviations are returned only for a gradient of
-    the gradient to pass through, which is that of the definition: a shift by a constant
-    mean changes nothing.
-    """
+    def forward(z: Tensor, selected: Tensor, mean: Tensor, *_: Any) -> Tensor:
+        return torch.where(selected, mean, z)
 
     @staticmethod
-    def forward(
-        ctx: Any,
-        z: Tensor,
-        selected: Tensor,
-        valid: Tensor,
-        axes: Axes,
-        near: Tensor | None,
-        definition: Callable[[Tensor], Tensor],
-    ) -> tuple[Tensor, Tensor]:
-        zero = _constant(0.0, z.device)
-        ctx.dtype, ctx.definition = z.dtype, definition
-        ctx.set_materialize_grads(False)
-        z, over = (
-            z.to(torch.float32),
-            functools.partial(torch.sum, dim=axes, keepdim=True),
-        )
-        count = over(valid, dtype=torch.float32).clamp_min_(1.0)
-        if near is None:
-            near = over(torch.where(valid, z, zero)) / count
-        deviation = torch.where(valid, z - near, zero)
-        # Twice: the mean of large values is rounded, that of the rest is not.
-        rest = over(deviation) / count
-        deviation.addcmul_(valid, rest, value=-1.0)
-        mean = near + rest
-        variance = over(deviation.square()) / count
-        least = _constant(SMALLEST_DENOMINATOR, z.device)
-        least = torch.addcmul(least, mean, mean, value=CONSTANT**2)
-        infinity = _constant(torch.inf, z.device)
-        precision = torch.where(variance > least, variance, infinity).reciprocal_()
-        chosen = torch.where(selected, deviation, zero)
-        phi = over(chosen.square()) * precision
-        number = selected.sum(dtype=torch.float32).clamp_min_(1.0)
-        means = torch._foreach_div([over(chosen), phi], [count, count])
-        ctx.save_for_backward(deviation, chosen, valid, precision, number, *means)
-        return phi.sum() / number, deviation
+    def setup_context(ctx: Any, inputs: Any, output: Tensor) -> None:  # noqa: ARG004
+        _, _, _, ctx.gradient, *tensors = inputs
+        ctx.save_for_backward(*tensors)
 
     @staticmethod
-    def backward(
-        ctx: Any, upstream: Tensor | None, of_deviation: Tensor | None
-    ) -> tuple[Tensor, None, None, None, None, None]:
-        deviation, chosen, valid, precision, number, shift, scale = ctx.saved_tensors
-        gradient = zero = _constant(0.0, deviation.device)
-        if upstream is not None and torch.is_grad_enabled():
-            value = ctx.definition(deviation)
-            gradient = torch.autograd.grad(
-                value, deviation, upstream, create_graph=True
-            )[0]
-        elif upstream is not None:
-            factor = torch.addcdiv(zero, upstream, number, value=2.0) * precision
-            gradient = torch.addcmul(chosen, deviation, scale, value=-1.0)
-            gradient.addcmul_(valid, shift, value=-1.0).mul_(factor)
-        if of_deviation is not None:
-            gradient = gradient + torch.where(valid, of_deviation, zero)
-        return gradient.to(ctx.dtype), None, None, None, None, None
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
+        tensors = ctx.saved_tensors
+        found = ctx.gradient(upstream, *tensors)
+        return found, None, None, None, *[None] * len(tensors)

@@ -1,0 +1,128 @@
+"""The penalties with their gradients in closed form, eager on PyTorch.
+
+Autograd through the definitions would start two to five times as many kernels, and keep
+each number on the way. Both return deviations too, which they keep for the gradient.
+These are no result: they let a gradient of the gradient pass through.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from keras_mono._internal.typing import Axes, Tensor
+from keras_mono.backend.reference import (
+    CONSTANT,
+    SMALLEST_DENOMINATOR,
+    SMALLEST_DEVIATION,
+)
+from keras_mono.backend.torch_constants import constant
+
+
+class SumOfLogarithms(torch.autograd.Function):
+    """Sum of `log (z - mean)²` over the selected, and their deviations.
+
+    The deviations are returned only for a gradient of the gradient to pass through.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, z: Tensor, selected: Tensor, mean: Tensor, compensation: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        deviation = z.to(torch.float32) - mean
+        if compensation is not None:
+            deviation -= compensation
+        deviation = torch.where(selected, deviation, constant(torch.inf, z.device))
+        ctx.save_for_backward(deviation)
+        ctx.dtype = z.dtype
+        ctx.set_materialize_grads(False)
+        squared = deviation.square().clamp_min_(SMALLEST_DEVIATION**2)
+        return torch.xlogy(selected, squared).sum(), deviation
+
+    @staticmethod
+    def backward(
+        ctx: Any, upstream: Tensor | None, of_deviation: Tensor | None
+    ) -> tuple[Tensor, None, None, None]:
+        (deviation,) = ctx.saved_tensors  # infinite where nothing is selected
+        zero = constant(0.0, deviation.device)
+        if torch.is_grad_enabled():  # its own gradient must be finite
+            near = deviation.abs() < SMALLEST_DEVIATION
+            deviation = deviation.masked_fill(near, torch.inf)
+        gradient = zero
+        if upstream is not None:
+            gradient = torch.addcdiv(zero, upstream, deviation, value=2.0)
+            gradient = torch.ops.aten.hardshrink_backward(  # 0 where the two are near
+                gradient, deviation, SMALLEST_DEVIATION
+            )
+        if of_deviation is not None:
+            selected = deviation < torch.inf
+            gradient = gradient + torch.where(selected, of_deviation, zero)
+        return gradient.to(ctx.dtype), None, None, None
+
+
+class MeanPhi(torch.autograd.Function):
+    """`Reference.mean_phi`, and the deviations.
+
+    With the deviation d of an entry, 0 where it is not selected e, and over a neuron
+    the number b, the mean t of e, the variance 1/p and the mean s of p·e²: the gradient
+    of Σ p·e² is 2·p·(e - t - s·d). The deviations are returned only for a gradient of
+    the gradient to pass through, which is that of the definition: a shift by a constant
+    mean changes nothing.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        z: Tensor,
+        selected: Tensor,
+        valid: Tensor,
+        axes: Axes,
+        near: Tensor | None,
+        definition: Callable[[Tensor], Tensor],
+    ) -> tuple[Tensor, Tensor]:
+        zero = constant(0.0, z.device)
+        ctx.dtype, ctx.definition = z.dtype, definition
+        ctx.set_materialize_grads(False)
+        z, over = (
+            z.to(torch.float32),
+            functools.partial(torch.sum, dim=axes, keepdim=True),
+        )
+        count = over(valid, dtype=torch.float32).clamp_min_(1.0)
+        if near is None:
+            near = over(torch.where(valid, z, zero)) / count
+        deviation = torch.where(valid, z - near, zero)
+        # Twice: the mean of large values is rounded, that of the rest is not.
+        rest = over(deviation) / count
+        deviation.addcmul_(valid, rest, value=-1.0)
+        mean = near + rest
+        variance = over(deviation.square()) / count
+        least = constant(SMALLEST_DENOMINATOR, z.device)
+        least = torch.addcmul(least, mean, mean, value=CONSTANT**2)
+        infinity = constant(torch.inf, z.device)
+        precision = torch.where(variance > least, variance, infinity).reciprocal_()
+        chosen = torch.where(selected, deviation, zero)
+        phi = over(chosen.square()) * precision
+        number = selected.sum(dtype=torch.float32).clamp_min_(1.0)
+        means = torch._foreach_div([over(chosen), phi], [count, count])
+        ctx.save_for_backward(deviation, chosen, valid, precision, number, *means)
+        return phi.sum() / number, deviation
+
+    @staticmethod
+    def backward(
+        ctx: Any, upstream: Tensor | None, of_deviation: Tensor | None
+    ) -> tuple[Tensor, None, None, None, None, None]:
+        deviation, chosen, valid, precision, number, shift, scale = ctx.saved_tensors
+        gradient = zero = constant(0.0, deviation.device)
+        if upstream is not None and torch.is_grad_enabled():
+            value = ctx.definition(deviation)
+            gradient = torch.autograd.grad(
+                value, deviation, upstream, create_graph=True
+            )[0]
+        elif upstream is not None:
+            factor = torch.addcdiv(zero, upstream, number, value=2.0) * precision
+            gradient = torch.addcmul(chosen, deviation, scale, value=-1.0)
+            gradient.addcmul_(valid, shift, value=-1.0).mul_(factor)
+        if of_deviation is not None:
+            gradient = gradient + torch.where(valid, of_deviation, zero)
+        return gradient.to(ctx.dtype), None, None, None, None, None
