@@ -227,7 +227,10 @@ class Torch(TorchReference):
         b, m = batch.count, statistics.count
         largest = torch.maximum(statistics.max_batch_count, b)
         if forget_steps is not None:
-            m = torch.where(b > 0.0, torch.minimum(m, largest * forget_steps), m)
+            # Without new values the limit is infinite, or NaN, which `fmin` leaves out.
+            zero, some = constant(0.0, b.device), b.clamp_max(1.0)
+            limit = torch.addcdiv(zero, largest, some, value=forget_steps)
+            m = torch.fmin(m, limit)
         old, delta = statistics.mean_compensation, batch.offset
         if batch.anchor_compensation is not old:
             old = ((statistics.mean - batch.anchor) + old) - batch.anchor_compensation

@@ -1,8 +1,8 @@
 """The penalties with their gradients in closed form, eager on PyTorch.
 
-Autograd through the definitions would start two to five times as many kernels, and keep
-each number on the way. Both return deviations too, which they keep for the gradient.
-These are no result: they let a gradient of the gradient pass through.
+Autograd through the definitions starts twice as many kernels or more, and keeps the
+numbers of each step. Both functions return the deviations too, from which they compute
+the gradient: only so can a gradient of the gradient pass through them.
 """
 
 import functools
@@ -23,7 +23,7 @@ from keras_mono.backend.torch_constants import constant
 class SumOfLogarithms(torch.autograd.Function):
     """Sum of `log (z - mean)²` over the selected, and their deviations.
 
-    The deviations are returned only for a gradient of the gradient to pass through.
+    The gradient is 2 / deviation. The deviation is infinite where nothing is selected.
     """
 
     @staticmethod
@@ -44,7 +44,7 @@ class SumOfLogarithms(torch.autograd.Function):
     def backward(
         ctx: Any, upstream: Tensor | None, of_deviation: Tensor | None
     ) -> tuple[Tensor, None, None, None]:
-        (deviation,) = ctx.saved_tensors  # infinite where nothing is selected
+        (deviation,) = ctx.saved_tensors
         zero = constant(0.0, deviation.device)
         if torch.is_grad_enabled():  # its own gradient must be finite
             near = deviation.abs() < SMALLEST_DEVIATION
@@ -62,13 +62,12 @@ class SumOfLogarithms(torch.autograd.Function):
 
 
 class MeanPhi(torch.autograd.Function):
-    """`Reference.mean_phi`, and the deviations.
+    """`Reference.mean_phi`, and the deviations from the batch's means.
 
-    With the deviation d of an entry, 0 where it is not selected e, and over a neuron
-    the number b, the mean t of e, the variance 1/p and the mean s of p·e²: the gradient
-    of Σ p·e² is 2·p·(e - t - s·d). The deviations are returned only for a gradient of
-    the gradient to pass through, which is that of the definition: a shift by a constant
-    mean changes nothing.
+    Let d be the deviation of an entry, v the variance of its neuron, and e = d where
+    the entry is selected, else 0. With the neuron's means of e and e²/v over the batch,
+    the gradient of Σ e²/v is `2/v · (e - mean of e - d · mean of e²/v)`. The gradient
+    of the gradient is that of the definition, at d: it has no part along a shift.
     """
 
     @staticmethod
@@ -84,10 +83,8 @@ class MeanPhi(torch.autograd.Function):
         zero = constant(0.0, z.device)
         ctx.dtype, ctx.definition = z.dtype, definition
         ctx.set_materialize_grads(False)
-        z, over = (
-            z.to(torch.float32),
-            functools.partial(torch.sum, dim=axes, keepdim=True),
-        )
+        z = z.to(torch.float32)
+        over = functools.partial(torch.sum, dim=axes, keepdim=True)
         count = over(valid, dtype=torch.float32).clamp_min_(1.0)
         if near is None:
             near = over(torch.where(valid, z, zero)) / count
@@ -115,10 +112,8 @@ class MeanPhi(torch.autograd.Function):
         deviation, chosen, valid, precision, number, shift, scale = ctx.saved_tensors
         gradient = zero = constant(0.0, deviation.device)
         if upstream is not None and torch.is_grad_enabled():
-            value = ctx.definition(deviation)
-            gradient = torch.autograd.grad(
-                value, deviation, upstream, create_graph=True
-            )[0]
+            of = ctx.definition(deviation), deviation, upstream
+            (gradient,) = torch.autograd.grad(*of, create_graph=True)
         elif upstream is not None:
             factor = torch.addcdiv(zero, upstream, number, value=2.0) * precision
             gradient = torch.addcmul(chosen, deviation, scale, value=-1.0)

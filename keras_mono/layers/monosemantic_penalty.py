@@ -258,8 +258,8 @@ class MonosemanticPenalty(SelectingLayer):
         if call.may_be_repeated:
             call.keep((*(ops.copy(x) for x in of), weight))
         penalty = self._of_selected(inputs, mask, *of) * weight
-        self._penalty.assign(backend.all_reduce_mean(ops.stop_gradient(penalty)))
-        self._store_learned(learned)
+        of_all = backend.all_reduce_mean(ops.stop_gradient(penalty))
+        self._store_learned(learned, _penalty=of_all)
         return penalty
 
     def _of_selected(

@@ -29,6 +29,7 @@ from keras_mono._internal import validation
 from keras_mono._internal.typing import Axes, Tensor
 from keras_mono.backend import backend
 from keras_mono.backend.reference import CONSTANT, SMALLEST_DENOMINATOR
+from keras_mono.backend.replicas import with_these
 
 OF = ("log_phi", "phi")
 
@@ -89,7 +90,8 @@ def penalty_of_valid(
     if backend.num_replicas() == 1:
         of_z = partial(mean_of, selected=selected, valid=valid, axes=axes, of=of)
         if of == "phi":
-            return backend.mean_phi(z, selected, valid, axes, near, of_z)
+            definition = with_these(of_z)
+            return backend.mean_phi(z, selected, valid, axes, near, definition)
         return of_z(z)
     selected = ops.cast(selected, "float32")
     number = backend.all_reduce_mean(ops.sum(selected))

@@ -62,17 +62,16 @@ def update(
     how many φ it selected and how many are activations, both of this replica.
     """
     before, found = ThresholdState.of(state), None
-    expected = fraction * _at_least_one(counted)
     searches = is_search(before.num_batches if number is None else number)
     if backend.num_replicas() > 1:
         # Messages in no branch that depends on a tensor.
-        found = measured_by_all(phi, counted, expected, before, searches)
+        found = measured_by_all(phi, counted, fraction, before, searches)
 
     def searched() -> Tensor:
         before = ThresholdState.of(state)  # the compiler allows no views from outside
-        at = found or measured(phi, counted, expected, before, fraction)
+        at = found or measured(phi, counted, fraction, before)
         count: Any = before.num_batches if number is None else number
-        return decide(state, Batch(*at, counted, expected, fraction), count)
+        return decide(state, Batch(*at, counted, fraction), count)
 
     after = backend.cond(searches, searched, lambda: state)
     selected = backend.at_least(phi, after[0])
@@ -115,24 +114,26 @@ def window_before(number: Any) -> Any:
 
 
 def measured(
-    phi: Tensor, counted: Any, expected: Any, state: ThresholdState, fraction: float
-) -> tuple[Tensor, Counts, Counts]:
-    """The φ that the fraction of this batch reaches, and the counts there and at τ."""
+    phi: Tensor, counted: Any, fraction: float, state: ThresholdState
+) -> tuple[Any, Tensor, Counts, Counts]:
+    """How many are to be selected, the φ that they reach, and counts there and at τ."""
+    expected = fraction * _at_least_one(counted)
     found = largest_of_fraction(phi, expected, fraction)
     own = _own_counts(phi, found, state.threshold)
-    return found, *_counts_at(own, counted, found, state.threshold)
+    return expected, found, *_counts_at(own, counted, found, state.threshold)
 
 
 def measured_by_all(
-    phi: Tensor, counted: Any, expected: Any, state: ThresholdState, searches: Any
-) -> tuple[Tensor, Counts, Counts] | None:
+    phi: Tensor, counted: Any, fraction: float, state: ThresholdState, searches: Any
+) -> tuple[Any, Tensor, Counts, Counts] | None:
     """The same over all replicas; None if it is known that it is not needed."""
     if searches is False:
         return None
+    expected = fraction * _at_least_one(counted)
     found = largest_of_replicas(phi, expected, searches)
     sums = backend.all_reduce_sum(ops.stack(_own_counts(phi, found, state.threshold)))
     own = [sums[i] for i in range(4)]
-    return found, *_counts_at(own, counted, found, state.threshold)
+    return expected, found, *_counts_at(own, counted, found, state.threshold)
 
 
 def _own_counts(phi: Tensor, *levels: Tensor) -> list[Tensor]:
@@ -155,11 +156,11 @@ def _counts_at(own: list[Tensor], counted: Any, *levels: Tensor) -> list[Counts]
 class Batch(NamedTuple):
     """What a search found in a batch."""
 
-    quantile: Tensor  # φ that the fraction of it reaches
+    expected: Any  # how many are to be selected
+    quantile: Tensor  # φ that so many reach
     at_quantile: Counts
     at_threshold: Counts
     counted: Any
-    expected: Any  # how many are to be selected
     fraction: float
 
 
