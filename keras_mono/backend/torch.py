@@ -428,8 +428,13 @@ class TorchOnCpu(Torch):
             if float(squares.sum()) < LARGEST_ENTRY**2:  # False for NaN too
                 count = torch.full_like(total, entries)
                 none = torch.zeros((), device="cpu")
-                return squared, self._moments(
+                moments = self._moments(
                     count, total, squares, none, z.numel(), statistics
+                )
+                rest = statistics.mean_compensation
+                offset = moments.offset - rest
+                return squared, moments._replace(
+                    offset=offset, anchor_compensation=rest
                 )
         return super().measure(z, mask, statistics, axes, has_history=True)
 

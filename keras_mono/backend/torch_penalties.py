@@ -43,22 +43,20 @@ class SumOfLogarithms(torch.autograd.Function):
     @staticmethod
     def backward(
         ctx: Any, upstream: Tensor | None, of_deviation: Tensor | None
-    ) -> tuple[Tensor, None, None, None]:
+    ) -> tuple[Tensor | None, None, None, None]:
         (deviation,) = ctx.saved_tensors
         zero = constant(0.0, deviation.device)
         if torch.is_grad_enabled():  # its own gradient must be finite
             near = deviation.abs() < SMALLEST_DEVIATION
             deviation = deviation.masked_fill(near, torch.inf)
-        gradient = zero
         if upstream is not None:
-            gradient = torch.addcdiv(zero, upstream, deviation, value=2.0)
-            gradient = torch.ops.aten.hardshrink_backward(  # 0 where the two are near
-                gradient, deviation, SMALLEST_DEVIATION
+            upstream = torch.addcdiv(zero, upstream, deviation, value=2.0)
+            upstream = torch.ops.aten.hardshrink_backward(  # 0 where the two are near
+                upstream, deviation, SMALLEST_DEVIATION
             )
         if of_deviation is not None:
-            selected = deviation < torch.inf
-            gradient = gradient + torch.where(selected, of_deviation, zero)
-        return gradient.to(ctx.dtype), None, None, None
+            of_deviation = torch.where(deviation < torch.inf, of_deviation, zero)
+        return _sum(upstream, of_deviation, ctx.dtype), None, None, None
 
 
 class MeanPhi(torch.autograd.Function):
@@ -108,9 +106,10 @@ class MeanPhi(torch.autograd.Function):
     @staticmethod
     def backward(
         ctx: Any, upstream: Tensor | None, of_deviation: Tensor | None
-    ) -> tuple[Tensor, None, None, None, None, None]:
+    ) -> tuple[Tensor | None, None, None, None, None, None]:
         deviation, chosen, valid, precision, number, shift, scale = ctx.saved_tensors
-        gradient = zero = constant(0.0, deviation.device)
+        zero = constant(0.0, deviation.device)
+        gradient = None
         if upstream is not None and torch.is_grad_enabled():
             of = ctx.definition(deviation), deviation, upstream
             (gradient,) = torch.autograd.grad(*of, create_graph=True)
@@ -119,5 +118,14 @@ class MeanPhi(torch.autograd.Function):
             gradient = torch.addcmul(chosen, deviation, scale, value=-1.0)
             gradient.addcmul_(valid, shift, value=-1.0).mul_(factor)
         if of_deviation is not None:
-            gradient = gradient + torch.where(valid, of_deviation, zero)
-        return gradient.to(ctx.dtype), None, None, None, None, None
+            of_deviation = torch.where(valid, of_deviation, zero)
+        of_z = _sum(gradient, of_deviation, ctx.dtype)
+        return of_z, None, None, None, None, None
+
+
+def _sum(x: Tensor | None, y: Tensor | None, dtype: Any) -> Tensor | None:
+    """None is nothing."""
+    if x is None or y is None:
+        x = y if x is None else x
+        return None if x is None else x.to(dtype)
+    return (x + y).to(dtype)
