@@ -275,7 +275,8 @@ class Torch(TorchReference):
     def entry(self, values: Tensor, index: Any) -> Tensor:
         if isinstance(index, int):
             return values[index]
-        return values.take(index.to(torch.int64))
+        # `take` cannot be compiled.
+        return values.index_select(0, index.to(torch.int64).reshape(1))[0]
 
     def count_true(self, condition: Tensor) -> Tensor:
         return condition.sum(dtype=torch.float32)
