@@ -118,7 +118,6 @@ class Reference:
             m = ops.where(b > 0.0, ops.minimum(m, largest * forget_steps), m)
         # From the anchor, near which nothing large cancels.
         old = (statistics.mean - batch.anchor) + statistics.mean_compensation
-        old = old - batch.anchor_compensation
         old = self.where(m > 0.0, old, 0.0)
         count, change, variance = self.union(
             m, statistics.variance, b, batch.offset - old, batch.variance

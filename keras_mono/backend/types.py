@@ -33,7 +33,7 @@ class BatchMoments(NamedTuple):
     variance: Tensor  # biased
     num_skipped: Tensor  # scalar: entries that are neither valid nor masked
     num_entries: Any  # scalar, or a number: entries that are not masked
-    anchor_compensation: Any = 0.0
+    anchor_compensation: Any = 0.0  # of a backend whose `merge` takes it
 
 
 class ThresholdState(NamedTuple):
