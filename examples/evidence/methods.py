@@ -7,6 +7,7 @@ import keras
 import keras_mono as km
 from evidence.setting import Setting
 
+L2E_WEIGHT = 0.001  # "default": by the search, docs/results.md
 NAIVE = {"naive-a": 0.0, "naive-b": -1.0}  # Δ
 TITLES = {
     "plain": "plain",
@@ -47,7 +48,10 @@ class Method:
             return None
         if self.penalizes:
             return km.layers.MonosemanticPenalty(
-                **self._weight(), forget_steps=setting.guard, start_step=setting.guard
+                **self._weight(),
+                form="l2e",
+                forget_steps=setting.guard,
+                start_step=setting.guard,
             )
         select = 0.02 if self.name == "memel-threshold" else setting.select
         if "k" in self.given:
@@ -67,7 +71,7 @@ class Method:
     def _weight(self) -> dict[str, float]:
         if self.name == "encourage":
             return {"weight": -self.given["weight"]}
-        return {"weight": self.given["weight"]} if "weight" in self.given else {}
+        return {"weight": self.given.get("weight", L2E_WEIGHT)}
 
     def places(self, setting: Setting, model: keras.Model) -> list[str]:
         """The middle layers, unless the method is about another place."""
