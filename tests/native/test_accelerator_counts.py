@@ -40,9 +40,9 @@ SEARCHES = 7  # among the first 40 batches; then one in 32
 COMPILED = {
     "MonosemanticScale": 6,
     "MonosemanticInhibition, top-1": 16,
-    "MonosemanticInhibition, threshold": 55,
-    "MonosemanticPenalty l2e, threshold": 57,
-    "MonosemanticPenalty phi, threshold": 71,
+    "MonosemanticInhibition, threshold": 45,
+    "MonosemanticPenalty l2e, threshold": 47,
+    "MonosemanticPenalty phi, threshold": 61,
 }
 
 
