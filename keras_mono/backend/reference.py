@@ -242,7 +242,9 @@ class Reference:
         # What the gradient needs is passed on: JAX would leak what it closed over.
         @ops.custom_gradient
         def replaced(_: Tensor, value: Tensor, *tensors: Tensor) -> Any:
-            def backward(upstream: Tensor) -> tuple[Tensor, ...]:
+            def backward(*args: Tensor, upstream: Any = None) -> tuple[Tensor, ...]:
+                if upstream is None:  # PyTorch passes what `replaced` got before it
+                    (upstream,) = args
                 nothing = [ops.zeros_like(x) for x in (value, *tensors)]
                 return gradient(upstream, *tensors), *nothing
 
