@@ -1,12 +1,14 @@
 """The networks of the manipulation study, and what their neurons are labelled by.
 
-They differ in the kind of data, in normalization and in the activation. Models, data and learning rates are those of the study of the papers' claims (docs/results.md),
-where it has the network; training is cut to a few seconds.
+They differ in the kind of data, in normalization and in the activation. Models, data
+and learning rates are those of the study of the papers' claims (docs/results.md), where
+it has the network, but for what makes a training a matter of a few seconds:
+transformers have four blocks, and there are fewer epochs.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 
 import keras
 import numpy as np
@@ -21,6 +23,8 @@ import physics.data
 import physics.settings
 from evidence.setting import Part, Setting, Task
 
+DEPTH = 4  # of transformers
+BELOW = "mlp_0"  # the middle two are mlp_1 and mlp_2
 Labelled = tuple[np.ndarray | None, np.ndarray]  # None: the part's own inputs
 
 
@@ -173,12 +177,10 @@ def _of_images(quick: bool) -> list[Network]:
         _classifier(
             "vit-digits",
             "Vision transformer, GELU: digits after patches of photographs",
-            tasks(
-                image.models.vision_transformer, *((16, 4) if quick else (32, 6)), 3e-3
-            ),
+            tasks(image.models.vision_transformer, 16 if quick else 32, DEPTH, 3e-3),
             "mlp_*",
             2,
-            "mlp_0" if quick else "mlp_1",
+            BELOW,
         ),
     ]
 
@@ -186,9 +188,10 @@ def _of_images(quick: bool) -> list[Network]:
 def _of_language(quick: bool) -> list[Network]:
     scale = "quick" if quick else "default"
     encoder = language.settings.encoder(scale, "small", 16)
+    whole = partial(language.models.encoder, width=16, depth=DEPTH)
     first, second = encoder.tasks
-    second = replace(second, learning_rate=3e-3)
-    below = "mlp_0" if quick else "mlp_1"
+    first = replace(first, build=lambda _: whole(language.data.VOCABULARY, "byte"))
+    second = replace(second, build=lambda _: whole(12, "language"), learning_rate=3e-3)
 
     def recurrent(_) -> keras.Model:
         return language.models.recurrent(12, "language", 32)
@@ -200,7 +203,7 @@ def _of_language(quick: bool) -> list[Network]:
             (first, second),
             "mlp_*",
             2,
-            below,
+            BELOW,
             padding=True,
         ),
         _classifier(
@@ -213,7 +216,7 @@ def _of_language(quick: bool) -> list[Network]:
             padding=True,
         ),
         *(
-            _causal(scale, size, width, below)
+            _causal(scale, size, width)
             for size, width in (("small", 16), ("medium", 32))
         ),
     ]
@@ -225,18 +228,25 @@ def _code_of(length: int, each: int, name: str) -> tuple[np.ndarray, np.ndarray]
     return language.data.labelled_code(length, each, sixths)
 
 
-def _causal(scale: str, size: str, width: int, below: str) -> Network:
+def _causal(scale: str, size: str, width: int) -> Network:
     whole = language.settings.causal(scale, size, width)
-    task = replace(whole.tasks[0], learning_rate=6e-3, curve=False)
-    each = 32 if scale == "quick" else 64
+    length, each = 48, 32 if scale == "quick" else 64
+    task = replace(
+        whole.tasks[0],
+        build=lambda _: language.models.causal(length, width, DEPTH),
+        learning_rate=6e-3,
+        batch_size=8,
+        epochs=1,
+        curve=False,
+    )
 
     def labelled(part: Part, name: str, layer: str) -> Labelled:  # noqa: ARG001
-        return _code_of(part.x.shape[1], each, name)
+        return _code_of(length, each, name)
 
     return Network(
         _setting(f"causal-{size}", (task,), "mlp_*", 2),
         f"Causal transformer, width {width}, GELU: next byte of source code",
-        below,
+        BELOW,
         margin=0.03,
         unit="bits",
         labelled=labelled,
@@ -254,8 +264,12 @@ def _entropy(y: np.ndarray) -> float:
 def _of_rain(quick: bool) -> Network:
     scale = "quick" if quick else "default"
     (whole,) = physics.settings.settings(scale)
+    task = whole.tasks[0]
+    if not quick:
+        data = partial(physics.settings.sequences, 96, 48, physics.data.SIZE)
+        task = replace(task, data=data, batch_size=4, epochs=6)
     return Network(
-        _setting("nowcasting", (whole.tasks[0],), "block_*", 2),
+        _setting("nowcasting", (task,), "block_*", 2),
         "Two ConvGRUs, tanh: rain twenty frames ahead",
         "smaller",
         margin=0.003,

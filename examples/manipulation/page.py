@@ -175,10 +175,11 @@ def _predictions(tested: list[Tested]) -> str:
         "## Predicted signs",
         "Written down before the runs. *yes*: significant with the predicted sign, "
         "**no**: with the other, *open*: neither (one-sided, 2.5 %, each sign "
-        "corrected for the number of all cells by Holm's procedure). In brackets the sign of the "
-        "mean.",
+        "corrected for the number of all cells by Holm's procedure). In brackets the "
+        "sign of the mean.",
         "| method | figure | predicted | source | "
-        f"{' | '.join(f'`{n}`' for n in names)} |\n| --- | --- | --- | --- |{' --- |' * len(names)}",
+        f"{' | '.join(f'`{n}`' for n in names)} |\n"
+        f"| --- | --- | --- | --- |{' --- |' * len(names)}",
     ]
     for prediction in PREDICTIONS:
         methods = dict.fromkeys(t.method for t in tested if t.prediction is prediction)
@@ -215,8 +216,8 @@ def _network(found: Outcomes, name: str) -> str:
         f"Plain: {figure} {plain['task']:.2f} ± {_deviation(seeds):.2f} (standard "
         f"deviation over {len(seeds)} seeds), tail {plain['tail']:.2f}, "
         f"{network.selectivity} {plain['selectivity']:.3f}, "
-        f"scale {plain['scale']:.3f}, dead {plain['dead']:.1f} %, tail of the layer below "
-        f"{plain['tail below']:.2f}. A margin is {found.margin(name):.3g} "
+        f"scale {plain['scale']:.3f}, dead {plain['dead']:.1f} %, tail of the "
+        f"layer below {plain['tail below']:.2f}. A margin is {found.margin(name):.3g} "
         f"{network.unit}.",
         f"| method | task, better by ({network.unit}) | tail, % | "
         f"{network.selectivity}, % | scale, % | dead, points | layer below, % | "
