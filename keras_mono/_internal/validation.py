@@ -54,6 +54,31 @@ def non_negative_number(name: str, value: float, advice: str = "") -> float:
     return number
 
 
+def fraction_to_select(value: float) -> float:
+    """`value` as a float between 0 and 1."""
+    number = finite_number("fraction", value)
+    if not 0 < number < 1:
+        raise ValueError(
+            "`fraction` must lie between 0 and 1: the share of activations to select. "
+            f"Received: fraction={value!r}. Pass 0.02 for L2E's setting."
+        )
+    return number
+
+
+def seed(value: int) -> int:
+    """`value` as an int that 31 bits hold."""
+    try:
+        number = -1 if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        number = -1
+    if not 0 <= number < 2**31:
+        raise ValueError(
+            "`seed` must be an integer from 0 to 2**31 - 1, or None for one that is "
+            f"drawn. Received: seed={value!r}."
+        )
+    return number
+
+
 def saved_numbers(
     layer: str, name: str, value: Any, low: float | None, high: float | None
 ) -> None:

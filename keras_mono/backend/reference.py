@@ -219,6 +219,28 @@ class Reference:
         strength = ops.stop_gradient(ops.cast(strength, z.dtype))
         return ops.where(selected, mean - strength * (z - ops.stop_gradient(z)), z)
 
+    def replace_by(
+        self,
+        z: Tensor,
+        selected: Tensor,
+        mean: Tensor,
+        gradient: Callable[..., Tensor],
+        *tensors: Tensor,
+    ) -> Tensor:
+        """The value of `replace`, with `gradient(upstream, *tensors)` for `z`."""
+        value = ops.stop_gradient(ops.where(selected, ops.cast(mean, z.dtype), z))
+
+        # What the gradient needs is passed on: JAX would leak what it closed over.
+        @ops.custom_gradient  # type: ignore[untyped-decorator]
+        def replaced(_: Tensor, value: Tensor, *tensors: Tensor) -> Any:
+            def backward(upstream: Tensor) -> tuple[Tensor, ...]:
+                nothing = [ops.zeros_like(x) for x in (value, *tensors)]
+                return gradient(upstream, *tensors), *nothing
+
+            return value, backward
+
+        return replaced(z, value, *tensors)
+
     def log_penalty(
         self, z: Tensor, selected: Tensor, mean: Tensor, compensation: Tensor | None
     ) -> Tensor:
@@ -269,6 +291,10 @@ class Reference:
     def num_replicas(self) -> int:
         """How many replicas run this very call side by side; 1 where there are none."""
         return 1
+
+    def replica_index(self) -> Any:
+        """Which of the replicas this is, from 0."""
+        return 0
 
     def all_reduce_sum(self, x: Tensor) -> Tensor:
         """Sum of `x` over the replicas, the same on all of them; without gradient.

@@ -53,6 +53,26 @@ def with_its_group(method: Method) -> Method:
     return cast(Method, call)
 
 
+def with_these(function: Method) -> Method:
+    """`function` with the replicas of this moment, whichever thread calls it.
+
+    PyTorch may compute gradients in a thread of its own.
+    """
+    group, alone = process_group(), is_alone()
+
+    @functools.wraps(function)
+    def call(*args: Any) -> Any:
+        before = _of_layer.is_alone
+        _of_layer.is_alone = alone
+        try:
+            with _Replicas(group):
+                return function(*args)
+        finally:
+            _of_layer.is_alone = before
+
+    return cast(Method, call)
+
+
 class _Replicas:
     """Within it replicas are the processes of this group.
 

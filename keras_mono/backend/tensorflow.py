@@ -53,6 +53,12 @@ class TensorFlow(OnePass):
         context = tf.distribute.get_replica_context()
         return 1 if context is None else context.num_replicas_in_sync
 
+    def replica_index(self) -> Any:
+        if self.num_replicas() == 1:
+            return 0
+        context = tf.distribute.get_replica_context()
+        return ops.cast(context.replica_id_in_sync_group, "int32")
+
     def all_reduce_sum(self, x: Tensor) -> Tensor:
         if self.num_replicas() == 1:
             return x

@@ -65,6 +65,17 @@ class TorchReference(Reference):
                 return torch.where(condition, yes(), no())
         return yes() if condition else no()
 
+    def replace_by(
+        self,
+        z: Tensor,
+        selected: Tensor,
+        mean: Tensor,
+        gradient: Callable[..., Tensor],
+        *tensors: Tensor,
+    ) -> Tensor:
+        """Keras' own does not work within `torch.func`."""
+        return _ReplaceBy.apply(z, selected, mean.to(z.dtype), gradient, *tensors)
+
     def num_replicas(self) -> int:
         """Processes of the layer's group, or as Keras' distribution has it."""
         distributed = torch.distributed
@@ -75,6 +86,11 @@ class TorchReference(Reference):
         if replicas.process_group() is None and _keras_shards_arrays():
             return 1
         return int(distributed.get_world_size(_process_group()))
+
+    def replica_index(self) -> int:
+        if self.num_replicas() == 1:
+            return 0
+        return int(torch.distributed.get_rank(_process_group()))
 
     def all_reduce_sum(self, x: Tensor) -> Tensor:
         if self.num_replicas() == 1:
@@ -478,3 +494,24 @@ class _Replace(torch.autograd.Function):
         selected, *factor = ctx.saved_tensors
         factor = factor[0].to(upstream.dtype) if factor else ctx.factor
         return torch.where(selected, factor * upstream, upstream), None, None, None
+
+
+class _ReplaceBy(torch.autograd.Function):
+    """`Reference.replace_by`."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(z: Tensor, selected: Tensor, mean: Tensor, *_: Any) -> Tensor:
+        return torch.where(selected, mean, z)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Tensor) -> None:  # noqa: ARG004
+        _, _, _, ctx.gradient, *tensors = inputs
+        ctx.save_for_backward(*tensors)
+
+    @staticmethod
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
+        tensors = ctx.saved_tensors
+        found = ctx.gradient(upstream, *tensors)
+        return found, None, None, None, *[None] * len(tensors)

@@ -9,9 +9,13 @@ from keras_mono import selectors
 from keras_mono._internal import validation
 from keras_mono._internal.setting import Setting
 from keras_mono._internal.typing import Tensor
-from keras_mono.backend import Statistics, TrainingCall, backend, counted_once
-from keras_mono.layers.running_statistics import combine_masks
+from keras_mono.backend import TrainingCall, backend, counted_once
+from keras_mono.backend.replicas import Alone, with_its_group
+from keras_mono.layers.running_statistics import as_entries, combine_masks
 from keras_mono.layers.selecting_layer import SelectingLayer
+from keras_mono.ops.scale_invariant_deactivate import deactivate_valid
+
+GRADIENTS = ("reversed", "scale_invariant")
 
 
 @keras.saving.register_keras_serializable(package="keras_mono")
@@ -27,7 +31,10 @@ class MonosemanticInhibition(SelectingLayer):
     `selected: mean - Δ·(z - ng(z))`, that is the value `mean` with the gradient -Δ
 
     What follows sees a value that carries no information and learns to use other
-    neurons; the reversed gradient moves the true activation towards its mean. At
+    neurons; the reversed gradient is to move the true activation towards its mean. That
+    presumes that the loss pulls it back, which it often does not (docs/results.md).
+    `gradient="scale_invariant"` has the same value and always pulls towards the mean,
+    without shrinking or switching off neurons: `km.ops.scale_invariant_deactivate`. At
     inference the layer is the identity and can be removed.
 
     Reference: MEmeL (arXiv:2312.11560), Def. 3.1, section 3.3, Algs. 1 and 2.
@@ -51,6 +58,9 @@ class MonosemanticInhibition(SelectingLayer):
         active: `"training"`, or `"always"` to inhibit at inference too. State moves in
             training only.
         enabled: False switches the layer off: it observes and inhibits nothing.
+        gradient: `"reversed"`, the paper's, or `"scale_invariant"`, whose moments are
+            those of the batch, over all replicas; inside a recurrence those of the time
+            step on this replica.
         **kwargs: As in any `keras.layers.Layer`.
 
     Call arguments:
@@ -111,6 +121,7 @@ class MonosemanticInhibition(SelectingLayer):
         include_current_batch: bool = False,
         active: str = "training",
         enabled: bool = True,
+        gradient: str = "reversed",
         **kwargs: Any,
     ) -> None:
         super().__init__(
@@ -130,12 +141,20 @@ class MonosemanticInhibition(SelectingLayer):
                 f"(inhibit at inference too). Received: active={active!r}."
             )
         self.active = active
+        if gradient not in GRADIENTS:
+            raise ValueError(
+                f"`gradient` must be one of {GRADIENTS}. Received: "
+                f"gradient={gradient!r}. Pass 'reversed' for the paper's or "
+                "'scale_invariant' for one that always pulls towards the mean."
+            )
+        self.gradient = gradient
 
     def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "strength": self.strength,
             "active": self.active,
+            "gradient": self.gradient,
         }
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
@@ -164,13 +183,13 @@ class MonosemanticInhibition(SelectingLayer):
     def _learn_and_inhibit(self, inputs: Tensor, mask: Tensor | None) -> Tensor:
         call = TrainingCall(self)
         if call.repeats:
-            return backend.replace(inputs, *call.kept())
+            return self._replace(inputs, mask, *call.kept())
         learned = self._learn(inputs, mask)
         does = learned.selected, learned.reference.mean, self._strength_in_force()
         if call.may_be_repeated:
             selected, mean, strength = does
             call.keep([ops.copy(selected), ops.copy(mean), strength * 1.0])
-        outputs = backend.replace(inputs, *does)
+        outputs = self._replace(inputs, mask, *does)
         self._store_learned(learned)
         return outputs
 
@@ -188,14 +207,26 @@ class MonosemanticInhibition(SelectingLayer):
 
         For loops in which statistics cannot change, such as a recurrence.
         """
-        select, history = self._frozen_selection(), self.statistics()
+        select, mean = self._frozen_selection(), self.statistics().mean
 
         def inhibit(z: Tensor, mask: Tensor | None = None) -> Tensor:
-            return self._inhibit(z, select(z, mask), history)
+            strength = self._strength_in_force()
+            with Alone():  # a loop may take other turns on other replicas
+                return self._replace(z, mask, select(z, mask), mean, strength)
 
         return inhibit
 
-    def _inhibit(self, inputs: Tensor, selected: Tensor, history: Statistics) -> Tensor:
-        return backend.replace(
-            inputs, selected, history.mean, self._strength_in_force()
-        )
+    @with_its_group
+    def _replace(
+        self,
+        inputs: Tensor,
+        mask: Tensor | None,
+        selected: Tensor,
+        mean: Tensor,
+        strength: Any,
+    ) -> Tensor:
+        if self.gradient == "reversed":
+            return backend.replace(inputs, selected, mean, strength)
+        valid = backend.valid(*as_entries(inputs, mask))
+        axes = self._reduction_axes
+        return deactivate_valid(inputs, selected, valid, mean, strength, axes)

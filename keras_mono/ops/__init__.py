@@ -7,6 +7,9 @@ from keras_mono.ops.monosemantic_penalty import (
     monosemantic_penalty as monosemantic_penalty,
 )
 from keras_mono.ops.monosemantic_scale import monosemantic_scale as monosemantic_scale
+from keras_mono.ops.scale_invariant_deactivate import (
+    scale_invariant_deactivate as scale_invariant_deactivate,
+)
 from keras_mono.ops.scale_invariant_penalty import (
     scale_invariant_penalty as scale_invariant_penalty,
 )

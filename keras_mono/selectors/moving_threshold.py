@@ -68,13 +68,7 @@ class MovingThreshold(Selector):
     counts_waited = True
 
     def __init__(self, fraction: float = 0.02) -> None:
-        self.fraction = validation.finite_number("fraction", fraction)
-        if not 0 < self.fraction < 1:
-            raise ValueError(
-                "`fraction` must lie between 0 and 1: the share of activations to "
-                f"select. Received: fraction={fraction!r}. Pass 0.02 for L2E's setting."
-            )
-
+        self.fraction = validation.fraction_to_select(fraction)
         # A compiler may take a float that differs between layers for a variable, which
         # no branch of a graph can hold; not a text.
         self._text = repr(self.fraction)

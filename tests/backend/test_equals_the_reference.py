@@ -37,6 +37,7 @@ NO_ARITHMETIC = {
     "num_replicas",
     "random_state",
     "remember",
+    "replica_index",
     "variables_are_parameters",
 }
 

@@ -24,6 +24,12 @@ LAYERS = {
     "joined": lambda: km.layers.MonosemanticInhibition(
         2, axis=-1, start_step=2, include_current_batch=True
     ),
+    "scale-invariant": lambda: km.layers.MonosemanticInhibition(
+        2, axis=-1, start_step=2, gradient="scale_invariant"
+    ),
+    "random": lambda: km.layers.MonosemanticPenalty(
+        0.5, km.selectors.Random(0.1, 0), start_step=2
+    ),
     "scale": lambda: km.layers.MonosemanticScale(axis=-1),
     "penalty": lambda: km.layers.MonosemanticPenalty(0.5, start_step=2),
 }

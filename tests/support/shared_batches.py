@@ -7,8 +7,8 @@ import keras_mono as km
 
 STEPS, ROWS, FEATURES, UNITS = 20, 24, 6, 16
 RATE = 3e-3
-KERNELS = ("hidden", "other")
-LAYERS = ("top", "follows", "penalty", "invariant", "scale")
+KERNELS = ("hidden", "other", "third")
+LAYERS = ("top", "follows", "penalty", "invariant", "pulled", "behind", "scale")
 
 
 def batches(hard, rows=ROWS, short=True):
@@ -35,8 +35,9 @@ def model(learns):
     x = keras.Input((FEATURES,), name="x")
     padding = keras.Input((), name="padding")
     # One for each form of the penalty: L2E's shrinks its neurons, and the pull of the
-    # other on a small neuron is large.
-    h, other = (
+    # other on a small neuron is large. The third gets the gradient of a penalty behind
+    # the inhibition.
+    h, other, third = (
         keras.layers.Dense(
             UNITS, kernel_initializer=start, name=name, trainable=learns
         )(x)
@@ -54,6 +55,11 @@ def model(learns):
     )
     outputs = [layer(h, padding_mask=padding) for layer in layers]
     outputs.append(invariant(other, padding_mask=padding))
+    third = km.layers.MonosemanticInhibition(
+        0.2, gradient="scale_invariant", **common, name="pulled"
+    )(third, padding_mask=padding)
+    behind = km.layers.MonosemanticPenalty(0.3, 2, form="phi", **common, name="behind")
+    outputs.append(behind(third, padding_mask=padding))
     out = keras.layers.Add()(outputs)
     made = keras.Model({"x": x, "padding": padding}, out)
     # Only the penalties teach: their gradients are what has to be global.

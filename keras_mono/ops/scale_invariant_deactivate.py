@@ -1,0 +1,105 @@
+"""Reversed deactivation that can neither shrink nor switch off a neuron.
+
+The value is that of `deactivate`: the mean where selected. The gradient g that comes
+from behind becomes, for the activations z of a neuron,
+
+`g + P(c)`, `c = Δ·|g|·sign(z - mean) - g` where selected, 0 elsewhere
+
+where P takes out the part along the neuron's shift and scale: what remains sums to 0
+over the neuron's entries in the batch, and so does its product with the deviations from
+their mean. Two things differ from the paper's `c = -Δ·g - g`:
+
+- A step down this gradient moves a selected z towards the mean. The paper's does only
+  if the loss pulls z back (Lemma 3.3 presumes it), and in training it often does not.
+- No part of c can shrink or shift the neuron, which would lower |z - mean| as well.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+from keras import ops
+
+from keras_mono._internal import validation
+from keras_mono._internal.typing import Axes, Tensor
+from keras_mono.backend import backend
+from keras_mono.backend.replicas import with_these
+from keras_mono.ops.scale_invariant_penalty import (
+    BatchMoments,
+    batch_moments,
+    without_shift_and_scale,
+)
+
+
+def scale_invariant_deactivate(
+    z: Tensor,
+    selected: Tensor,
+    mean: Tensor,
+    strength: float | Tensor = 1.0,
+    axis: int | Sequence[int] | None = -1,
+    mask: Tensor | None = None,
+) -> Tensor:
+    """Replace selected activations by their mean, and pull them towards it.
+
+    A form of MEmeL's reversed deactivation (arXiv:2312.11560, section 3.3) with another
+    gradient, which is this library's: see docs/method.md.
+
+    Args:
+        z: Activations, float, batch first.
+        selected: Boolean, the shape of `z`. Entries that do not count are left out.
+        mean: Value to put in, in the units of `z`; broadcasts against `z`. It gets no
+            gradient.
+        strength: Δ, no unit: a number or a scalar tensor. A negative one pushes away
+            from the mean.
+        axis: Axis or axes that index neurons; None: every axis but the batch.
+        mask: Boolean, broadcasts against `z`; True where an entry counts. NaN and
+            infinite entries never do.
+
+    Returns:
+        A tensor with the shape and dtype of `z`. The gradient passes a neuron that is
+        constant in the batch unchanged.
+
+    Raises:
+        ValueError: for another shape of `selected`, or a bad `axis`.
+
+    Example:
+
+    >>> z = np.array([[1.0], [2.0], [9.0]], "float32")
+    >>> out = km.ops.scale_invariant_deactivate(z, selected=z > 5, mean=2.0)
+    >>> keras.ops.convert_to_numpy(out).tolist()
+    [[1.0], [2.0], [2.0]]
+    """
+    z = ops.convert_to_tensor(z)
+    neurons = validation.neuron_axes(axis, tuple(z.shape))
+    axes = tuple(i for i in range(len(z.shape)) if i not in neurons)
+    selected = validation.marks(selected, z)
+    valid = ops.isfinite(z)
+    if mask is not None:
+        valid = ops.logical_and(valid, ops.cast(mask, "bool"))
+    selected = ops.logical_and(selected, valid)
+    mean = ops.cast(mean, z.dtype)
+    return deactivate_valid(z, selected, valid, mean, strength, axes)
+
+
+def deactivate_valid(
+    z: Tensor, selected: Tensor, valid: Tensor, mean: Tensor, strength: Any, axes: Axes
+) -> Tensor:
+    """`scale_invariant_deactivate`; what is selected is valid too."""
+    fixed = ops.stop_gradient(z)
+    batch = batch_moments(fixed, valid, axes)
+    away = ops.cast(fixed, "float32") - ops.cast(mean, "float32")
+    away = backend.where(selected, away, 0.0)
+    away = ops.stop_gradient(ops.sign(away) * ops.cast(strength, "float32"))
+    gradient = with_these(partial(_gradient, axes))
+    chosen = ops.cast(selected, "float32")
+    return backend.replace_by(z, selected, mean, gradient, chosen, away, *batch)
+
+
+def _gradient(
+    axes: Axes, upstream: Tensor, selected: Tensor, away: Tensor, *batch: Tensor
+) -> Tensor:
+    """`away`: Δ·sign(z - mean) of the selected, 0 elsewhere."""
+    g = ops.cast(upstream, "float32")
+    change = ops.abs(g) * away - g * selected
+    change = without_shift_and_scale(change, BatchMoments(*batch), axes)
+    return ops.cast(g + change, upstream.dtype)
