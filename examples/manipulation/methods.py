@@ -78,7 +78,7 @@ class Manipulation(Method):
             return None
         select = FRACTION
         if self.name.endswith("-random"):
-            select = km.selectors.Random(FRACTION)
+            select = km.selectors.Random(FRACTION, seed=0)
         if self.penalizes:
             return km.layers.MonosemanticPenalty(
                 self.given["weight"],

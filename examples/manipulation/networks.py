@@ -267,7 +267,7 @@ def _of_rain(quick: bool) -> Network:
     task = whole.tasks[0]
     if not quick:
         data = partial(physics.settings.sequences, 96, 48, physics.data.SIZE)
-        task = replace(task, data=data, batch_size=4, epochs=6)
+        task = replace(task, data=data, batch_size=4, epochs=4)
     return Network(
         _setting("nowcasting", (task,), "block_*", 2),
         "Two ConvGRUs, tanh: rain twenty frames ahead",
