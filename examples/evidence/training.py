@@ -37,7 +37,8 @@ class Variant:
         optimizer = self.model.optimizer
         for variable, value in zip(optimizer.variables, self.first, strict=True):
             variable.assign(value)
-        optimizer.learning_rate = self.task.learning_rate if rate is None else rate
+        rate = self.task.learning_rate if rate is None else rate
+        optimizer.learning_rate = rate
         assign(self.model, weights)
         history = self.model.fit(
             *split.train,
@@ -45,10 +46,18 @@ class Variant:
             epochs=self.task.epochs,
             validation_data=tuple(split.test) if self.task.curve else None,
             validation_batch_size=self.task.batch_size,
-            callbacks=[Seeded(seed)],
+            callbacks=[Seeded(seed), *self._decay(rate)],
             verbose=0,
         ).history
         return [float(loss) for loss in history.get("val_loss", [])]
+
+    def _decay(self, rate: float) -> list[keras.callbacks.Callback]:
+        epochs = self.task.epochs
+        if not self.task.decays:
+            return []
+        return [
+            keras.callbacks.LearningRateScheduler(lambda e: rate * (1 - e / epochs))
+        ]
 
 
 class Seeded(keras.callbacks.Callback):

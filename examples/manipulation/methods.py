@@ -57,6 +57,13 @@ def methods(default: str) -> list[str]:
     return list(dict.fromkeys(found))
 
 
+def place(text: str) -> tuple[int, bool, float]:
+    """By which methods are sorted: by kind, negative weights last, then by size."""
+    name, _, given = text.partition(":")
+    value = float(given.partition("=")[2] or 0)
+    return list(TITLES).index(name), value < 0, abs(value)
+
+
 def title(text: str) -> str:
     """Of a method with its settings."""
     name, _, given = text.partition(":")

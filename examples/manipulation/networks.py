@@ -138,7 +138,7 @@ def _of_images(quick: bool) -> list[Network]:
         if not quick:
             # More images than there: margins of the task are small.
             second = replace(second, data=lambda seed: image.data.digits(seed, 896))
-        return first, replace(second, learning_rate=rate)
+        return first, replace(second, learning_rate=rate, decays=True)
 
     def perceptron(classes: int, head: str, *_: int) -> keras.Model:
         return image.models.perceptron(classes, head, (128, 64))
@@ -147,7 +147,7 @@ def _of_images(quick: bool) -> list[Network]:
         return image.models.convolutional_network(*size, normalized=True)
 
     _, digits = tasks(perceptron, 0, 0, 1e-3)
-    digits = replace(digits, epochs=1 if quick else 20)
+    digits = replace(digits, epochs=1 if quick else 20, decays=False)
     convolutions = image.models.convolutional_network
     return [
         _classifier(
@@ -192,6 +192,7 @@ def _of_language(quick: bool) -> list[Network]:
     first, second = encoder.tasks
     first = replace(first, build=lambda _: whole(language.data.VOCABULARY, "byte"))
     second = replace(second, build=lambda _: whole(12, "language"), learning_rate=3e-3)
+    second = replace(second, decays=True)
 
     def recurrent(_) -> keras.Model:
         return language.models.recurrent(12, "language", 32)
@@ -264,13 +265,13 @@ def _entropy(y: np.ndarray) -> float:
 def _of_rain(quick: bool) -> Network:
     scale = "quick" if quick else "default"
     (whole,) = physics.settings.settings(scale)
-    task = whole.tasks[0]
+    first, second = whole.tasks
     if not quick:
-        data = partial(physics.settings.sequences, 96, 48, physics.data.SIZE)
-        task = replace(task, data=data, batch_size=4, epochs=4)
+        data = partial(physics.settings.sequences, 160, 48, physics.data.SIZE)
+        second = replace(second, data=data, batch_size=4, epochs=3)
     return Network(
-        _setting("nowcasting", (task,), "block_*", 2),
-        "Two ConvGRUs, tanh: rain twenty frames ahead",
+        _setting("nowcasting", (first, second), "block_*", 2),
+        "Two ConvGRUs, tanh: rain twenty frames ahead, after pretraining on the same",
         "smaller",
         margin=0.003,
         unit="B-MAE",

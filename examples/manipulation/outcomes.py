@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from evidence.store import Store
+from manipulation.methods import place
 from manipulation.networks import Network
 
 STORED = Path(__file__).resolve().parents[2] / "docs" / "data" / "manipulation"
@@ -36,9 +37,9 @@ class Outcomes:
         }
 
     def methods(self) -> list[str]:
-        """In the order of the runs."""
+        """By kind and strength, plain first."""
         every = (run for runs in self.runs.values() for run in runs)
-        return list(dict.fromkeys(run["path"][-1] for run in every))
+        return sorted({run["path"][-1] for run in every}, key=place)
 
     def values(self, network: str, method: str, figure: str) -> dict[int, float]:
         """By seed. The tail of a dead layer, for one, is missing."""

@@ -140,8 +140,8 @@ def _interval(values: np.ndarray, form: str) -> str:
         return "-"
     if len(values) < 2:
         return form.format(values[0])
-    d = paired.compare(values)
-    mean, low, high = (form.format(v) for v in (d.mean, d.low, d.high))
+    ends = (values.mean(), *paired.interval(values))
+    mean, low, high = (form.format(v) for v in ends)
     return f"{mean} [{low}, {high}]"
 
 

@@ -72,12 +72,11 @@ def _points(axes: Axes, found: Outcomes, method: str, dose: str) -> None:
         y = found.in_unit(network, method, "task", "margin")
         if len(x) < 2 or len(y) < 2:
             continue
-        across, up = paired.compare(x), paired.compare(y)
         axes.errorbar(
-            across.mean,
-            up.mean,
-            xerr=[[across.mean - across.low], [across.high - across.mean]],
-            yerr=[[up.mean - up.low], [up.high - up.mean]],
+            x.mean(),
+            y.mean(),
+            xerr=x.mean() - paired.interval(x)[0],
+            yerr=y.mean() - paired.interval(y)[0],
             color=color,
             marker=marker,
             markersize=9 if marker == "*" else 6,
