@@ -36,6 +36,7 @@ def page(found: Outcomes, chosen: dict[str, Any]) -> str:
         "![Change of the tail and of selectivity against change of the task's figure, "
         "one point a method and network](images/manipulation.png)",
         _READING,
+        _networks(found),
         _criteria(judged, chosen["chosen"], found),
         _choice(chosen),
         _predictions(tested),
@@ -104,6 +105,22 @@ def _head(found: Outcomes) -> str:
 
 # How to read the page; long lines, as in docs/.
 _READING = (Path(__file__).parent / "reading.md").read_text("utf-8")
+
+
+def _networks(found: Outcomes) -> str:
+    lines = [
+        "| network | | weights | last task: epochs, batch, learning rate | margin |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for name, network in found.networks.items():
+        task = network.setting.tasks[-1]
+        falls = ", falling to 0" if task.decays else ""
+        lines.append(
+            f"| `{name}` | {network.title} | {task.build(None).count_params():,} | "
+            f"{task.epochs}, {task.batch_size}, {task.learning_rate:g}{falls} | "
+            f"{found.margin(name):.3g} {network.unit} |"
+        )
+    return "\n".join(lines)
 
 
 def _criteria(judged: list[Judged], chosen: str, found: Outcomes) -> str:
@@ -217,8 +234,7 @@ def _network(found: Outcomes, name: str) -> str:
         f"deviation over {len(seeds)} seeds), tail {plain['tail']:.2f}, "
         f"{network.selectivity} {plain['selectivity']:.3f}, "
         f"scale {plain['scale']:.3f}, dead {plain['dead']:.1f} %, tail of the "
-        f"layer below {plain['tail below']:.2f}. A margin is {found.margin(name):.3g} "
-        f"{network.unit}.",
+        f"layer below {plain['tail below']:.2f}.",
         f"| method | task, better by ({network.unit}) | tail, % | "
         f"{network.selectivity}, % | scale, % | dead, points | layer below, % | "
         f"at chance | the row |\n|{' --- |' * 9}",
