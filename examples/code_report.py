@@ -53,7 +53,7 @@ def language_model(with_penalty):
         hidden = layers.Dense(4 * WIDTH, "gelu", name=f"mlp_{block}")(normal)
         if with_penalty and block in (1, 2):
             penalty = km.layers.MonosemanticPenalty(
-                WEIGHT, axis=-1, name=f"l2e_{block}"
+                WEIGHT, axis=-1, form="l2e", name=f"l2e_{block}"
             )
             hidden = penalty(hidden)
         x = layers.Add()([x, layers.Dense(WIDTH)(hidden)])

@@ -6,14 +6,16 @@ import numpy as np
 from matplotlib.figure import Figure
 from rich.table import Table
 
-COLOURS = {"plain": "#0072B2", "inhibition": "#D55E00"}
-LINES = {"plain": "-", "inhibition": "--"}
+WAYS = {  # their titles, colours, lines and marks
+    "plain": ("plain", "#0072B2", "-", "o"),
+    "inhibition": ("paper's inhibition", "#D55E00", "--", "s"),
+    "penalty": ("scale-invariant penalty", "#007a5e", "-.", "^"),
+}
+DRAWN = "second"  # hidden layer
+# Of the last measurement while training: title, factor, format.
 FIGURES = {
-    "top1": ("largest φ of a sample", 1, ".1f"),
     "threshold": ("φ that 2 % exceed", 1, ".2f"),
-    "tail": ("activations with φ ≥ 9, %", 100, ".2f"),
-    "kurtosis": ("kurtosis (mean of φ²)", 1, ".1f"),
-    "inhibited": ("activations inhibited, %", 100, ".2f"),
+    "top1": ("largest φ of a digit", 1, ".1f"),
 }
 # Two-sided 95 % points of Student's t with 1, 2, ... degrees of freedom.
 STUDENT_T = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
@@ -21,22 +23,29 @@ STUDENT_T = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.2
 
 @dataclass
 class Run:
-    """One training: its test accuracy, the monitor's rows, and φ on the test data."""
+    """One training: test accuracy, the monitor's rows, and the neurons at its end."""
 
-    condition: str
+    way: str
     seed: int
     accuracy: float
     rows: list
     activations: dict
-    phi: dict
+    selectivity: dict  # class selectivity index of each neuron
 
     def last(self, layer: str, figure: str) -> float:
+        return self.course(layer, figure)[-1]
+
+    def course(self, layer: str, figure: str) -> list[float]:
+        """A figure after each epoch."""
         rows = [row for row in self.rows if row["layer"] == layer]
-        return rows[-1].get(figure, float("nan"))
+        return [row.get(figure, float("nan")) for row in rows]
+
+    def class_selectivity(self, layer: str) -> float:
+        return float(np.nanmean(self.selectivity[layer]))
 
 
-def of(runs, condition):
-    return [run for run in runs if run.condition == condition]
+def of(runs, way):
+    return [run for run in runs if run.way == way]
 
 
 def interval(values):
@@ -50,75 +59,87 @@ def interval(values):
 
 def spread(values, digits):
     values = np.asarray(values)
-    if np.isnan(values).all():
-        return "–"
     text = f"{values.mean():{digits}}"
     return text if len(values) < 2 else f"{text} ± {values.std(ddof=1):{digits}}"
 
 
 def print_report(runs, console):
-    plain, inhibited = of(runs, "plain"), of(runs, "inhibition")
     table = Table(
-        title=f"After training, {len(plain)} seeds (mean ± standard deviation)",
+        title=f"After training, {len(of(runs, 'plain'))} seeds "
+        "(mean ± standard deviation)",
         title_justify="left",
     )
     table.add_column("layer")
-    table.add_column("figure on the test digits")
-    table.add_column("plain", justify="right")
-    table.add_column("inhibition", justify="right")
-    table.add_row(
-        "",
-        "test accuracy, %",
-        *(
-            spread([100 * run.accuracy for run in group], ".2f")
-            for group in (plain, inhibited)
-        ),
-        end_section=True,
-    )
-    for layer in plain[0].phi:
-        for figure, (label, scale, digits) in FIGURES.items():
-            cells = [
-                spread([scale * run.last(layer, figure) for run in group], digits)
-                for group in (plain, inhibited)
-            ]
-            table.add_row(layer, label, *cells, end_section=figure == "inhibited")
+    table.add_column("on the test digits")
+    for title, *_ in WAYS.values():
+        table.add_column(title, justify="right")
+
+    def add(layer, title, values, digits, **options):
+        cells = [spread([values(run) for run in of(runs, way)], digits) for way in WAYS]
+        table.add_row(layer, title, *cells, **options)
+
+    add("", "accuracy, %", lambda run: 100 * run.accuracy, ".2f", end_section=True)
+    for layer in runs[0].selectivity:
+        for figure, (title, scale, digits) in FIGURES.items():
+            add(layer, title, lambda r: scale * r.last(layer, figure), digits)  # noqa: B023
+        add(
+            layer,
+            "selectivity (CSI)",
+            lambda run: run.class_selectivity(layer),  # noqa: B023
+            ".3f",
+            end_section=True,
+        )
     console.print(table)
-    console.print(verdict(plain, inhibited))
+    for way in list(WAYS)[1:]:
+        console.print(verdict(runs, way))
 
 
-def verdict(plain, inhibited):
+def verdict(runs, way):
     """What the paired seeds say about accuracy, and no more."""
     gains = [
-        100 * (b.accuracy - a.accuracy) for a, b in zip(plain, inhibited, strict=True)
+        100 * (b.accuracy - a.accuracy)
+        for a, b in zip(of(runs, "plain"), of(runs, way), strict=True)
     ]
     mean, half = interval(gains)
+    title = WAYS[way][0]
     if np.isnan(half):
-        return (
-            f"Accuracy with inhibition: {mean:+.2f} points in one seed. One is no test."
-        )
+        return f"Accuracy, {title}: {mean:+.2f} points in one seed. One is no test."
     says = (
         "no difference that these seeds can show"
         if abs(mean) <= half
         else f"{'better' if mean > 0 else 'worse'} in these seeds"
     )
     return (
-        f"Accuracy with inhibition minus plain, same seeds: {mean:+.2f} points, "
+        f"Accuracy, {title} minus plain: {mean:+.2f} points, "
         f"95 % interval {mean - half:+.2f} to {mean + half:+.2f}: {says}."
     )
 
 
-def draw(runs, x_test, y_test):
-    figure = Figure(figsize=(13, 8.2), layout="constrained")
-    figure.suptitle("Monosemantic neurons on handwritten digits", fontsize=15)
-    top, bottom = figure.subfigures(2, 1, height_ratios=(1, 1.05))
-    left, middle, right = top.subplots(1, 3, width_ratios=(1, 1, 0.8))
-    layer = next(iter(runs[0].phi))
-    _draw_tail(left, runs, layer)
-    _draw_training(middle, runs, layer)
-    _draw_accuracy(right, runs)
-    halves = bottom.subfigures(1, 2)
-    for half, condition in zip(halves, COLOURS, strict=True):
-        _draw_neuron(half, of(runs, condition)[0], layer, x_test, y_test)
+def draw(runs, y_test):
+    """Tail, selectivity and accuracy; what all neurons answer to; and one of them."""
+    figure = Figure(figsize=(13, 11), layout="constrained")
+    figure.suptitle(
+        f"Handwritten digits in three ways: the {DRAWN} hidden layer", fontsize=15
+    )
+    top, middle, bottom = figure.subfigures(3, 1, height_ratios=(1, 1, 0.8))
+    left, center, right = top.subplots(1, 3, width_ratios=(1.2, 1, 1))
+    _draw_training(left, runs)
+    _draw_pairs(
+        center,
+        runs,
+        lambda run: run.class_selectivity(DRAWN),
+        "class selectivity index, mean",
+        "Selectivity: a line a seed",
+    )
+    _draw_pairs(
+        right,
+        runs,
+        lambda run: 100 * run.accuracy,
+        "test accuracy, %",
+        "Accuracy: a line a seed",
+    )
+    _draw_all_neurons(middle, runs, y_test)
+    _draw_a_neuron(bottom, runs, y_test)
     return figure
 
 
@@ -128,108 +149,95 @@ def _plainly(axes, title):
     axes.grid(alpha=0.25)
 
 
-def _draw_tail(axes, runs, layer):
-    for condition, colour in COLOURS.items():
-        for index, run in enumerate(of(runs, condition)):
-            phi = np.sort(run.phi[layer].ravel())[::-1]
-            share = np.arange(1, len(phi) + 1) / len(phi)
-            axes.loglog(
-                phi,
-                share,
-                LINES[condition],
-                color=colour,
-                alpha=0.8,
-                linewidth=1.1,
-                label=condition if index == 0 else None,
-            )
-    axes.axvline(9, color="black", linewidth=0.8, linestyle=":")
-    axes.annotate("3 standard\ndeviations", (9.6, 0.55), fontsize=8, va="top")
-    axes.set_xlim(1, None)
-    axes.set_ylim(1e-5, 1)
-    axes.set_xlabel("φ (squared deviation / variance)")
-    axes.set_ylabel("share of activations beyond")
-    axes.legend(frameon=False, loc="lower left")
-    _plainly(axes, f"How far activations stray ({layer} hidden layer)")
-
-
-def _draw_training(axes, runs, layer):
-    for condition, colour in COLOURS.items():
-        curves = np.array(
-            [
-                [row["top1"] for row in run.rows if row["layer"] == layer]
-                for run in of(runs, condition)
-            ]
-        )
+def _draw_training(axes, runs):
+    for way, (title, colour, line, _) in WAYS.items():
+        curves = np.array([run.course(DRAWN, "threshold") for run in of(runs, way)])
         epochs = np.arange(1, curves.shape[1] + 1)
-        axes.plot(epochs, curves.T, LINES[condition], color=colour, alpha=0.35, lw=0.9)
-        axes.plot(
-            epochs,
-            curves.mean(axis=0),
-            LINES[condition],
-            color=colour,
-            lw=2.2,
-            label=condition,
-        )
-    axes.set_ylim(bottom=0)
+        axes.plot(epochs, curves.T, line, color=colour, alpha=0.35, lw=0.9)
+        mean = curves.mean(axis=0)
+        axes.plot(epochs, mean, line, color=colour, lw=2.2, label=title)
     axes.set_xlabel("epoch")
-    axes.set_ylabel("largest φ of a sample, mean over test digits")
-    axes.legend(frameon=False)
-    _plainly(axes, "The most monosemantic activation (thin: seeds)")
+    axes.set_ylabel("φ that 2 % of the activations exceed")
+    axes.legend(frameon=False, fontsize=9)
+    _plainly(axes, "The tail of φ (thin: seeds)")
 
 
-def _draw_accuracy(axes, runs):
-    plain, inhibited = of(runs, "plain"), of(runs, "inhibition")
-    for a, b in zip(plain, inhibited, strict=True):
-        axes.plot([0, 1], [100 * a.accuracy, 100 * b.accuracy], color="grey", lw=0.9)
-    for position, (condition, marker) in enumerate(
-        (("plain", "o"), ("inhibition", "s"))
-    ):
-        values = [100 * run.accuracy for run in of(runs, condition)]
-        axes.plot(
-            [position] * len(values),
-            values,
-            marker,
-            color=COLOURS[condition],
-            markersize=7,
-            markeredgecolor="white",
-        )
-    axes.set_xlim(-0.4, 1.4)
-    axes.set_xticks([0, 1], ["plain", "inhibition"])
-    axes.set_ylabel("test accuracy, %")
-    _plainly(axes, "Accuracy, a line a seed")
+def _draw_pairs(axes, runs, value, label, title):
+    found = np.array([[value(run) for run in of(runs, way)] for way in WAYS])
+    axes.plot(range(len(WAYS)), found, color="grey", lw=0.8)
+    for position, (_, colour, _, mark) in enumerate(WAYS.values()):
+        values = found[position]
+        looks = {"color": colour, "markeredgecolor": "white", "markersize": 7}
+        axes.plot([position] * len(values), values, mark, **looks)
+    axes.set_xlim(-0.4, len(WAYS) - 0.6)
+    titles = [title.replace(" ", "\n", 1) for title, *_ in WAYS.values()]
+    axes.set_xticks(range(len(WAYS)), titles, fontsize=9)
+    axes.set_ylabel(label)
+    _plainly(axes, title)
 
 
-def _draw_neuron(figure, run, layer, x_test, y_test):
-    """The neuron with the heaviest tail: which digits drive it, and how strongly."""
-    phi, z = run.phi[layer], run.activations[layer]
-    neuron = int((phi**2).mean(axis=0).argmax())
+def _class_means(run, y_test):
+    """Mean activation by digit and neuron, in shares of the neuron's largest."""
+    z = run.activations[DRAWN]
+    means = np.stack([z[y_test == digit].mean(axis=0) for digit in range(10)])
+    largest = means.max(axis=0)
+    return np.divide(means, largest, out=0 * means, where=largest > 0)
+
+
+def _draw_all_neurons(figure, runs, y_test):
+    """Sorted by the digit that each answers to most, and how much it does alone."""
+    seed = runs[0].seed
     figure.suptitle(
-        f"{run.condition}, seed {run.seed}: the neuron with the heaviest tail "
-        f"(no. {neuron}, kurtosis {(phi[:, neuron] ** 2).mean():.0f})",
+        f"What each neuron answers to (seed {seed}): its mean activation by digit, "
+        "1 for the largest",
         fontsize=11,
-        color=COLOURS[run.condition],
     )
-    grid = figure.add_gridspec(2, 6, height_ratios=(2.4, 1))
-    axes = figure.add_subplot(grid[0, :])
+    every = figure.subplots(1, len(WAYS), sharey=True)
+    for axes, (way, (title, colour, *_)) in zip(every, WAYS.items(), strict=True):
+        run = of(runs, way)[0]
+        means = _class_means(run, y_test)
+        selectivity = np.nan_to_num(run.selectivity[DRAWN], nan=-1.0)
+        alive = means.max(axis=0) > 0
+        order = np.lexsort((-selectivity, means.argmax(axis=0), ~alive))
+        means = np.where(alive, means, np.nan)[:, order]
+        shown = axes.imshow(means, aspect="auto", cmap="viridis", vmin=0, vmax=1)
+        axes.set_title(
+            f"{title}: selectivity {run.class_selectivity(DRAWN):.2f}",
+            fontsize=11,
+            color=colour,
+        )
+        axes.set_yticks(range(10))
+        axes.set_xlabel(
+            f"neurons, by their digit ({np.sum(~alive)} never active: last)"
+        )
+    every[0].set_ylabel("digit")
+    figure.colorbar(shown, ax=every, shrink=0.9, pad=0.01)
+
+
+def _most_selective(runs):
+    """Of the neurons of the plain network that are often active in each network."""
+    active = [(of(runs, way)[0].activations[DRAWN] > 0).mean(axis=0) for way in WAYS]
+    often = np.min(active, axis=0) > 0.05
+    return int(np.where(often, of(runs, "plain")[0].selectivity[DRAWN], -1).argmax())
+
+
+def _draw_a_neuron(figure, runs, y_test):
+    """The same neuron, by its place in the layer, in each of the networks."""
+    neuron = _most_selective(runs)
+    figure.suptitle(
+        f"One neuron from the same start (no. {neuron}, the most selective of the "
+        "plain network): each point a test digit",
+        fontsize=11,
+    )
     rng = np.random.default_rng(0)
-    axes.scatter(
-        y_test + rng.uniform(-0.28, 0.28, len(y_test)),
-        z[:, neuron],
-        s=9,
-        alpha=0.6,
-        color=COLOURS[run.condition],
-        linewidths=0,
-    )
-    axes.axhline(z[:, neuron].mean(), color="black", linewidth=0.8, linestyle=":")
-    axes.set_xticks(range(10))
-    axes.set_xlabel("digit")
-    axes.set_ylabel("activation (dotted: mean)")
-    _plainly(axes, "")
-    for position, sample in enumerate(np.argsort(-z[:, neuron])[:6]):
-        picture = figure.add_subplot(grid[1, position])
-        picture.imshow(x_test[sample].reshape(8, 8), cmap="Greys")
-        picture.set_xticks([])
-        picture.set_yticks([])
-        picture.set_title(f"{z[sample, neuron]:.1f}", fontsize=8, pad=2)
-        if position == 0:
-            picture.set_ylabel("strongest", fontsize=8)
+    places = y_test + rng.uniform(-0.28, 0.28, len(y_test))
+    every = figure.subplots(1, len(WAYS))
+    for axes, (way, (_, colour, *_)) in zip(every, WAYS.items(), strict=True):
+        run = of(runs, way)[0]
+        z = run.activations[DRAWN][:, neuron]
+        axes.scatter(places, z, s=8, alpha=0.6, color=colour, linewidths=0)
+        axes.axhline(z.mean(), color="black", linewidth=0.8, linestyle=":")
+        axes.set_xticks(range(10))
+        axes.set_xlabel("digit")
+        _plainly(axes, f"selectivity {run.selectivity[DRAWN][neuron]:.2f}")
+    every[0].set_ylabel("activation (dotted: mean)")

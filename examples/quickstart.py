@@ -1,10 +1,11 @@
-"""Train a small network on handwritten digits, plain and with inhibition, and compare.
+"""Train a small network on handwritten digits in three ways, and compare.
 
     python examples/quickstart.py [--seeds 5] [--epochs 15] [--output output]
 
-The two networks of a seed start from the same weights and see the same batches. The
-plain one holds `MonosemanticScale` where the other holds `MonosemanticInhibition`, so
-that both are measured in the same way.
+Plain; with the paper's inhibition (`MonosemanticInhibition`); with the scale-invariant
+penalty (`MonosemanticPenalty(form="phi")`). The networks of a seed start from the same
+weights and see the same batches. The plain one holds `MonosemanticScale` where the
+others hold their layer, so that all are measured in the same way.
 """
 
 import argparse
@@ -21,40 +22,47 @@ from sklearn.model_selection import train_test_split
 import keras_mono as km
 from digits_report import Run, draw, print_report
 
-CONDITIONS = ("plain", "inhibition")
+WAYS = {
+    "plain": km.layers.MonosemanticScale,
+    "inhibition": km.layers.MonosemanticInhibition,
+    "penalty": lambda name: km.layers.MonosemanticPenalty(0.01, form="phi", name=name),
+}
 WATCHED = ("first", "second")
 
 
-def build(condition: str) -> keras.Model:
+def build(way: str) -> keras.Model:
     """Two hidden layers, each followed by a layer that measures or inhibits."""
-    mono = {
-        "plain": km.layers.MonosemanticScale,
-        "inhibition": km.layers.MonosemanticInhibition,
-    }[condition]
-    model = keras.Sequential(
-        [
-            keras.Input((64,)),
-            keras.layers.Dense(128, activation="relu"),
-            mono(name="first"),
-            keras.layers.Dense(64, activation="relu"),
-            mono(name="second"),
-            keras.layers.Dense(10),
-        ]
-    )
+    model = keras.Sequential([keras.Input((64,))])
+    for name, units in zip(WATCHED, (128, 64), strict=True):
+        model.add(keras.layers.Dense(units, activation="relu"))
+        model.add(WAYS[way](name=name))
+    model.add(keras.layers.Dense(10))
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile(keras.optimizers.SGD(0.05), loss, metrics=["accuracy"])
+    model.compile(keras.optimizers.Adam(1e-3), loss, metrics=["accuracy"])
+    model.optimizer.build(model.trainable_variables)
     return model
 
 
-def train(model, condition, seed, data, epochs, tell) -> Run:
-    """One training from new weights; returns what the report needs.
-
-    Plain SGD keeps no state, so one compiled model can serve all seeds.
-    """
-    x_train, x_test, y_train, y_test = data
+def start_anew(model: keras.Model, seed: int) -> None:
+    """Weights of the seed, and an optimizer that has seen nothing: no compilation."""
     keras.utils.set_random_seed(seed)
-    model.set_weights(build(condition).get_weights())
+    fresh = build("plain")
+    for old, new in zip(
+        [*model.trainable_variables, *model.optimizer.variables],
+        [*fresh.trainable_variables, *fresh.optimizer.variables],
+        strict=True,
+    ):
+        old.assign(new)
+    for name in WATCHED:
+        model.get_layer(name).reset()
+
+
+def train(model, way, seed, data, epochs, tell) -> Run:
+    """One training; returns what the report needs."""
+    x_train, x_test, y_train, y_test = data
+    start_anew(model, seed)
     monitor = km.callbacks.MonosemanticityMonitor(x_test, batch_size=len(x_test))
+    keras.utils.set_random_seed(seed)
     model.fit(
         x_train,
         y_train,
@@ -65,17 +73,17 @@ def train(model, condition, seed, data, epochs, tell) -> Run:
     )
     predicted = np.argmax(model.predict(x_test, verbose=0), axis=1)
     accuracy = float((predicted == y_test).mean())
-    activations = km.analysis.activations(model, x_test, WATCHED)
-    phi = {
-        name: keras.ops.convert_to_numpy(model.get_layer(name).score(z))
-        for name, z in activations.items()
+    z = km.analysis.activations(model, x_test, WATCHED)
+    selectivity = {
+        name: km.analysis.measures(values, y_test).class_selectivity
+        for name, values in z.items()
     }
-    return Run(condition, seed, accuracy, monitor.rows, activations, phi)
+    return Run(way, seed, accuracy, monitor.rows, z, selectivity)
 
 
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    options.add_argument("--seeds", type=int, default=5, help="paired trainings")
+    options.add_argument("--seeds", type=int, default=5, help="trainings of each")
     options.add_argument("--epochs", type=int, default=15, help="epochs a training")
     options.add_argument("--output", type=Path, default=Path("output"), help="folder")
     options = options.parse_args()
@@ -85,6 +93,7 @@ def main() -> None:
     data = train_test_split(x, y, test_size=0.3, random_state=0, stratify=y)
 
     console, began, runs = Console(), time.perf_counter(), []
+    console.width = max(console.width, 96)  # of the table
     console.print(
         f"[bold]keras_mono[/] {km.__version__} on [bold]{keras.backend.backend()}[/]: "
         f"{len(data[0])} digits to train on, {len(data[1])} to test on"
@@ -96,29 +105,29 @@ def main() -> None:
         TextColumn("{task.fields[shown]}"),
         console=console,
     ) as progress:
-        total = options.seeds * len(CONDITIONS) * options.epochs
+        total = options.seeds * len(WAYS) * options.epochs
         task = progress.add_task("starting", total=total, shown="")
 
         def show(epoch, logs):  # noqa: ARG001
             shown = f"training accuracy {100 * logs['accuracy']:.1f} %"
             progress.update(task, advance=1, shown=shown)
 
-        models = {condition: build(condition) for condition in CONDITIONS}
+        models = {way: build(way) for way in WAYS}
         for seed in range(options.seeds):
-            for condition, model in models.items():
-                progress.update(task, description=f"seed {seed}, {condition}")
+            for way, model in models.items():
+                progress.update(task, description=f"seed {seed}, {way}")
                 tell = keras.callbacks.LambdaCallback(on_epoch_end=show)
-                runs.append(train(model, condition, seed, data, options.epochs, tell))
+                runs.append(train(model, way, seed, data, options.epochs, tell))
                 if not console.is_terminal:
                     console.print(
-                        f"seed {seed}, {condition}: test accuracy "
+                        f"seed {seed}, {way}: test accuracy "
                         f"{100 * runs[-1].accuracy:.1f} %"
                     )
 
     print_report(runs, console)
     options.output.mkdir(parents=True, exist_ok=True)
     path = options.output / f"quickstart-{keras.backend.backend()}.png"
-    draw(runs, x_test=data[1], y_test=data[3]).savefig(path, dpi=150)
+    draw(runs, y_test=data[3]).savefig(path, dpi=150)
     console.print(f"\nPicture: {path}   ({time.perf_counter() - began:.0f} s)")
 
 

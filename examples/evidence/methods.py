@@ -49,7 +49,10 @@ class Method:
             return None
         if self.penalizes:
             return km.layers.MonosemanticPenalty(
-                **self._weight(), forget_steps=setting.guard, start_step=setting.guard
+                **self._weight(),
+                form="l2e",
+                forget_steps=setting.guard,
+                start_step=setting.guard,
             )
         select = 0.02 if self.name == "memel-threshold" else setting.select
         if "k" in self.given:

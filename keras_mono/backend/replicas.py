@@ -53,14 +53,15 @@ def with_its_group(method: Method) -> Method:
     return cast(Method, call)
 
 
-def with_these(function: Method) -> Method:
+def with_these(function: Callable[..., Any]) -> Callable[..., Any]:
     """`function` with the replicas of this moment, whichever thread calls it.
 
     PyTorch may compute gradients in a thread of its own.
     """
     group, alone = process_group(), is_alone()
+    if group is None and not alone:
+        return function
 
-    @functools.wraps(function)
     def call(*args: Any) -> Any:
         before = _of_layer.is_alone
         _of_layer.is_alone = alone
@@ -70,7 +71,7 @@ def with_these(function: Method) -> Method:
         finally:
             _of_layer.is_alone = before
 
-    return cast(Method, call)
+    return call
 
 
 class _Replicas:

@@ -210,9 +210,11 @@ class MonosemanticInhibition(SelectingLayer):
         select, mean = self._frozen_selection(), self.statistics().mean
 
         def inhibit(z: Tensor, mask: Tensor | None = None) -> Tensor:
-            strength = self._strength_in_force()
+            does = select(z, mask), mean, self._strength_in_force()
+            if backend.num_replicas() == 1:
+                return self._replace(z, mask, *does)
             with Alone():  # a loop may take other turns on other replicas
-                return self._replace(z, mask, select(z, mask), mean, strength)
+                return self._replace(z, mask, *does)
 
         return inhibit
 

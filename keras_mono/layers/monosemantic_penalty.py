@@ -14,11 +14,11 @@ from keras_mono.backend import TrainingCall, backend, counted_once
 from keras_mono.backend.replicas import with_its_group
 from keras_mono.layers.running_statistics import as_entries, combine_masks
 from keras_mono.layers.selecting_layer import SelectingLayer
-from keras_mono.ops.scale_invariant_penalty import OF, penalty_of_valid
+from keras_mono.ops.scale_invariant_penalty import penalty_of_valid
 
-# By the validation data of examples/study.py: see docs/choosing.md.
+# By the validation data of examples/manipulation_study.py: see docs/choosing.md.
 DEFAULT_WEIGHT = 0.001
-FORMS = ("l2e", *OF)
+FORMS = ("phi", "log_phi", "l2e")
 _REENTRANT = (
     "Layer '{}' adds to the loss, and torch.utils.checkpoint with use_reentrant=True "
     "computes it without a gradient. Pass use_reentrant=False: "
@@ -30,42 +30,40 @@ _REENTRANT = (
 
 @keras.saving.register_keras_serializable(package="keras_mono")
 class MonosemanticPenalty(SelectingLayer):
-    """Adds a penalty on the most monosemantic activations to the loss (L2E).
+    """Adds a penalty on the most monosemantic activations to the loss.
 
     Put it after the layer whose neurons should become less monosemantic, in pretraining
     too: where `MonosemanticInhibition` replaces activations, which presumes a trained
     network, this one passes all values through unchanged and adds to the loss
 
-    `weight · mean over the selected activations of log (z - mean)²`
-
-    with the neuron's running mean, a constant for the gradient. This is L2E's form. It
-    also pulls neurons to be small: shrinking all of them lowers it without bound, and
-    the most monosemantic neurons can come out more so (docs/choosing.md).
-    `form="phi"` adds
-
     `weight · mean over the selected activations of (z - m)² / v`
 
     with mean m and variance v of the neuron in this very batch and the gradient through
     both. Scaling or shifting a neuron does not change it, so it makes the tails lighter
-    and cannot shrink or switch off neurons. By default the 2 % of
-    the activations with the largest φ are selected, by a moving threshold, which costs
-    a comparison an activation:
+    and cannot shrink or switch off neurons. `form="l2e"` adds L2E's penalty,
+
+    `weight · mean over the selected activations of log (z - mean)²`
+
+    with the neuron's running mean, a constant for the gradient. It also pulls neurons
+    to be small: shrinking all of them lowers it without bound, and the most
+    monosemantic neurons can come out more so (docs/manipulation.md). By default the 2 %
+    of the activations with the largest φ are selected, by a moving threshold, which
+    costs a comparison an activation:
 
     `φ = (z - mean)² / (variance + ε · average variance of the layer)`
 
     Reference: L2E (arXiv:2503.23298); φ, ε and `start_step` from MEmeL
-    (arXiv:2312.11560), Def. 3.1, Algs. 1 and 2.
+    (arXiv:2312.11560), Def. 3.1, Algs. 1 and 2. The scale-invariant form is this
+    library's (docs/method.md).
 
     Args:
-        weight: Factor of the penalty in the loss. L2E gives none; the default is low,
-            and still too much for some networks, most of all for those without
-            normalization: choose yours by validation, from 0.0003 up
-            (docs/choosing.md). A negative one encourages what the paper inhibits, as
-            DecPO (arXiv:2406.17969) would have it.
-        form: `"l2e"` as above; `"phi"` for the scale-invariant form; `"log_phi"` for
-            its logarithm, which pulls the largest φ outwards: see
-            `km.ops.scale_invariant_penalty`. Weights of different forms are not
-            comparable.
+        weight: Factor of the penalty in the loss. The default is chosen by validation
+            data of eight networks; how much it does differs between networks: see
+            docs/choosing.md. A negative one encourages what the paper inhibits, as
+            DecPO (arXiv:2406.17969) would have it, and can ruin a training.
+        form: `"phi"`, the scale-invariant form; `"log_phi"` for its logarithm, which
+            pulls the largest φ outwards: see `km.ops.scale_invariant_penalty`; `"l2e"`
+            for L2E's. Weights of different forms are not comparable.
         select: Which activations: a fraction in (0, 1) for all above a moving threshold
             (`MovingThreshold(fraction)`), an integer k for the k largest φ of each
             sample (`TopK(k)`), or a selector.
@@ -122,11 +120,11 @@ class MonosemanticPenalty(SelectingLayer):
 
     Notes:
         The penalty is in `loss` but not in `val_loss`: nothing is added at inference.
-        The logarithm is negative where activations are small, so the loss may fall
-        below 0. A loop of your own must add `model.losses`, as for every Keras layer
-        that adds a loss. Statistics and penalty are float32 under every dtype policy.
-        With `trainable=False` nothing is learned or added. NaN, infinite and larger
-        than 3.6e16 entries are neither counted nor selected.
+        L2E's logarithm is negative where activations are small, so that the loss may
+        fall below 0. A loop of your own must add `model.losses`, as for every Keras
+        layer that adds a loss. Statistics and penalty are float32 under every dtype
+        policy. With `trainable=False` nothing is learned or added. NaN, infinite and
+        larger than 3.6e16 entries are neither counted nor selected.
     """
 
     weight = Setting(
@@ -144,7 +142,7 @@ class MonosemanticPenalty(SelectingLayer):
         variance_compensation: float = 0.01,
         include_current_batch: bool = False,
         enabled: bool = True,
-        form: str = "l2e",
+        form: str = "phi",
         **kwargs: Any,
     ) -> None:
         super().__init__(
@@ -160,8 +158,8 @@ class MonosemanticPenalty(SelectingLayer):
         self.weight = weight
         if form not in FORMS:
             raise ValueError(
-                f"`form` must be one of {FORMS}. Received: form={form!r}. Pass 'l2e' "
-                "for the paper's penalty or 'phi' for the scale-invariant one."
+                f"`form` must be one of {FORMS}. Received: form={form!r}. Pass 'phi' "
+                "for the scale-invariant penalty or 'l2e' for the paper's."
             )
         self.form = form
         # By weak references: another step's losses must not live on, nor another

@@ -15,7 +15,6 @@ their mean. Two things differ from the paper's `c = -Δ·g - g`:
 """
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 from keras import ops
@@ -90,8 +89,12 @@ def deactivate_valid(
     away = ops.cast(fixed, "float32") - ops.cast(mean, "float32")
     away = backend.where(selected, away, 0.0)
     away = ops.stop_gradient(ops.sign(away) * ops.cast(strength, "float32"))
-    gradient = with_these(partial(_gradient, axes))
+
+    def pull(upstream: Tensor, *tensors: Tensor) -> Tensor:
+        return _gradient(axes, upstream, *tensors)
+
     chosen = ops.cast(selected, "float32")
+    gradient = with_these(pull)
     return backend.replace_by(z, selected, mean, gradient, chosen, away, *batch)
 
 

@@ -26,6 +26,7 @@ def find(rank):
         **two_models(rank, mesh),
         **alone(rank),
         **penalized(rank, mesh.get_group("data")),
+        **pulled(rank, mesh.get_group("data")),
         "set anew": set_anew(rank, mesh),
         "compiled": compiled(rank, mesh.get_group("data")),
     }
@@ -91,6 +92,20 @@ def penalized(rank, group):
         found[f"{form} mean"] = penalty.mean.numpy()
         found[f"{form} gradient"] = linear.weight.grad.numpy()
     return found
+
+
+def pulled(rank, group):
+    """The scale-invariant gradient takes its sums in the backward pass."""
+    inhibition = Adapter(layer(gradient="scale_invariant"), (None, UNITS))
+    linear = torch.nn.Linear(UNITS, UNITS, bias=False)
+    torch.nn.init.eye_(linear.weight)
+    module = torch.nn.Sequential(linear, inhibition).train()
+    configure_replicas(module, group)
+    module = DistributedDataParallel(module, process_group=group)
+    for x in data(rank):
+        module.zero_grad()
+        module(x).square().sum().backward()
+    return {"pulled gradient": linear.weight.grad.numpy()}
 
 
 def set_anew(rank, mesh):

@@ -87,6 +87,18 @@ def test_the_penalty_and_its_gradient(found, form):
         np.testing.assert_allclose(gradient, weight.grad, rtol=1e-4, atol=1e-5)
 
 
+def test_the_scale_invariant_gradient(found):
+    """Of a loss that is a sum over the batch: the replicas average theirs."""
+    for rank in ALL:
+        adapter = Adapter(layer(gradient="scale_invariant"), (None, UNITS)).train()
+        weight = torch.eye(UNITS, requires_grad=True)
+        for x in together(partners(rank, "data")):
+            weight.grad = None
+            (adapter(x @ weight.T).square().sum() / 2).backward()
+        gradient = found[rank]["pulled gradient"]
+        np.testing.assert_allclose(gradient, weight.grad, rtol=1e-4, atol=1e-5)
+
+
 def test_back_to_the_default_group(found):
     one = trained(Adapter(layer(), (None, UNITS)), together(ALL))
     for rank in ALL:

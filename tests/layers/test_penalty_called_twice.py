@@ -12,7 +12,8 @@ LAYER = {"axis": -1, "forget_steps": None, "start_step": 1}
 
 
 def penalty_layer():
-    return km.layers.MonosemanticPenalty(WEIGHT, km.selectors.TopK(6), **LAYER)
+    select = km.selectors.TopK(6)
+    return km.layers.MonosemanticPenalty(WEIGHT, select, form="l2e", **LAYER)
 
 
 def shared_layer():

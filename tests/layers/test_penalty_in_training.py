@@ -29,7 +29,8 @@ def network(select=FRACTION, way="fit", weight=WEIGHT, **options):
     inputs = keras.Input((5,))
     x = keras.layers.Dense(6, use_bias=False, name="below")(inputs)
     options = {"select": select, **OPTIONS, **options}
-    x = km.layers.MonosemanticPenalty(weight, name="penalty", **options)(x)
+    options = {"form": "l2e", "name": "penalty", **options}
+    x = km.layers.MonosemanticPenalty(weight, **options)(x)
     outputs = keras.layers.Dense(2, use_bias=False, name="above")(x)
     model_class = CustomStep if way == "custom step" else keras.Model
     model = model_class(inputs, outputs)

@@ -27,8 +27,8 @@ LAYERS = {
     "scale-invariant": lambda: km.layers.MonosemanticInhibition(
         2, axis=-1, start_step=2, gradient="scale_invariant"
     ),
-    "random": lambda: km.layers.MonosemanticPenalty(
-        0.5, km.selectors.Random(0.1, 0), start_step=2
+    "random": lambda: km.layers.MonosemanticInhibition(
+        km.selectors.Random(0.1, 0), axis=-1, start_step=2
     ),
     "scale": lambda: km.layers.MonosemanticScale(axis=-1),
     "penalty": lambda: km.layers.MonosemanticPenalty(0.5, start_step=2),

@@ -84,7 +84,9 @@ def test_deactivation(strength):
 
 def test_a_layers_penalty_in_a_gradient_penalty():
     """As where a loss holds the gradient of the model."""
-    layer = km.layers.MonosemanticPenalty(1.0, km.selectors.TopK(5), start_step=1)
+    layer = km.layers.MonosemanticPenalty(
+        1.0, km.selectors.TopK(5), start_step=1, form="l2e"
+    )
     layer(Z, training=True)
     mean = keras.ops.convert_to_numpy(layer.mean).astype("float64")
     state = [v.value for v in layer.non_trainable_variables]

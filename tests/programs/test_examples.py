@@ -37,13 +37,15 @@ def quickstart(tmp_path_factory):
 def test_quickstart_prints_a_row_for_each_network(quickstart):
     printed, _ = quickstart
     for seed in (0, 1):
-        for network in ("plain", "inhibition"):
-            assert f"seed {seed}, {network}: test accuracy" in printed
+        for way in ("plain", "inhibition", "penalty"):
+            assert f"seed {seed}, {way}: test accuracy" in printed
     cells = [[c.strip() for c in x.split("│")] for x in printed.splitlines()]
-    rows = {tuple(c[1:3]): c[3:5] for c in cells if len(c) == 6}
-    assert len(rows) == 11, printed
-    assert all("±" in cell for cell in rows["", "test accuracy, %"])
-    assert rows["first", "activations inhibited, %"] == ["–", "0.78 ± 0.00"]
+    rows = {tuple(c[1:3]): c[3:6] for c in cells if len(c) == 7}
+    assert len(rows) == 7, printed
+    assert all("±" in cell for row in rows.values() for cell in row)
+    found = rows["second", "selectivity (CSI)"]
+    plain, _, penalized = (float(cell.partition(" ")[0]) for cell in found)
+    assert penalized < plain
     assert "95 % interval" in printed
 
 

@@ -186,7 +186,9 @@ def test_activations_that_a_large_mean_rounds_away(way):
 @pytest.mark.parametrize("way", WAYS)
 def test_a_penalty_where_a_large_mean_rounds_away(way):
     rng = np.random.default_rng(0)
-    layer = km.layers.MonosemanticPenalty(1.0, km.selectors.TopK(5), start_step=1)
+    layer = km.layers.MonosemanticPenalty(
+        1.0, km.selectors.TopK(5), start_step=1, form="l2e"
+    )
     layer.build((None, 5))
     first, second = rng.normal(1000.0, 0.0003, (2, 4000, 5)).astype("float32")
     train(layer, [(first, None), (second, None)], way)

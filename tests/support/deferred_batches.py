@@ -10,7 +10,9 @@ KINDS = {
     "scale": lambda axis, start_step: km.layers.MonosemanticScale(axis=axis),  # noqa: ARG005
     "top-k": lambda **options: km.layers.MonosemanticInhibition(1, **options),
     "threshold": lambda **options: km.layers.MonosemanticInhibition(0.1, **options),
-    "penalty": lambda **options: km.layers.MonosemanticPenalty(select=1, **options),
+    "penalty": lambda **options: km.layers.MonosemanticPenalty(
+        select=1, form="l2e", **options
+    ),
 }
 
 

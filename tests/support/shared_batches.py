@@ -47,7 +47,7 @@ def model(learns):
     layers = [
         km.layers.MonosemanticInhibition(**common, name="top"),
         km.layers.MonosemanticInhibition(0.1, **common, name="follows"),
-        km.layers.MonosemanticPenalty(1.0, 0.2, **common, name="penalty"),
+        km.layers.MonosemanticPenalty(1.0, 0.2, form="l2e", **common, name="penalty"),
         km.layers.MonosemanticScale(axis=-1, name="scale"),
     ]
     invariant = km.layers.MonosemanticPenalty(
