@@ -1,9 +1,9 @@
-"""Writes docs/manipulation.md and its picture from stored runs.
+"""Writes docs/manipulation.md, its picture and a table of the guide from stored runs.
 
     KERAS_BACKEND=jax python examples/manipulation_page.py [--check]
 
-`--check` writes nothing, and fails if the page is not what the runs in
-docs/data/manipulation give.
+`--check` writes nothing, and fails if the page or the table in docs/choosing.md is not
+what the runs in docs/data/manipulation give.
 """
 
 import argparse
@@ -14,6 +14,8 @@ from manipulation import outcomes, page, pictures
 from manipulation.networks import networks
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
+BEGIN = "<!-- methods: written by examples/manipulation_page.py -->"
+END = "<!-- end -->"
 
 
 def main() -> int:
@@ -21,17 +23,28 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="compare only")
     given = parser.parse_args()
     found = outcomes.read(networks())
-    text = page.page(found, page.chosen_in())
-    path = DOCS / "manipulation.md"
+    guide = DOCS / "choosing.md"
+    texts = {
+        DOCS / "manipulation.md": page.page(found, page.chosen_in()),
+        guide: with_table(guide.read_text("utf-8"), page.overview(found)),
+    }
     if given.check:
-        if path.exists() and path.read_text("utf-8") == text:
-            return 0
-        print(f"{path.name} is not what the stored runs give: run this again.")
-        return 1
-    path.write_text(text, "utf-8")
+        wrong = [p for p, text in texts.items() if p.read_text("utf-8") != text]
+        for path in wrong:
+            print(f"{path.name} is not what the stored runs give: run this again.")
+        return 1 if wrong else 0
+    for path, text in texts.items():
+        path.write_text(text, "utf-8")
     picture = pictures.dose_and_response(found)
     picture.savefig(DOCS / "images" / "manipulation.png", dpi=110)
     return 0
+
+
+def with_table(guide: str, table: str) -> str:
+    """The guide with the table between its two marks."""
+    before, _, rest = guide.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return f"{before}{BEGIN}\n{table}\n{END}{after}"
 
 
 if __name__ == "__main__":

@@ -68,7 +68,7 @@ def title(text: str) -> str:
     """Of a method with its settings."""
     name, _, given = text.partition(":")
     shown = given.replace("strength=", "Δ = ").replace("weight=", "")
-    return f"{TITLES[name]}{', ' if shown else ''}{shown}".replace("-0.", "−0.")
+    return f"{TITLES[name]}{', ' if shown else ''}{shown}"
 
 
 class Manipulation(Method):

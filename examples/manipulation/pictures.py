@@ -94,10 +94,12 @@ def _dress(axes: Axes) -> None:
     axes.axhline(0, color="#333333", linewidth=0.8)
     axes.axvline(0, color="#333333", linewidth=0.8)
     axes.set_yscale("symlog", linthresh=2)
-    axes.set_xscale("symlog", linthresh=50)
+    axes.set_ylim(-300, 10)
+    axes.set_xscale("symlog", linthresh=100, linscale=2)
+    axes.set_xlim(-100, 1000)
     for axis, ticks in (
         (axes.yaxis, [-200, -100, -50, -20, -10, -5, -2, -1, 0, 1, 2, 5]),
-        (axes.xaxis, [-100, -50, -25, 0, 25, 50, 100, 200, 400]),
+        (axes.xaxis, [-75, -50, -25, 0, 25, 50, 100, 300, 800]),
     ):
         axis.set_ticks(ticks)
         axis.set_major_formatter(FuncFormatter(_signed))
