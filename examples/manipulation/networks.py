@@ -178,7 +178,7 @@ def _of_images(quick: bool) -> list[Network]:
             "vit-digits",
             "Vision transformer, GELU: digits after patches of photographs",
             tasks(image.models.vision_transformer, 16 if quick else 32, DEPTH, 3e-3),
-            "mlp_*",
+            "mlp_?",
             2,
             BELOW,
         ),
@@ -202,7 +202,7 @@ def _of_language(quick: bool) -> list[Network]:
             "encoder-small",
             "Encoder, GELU: twelve languages after masked pretraining",
             (first, second),
-            "mlp_*",
+            "mlp_?",
             2,
             BELOW,
             padding=True,
@@ -246,7 +246,7 @@ def _causal(scale: str) -> Network:
         return _code_of(length, each, name)
 
     return Network(
-        _setting("causal-medium", (task,), "mlp_*", 2),
+        _setting("causal-medium", (task,), "mlp_?", 2),
         "Causal transformer, GELU: next byte of source code",
         BELOW,
         margin=0.03,

@@ -36,12 +36,14 @@ def study(out, *options):
 
 @pytest.mark.slow
 def test_the_study_runs_once_and_every_method_differs(tmp_path):
+    from manipulation import choice, outcomes
     from manipulation.methods import methods
 
     study(tmp_path, "--network", "mlp-digits")
     path = tmp_path / "mlp-digits-quick.jsonl"
     runs = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
-    assert [run["path"] for run in runs] == [[m] for m in methods("phi:weight=0.01")]
+    default = choice.default((outcomes.STORED,), quick=True)
+    assert [run["path"] for run in runs] == [[m] for m in methods(default)]
     for run in runs:
         figures = run["figures"]
         assert all(np.isfinite(value) for value in figures.values())
@@ -69,27 +71,47 @@ def test_other_kinds_of_networks_run(name, tmp_path):
         assert other["test constant"] == plain["test constant"]
 
 
-def test_networks_have_their_places_and_one_below():
+MLP = ["mlp_1", "mlp_2"]
+PLACES = {
+    "mlp-digits": ["block_1"],
+    "cnn-digits": ["block_1", "block_2"],
+    "cnn-normalized": ["block_1", "block_2"],
+    "vit-digits": MLP,
+    "encoder-small": MLP,
+    "gru-phrases": ["block_1"],
+    "causal-medium": MLP,
+    "nowcasting": ["block_0", "block_1"],
+}
+
+
+@pytest.mark.parametrize("quick", [True, False])
+def test_methods_stand_after_the_hidden_units_that_are_meant(quick):
     import keras_mono as km
     from manipulation.networks import networks
 
-    found = networks(quick=True)
-    assert len(found) >= 8
-    for network in found.values():
+    found = networks(quick)
+    assert found.keys() == PLACES.keys()
+    for name, network in found.items():
         model = network.setting.tasks[-1].build(None)
-        names = [layer.name for layer in model.layers]
         places = km.middle(model, network.setting.units, network.setting.middle)
+        assert places == PLACES[name]
+        names = [layer.name for layer in model.layers]
         assert names.index(network.below) < names.index(places[0])
 
 
 def test_statistics_of_a_normalization_start_anew():
-    """A model that is trained again does not keep what the last training learned."""
+    """A model that is trained again keeps nothing; what is read has what it learned."""
     from manipulation.measures import Measuring
+    from manipulation.methods import Manipulation
     from manipulation.networks import networks
 
     trainer = Measuring(networks(quick=True)["cnn-normalized"])
     path = trainer.network.path("plain")
     first = trainer.run(path, 0)["figures"]
+    x = trainer.split(1, 0).test.x
+    model = trainer.variant(1, Manipulation("plain")).model
+    of_model = model.predict(x, verbose=0)
+    np.testing.assert_allclose(trainer.reader.read(x)[0], of_model, rtol=1e-4)
     assert trainer.run(path, 0)["figures"] == first
 
 
@@ -268,3 +290,14 @@ def test_a_page_and_a_picture_from_runs():
     assert len(figure.axes) == 2
     points = [c for c in figure.axes[0].containers if c.has_yerr]
     assert len(points) == len(METHODS) - 1
+
+
+@pytest.mark.slow
+def test_the_page_and_the_guide_are_what_the_runs_give():
+    done = subprocess.run(
+        [sys.executable, str(EXAMPLES / "manipulation_page.py"), "--check"],
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr[-3000:]
