@@ -3,9 +3,9 @@
     python examples/quickstart.py [--seeds 5] [--epochs 15] [--output output]
 
 Plain; with the paper's inhibition (`MonosemanticInhibition`); with the scale-invariant
-penalty (`MonosemanticPenalty(form="phi")`). The networks of a seed start from the same
-weights and see the same batches. The plain one holds `MonosemanticScale` where the
-others hold their layer, so that all are measured in the same way.
+penalty (`MonosemanticPenalty`); all by default. The networks of a seed start from the
+same weights and see the same batches. The plain one holds `MonosemanticScale` where
+the others hold their layer, so that all are measured in the same way.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from digits_report import Run, draw, print_report
 WAYS = {
     "plain": km.layers.MonosemanticScale,
     "inhibition": km.layers.MonosemanticInhibition,
-    "penalty": lambda name: km.layers.MonosemanticPenalty(0.01, form="phi", name=name),
+    "penalty": km.layers.MonosemanticPenalty,
 }
 WATCHED = ("first", "second")
 

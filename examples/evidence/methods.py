@@ -7,6 +7,7 @@ import keras
 import keras_mono as km
 from evidence.setting import Setting
 
+L2E_WEIGHT = 0.001  # "default": by the search, docs/results.md
 NAIVE = {"naive-a": 0.0, "naive-b": -1.0}  # Δ
 TITLES = {
     "plain": "plain",
@@ -72,7 +73,7 @@ class Method:
     def _weight(self) -> dict[str, float]:
         if self.name == "encourage":
             return {"weight": -self.given["weight"]}
-        return {"weight": self.given["weight"]} if "weight" in self.given else {}
+        return {"weight": self.given.get("weight", L2E_WEIGHT)}
 
     def places(self, setting: Setting, model: keras.Model) -> list[str]:
         """The middle layers, unless the method is about another place."""

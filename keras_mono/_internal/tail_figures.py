@@ -2,16 +2,13 @@
 
 import numpy as np
 
+from keras_mono._internal.varies import varies
+
 TAIL_START = 9.0
 """φ from which an activation counts as tail: three standard deviations."""
 
 TOP_FRACTION = 0.02
 """L2E's default share of activations that counts as monosemantic."""
-
-
-def varies(mean: np.ndarray, variance: np.ndarray) -> np.ndarray:
-    """Whether a variance is more than the rounding of equal values, such as 0.1."""
-    return variance > (1e-12 * mean) ** 2
 
 
 def own_phi(z: np.ndarray, variance_compensation: float = 0.01) -> np.ndarray:

@@ -5,6 +5,7 @@ from keras_mono.analysis.ablation import Ablation as Ablation
 from keras_mono.analysis.ablation import ablation as ablation
 from keras_mono.analysis.activations import activations as activations
 from keras_mono.analysis.compare import compare as compare
+from keras_mono.analysis.compare_measures import compare_measures as compare_measures
 from keras_mono.analysis.decrease_ratio import decrease_ratio as decrease_ratio
 from keras_mono.analysis.digits import LabelledInputs as LabelledInputs
 from keras_mono.analysis.digits import digits as digits
@@ -16,6 +17,8 @@ from keras_mono.analysis.feature_scores import FeatureScores as FeatureScores
 from keras_mono.analysis.feature_scores import FeatureStatistics as FeatureStatistics
 from keras_mono.analysis.feature_scores import feature_scores as feature_scores
 from keras_mono.analysis.ks_statistic import ks_statistic as ks_statistic
+from keras_mono.analysis.measure_agreement import MeasureAgreement as MeasureAgreement
+from keras_mono.analysis.measure_agreement import measure_agreement as measure_agreement
 from keras_mono.analysis.measures import Measures as Measures
 from keras_mono.analysis.measures import measures as measures
 from keras_mono.analysis.measures import permuted_measures as permuted_measures

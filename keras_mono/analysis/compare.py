@@ -15,7 +15,7 @@ Example:
 [4, 16]
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -53,6 +53,7 @@ def compare(
     in the same place of its list, minus the probability of the reverse; from -1 to 1, 0
     for no difference. With it come a 95 % bootstrap interval over neurons and the p
     value of Mann and Whitney's test. They hold for these networks, not for others.
+    `compare_measures` does the same for the measures beside φ.
 
     Args:
         profiles: Model name to the result of `profile`. Layers are compared in their
@@ -70,7 +71,7 @@ def compare(
         ValueError: for fewer than two models, and different numbers of layers.
     """
     validation.positive_integer("resamples", resamples, "of bootstrap samples")
-    _check(profiles)
+    check_profiles(profiles)
     reference = list(next(iter(profiles.values())).values())
     rows = []
     for number, (name, layers) in enumerate(profiles.items()):
@@ -82,7 +83,7 @@ def compare(
     return Table(_COLUMNS, rows, f"against '{next(iter(profiles))}'")
 
 
-def _check(profiles: Any) -> None:
+def check_profiles(profiles: Any) -> None:
     if not isinstance(profiles, Mapping) or len(profiles) < 2:
         raise ValueError(
             "A comparison needs at least two models, as name to what `profile` gave. "
@@ -109,8 +110,8 @@ def _row(name: str, found: Profile, fraction: float) -> dict[str, Any]:
         "model": name,
         "layer": found.layer,
         "neurons": len(found.ks),
-        "mean_phi": _mean_known(found.scores.best_phi),
-        "mean_ks": _mean_known(found.ks),
+        "mean_phi": mean_known(found.scores.best_phi),
+        "mean_ks": mean_known(found.ks),
         "fkr": float(np.asarray(found.fkr.rate)[at]),
         "fkr_chance": float(np.asarray(found.fkr.chance)[at]),
     }
@@ -119,16 +120,12 @@ def _row(name: str, found: Profile, fraction: float) -> dict[str, Any]:
 def _effect(
     found: Profile, base: Profile, resamples: int, seed: int
 ) -> dict[str, float]:
-    these, those = (_known(p.scores.best_phi) for p in (found, base))
+    these, those = (known(p.scores.best_phi) for p in (found, base))
     if not (len(these) and len(those)):
         return {}
     test = require("scipy.stats").mannwhitneyu(these, those)
     rng = np.random.default_rng(seed)
-    drawn = [
-        cliffs_delta(rng.choice(these, len(these)), rng.choice(those, len(those)))
-        for _ in range(resamples)
-    ]
-    low, high = (float(np.quantile(drawn, q)) for q in (0.025, 0.975))
+    low, high = bootstrap_interval(cliffs_delta, these, those, resamples, rng)
     return {
         "effect": cliffs_delta(these, those),
         "effect_low": low,
@@ -137,13 +134,29 @@ def _effect(
     }
 
 
-def _known(values: np.ndarray) -> np.ndarray:
+def bootstrap_interval(
+    difference: Callable[[np.ndarray, np.ndarray], float],
+    these: np.ndarray,
+    those: np.ndarray,
+    resamples: int,
+    rng: np.random.Generator,
+) -> tuple[float, float]:
+    """The middle 95 % of a difference of two sets that are drawn anew."""
+    drawn = [
+        difference(rng.choice(these, len(these)), rng.choice(those, len(those)))
+        for _ in range(resamples)
+    ]
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    return float(low), float(high)
+
+
+def known(values: np.ndarray) -> np.ndarray:
     return values[~np.isnan(values)]
 
 
-def _mean_known(values: np.ndarray) -> float:
-    known = _known(values)
-    return float(known.mean()) if len(known) else np.nan
+def mean_known(values: np.ndarray) -> float:
+    kept = known(values)
+    return float(kept.mean()) if len(kept) else np.nan
 
 
 def cliffs_delta(a: np.ndarray, b: np.ndarray) -> float:

@@ -4,7 +4,8 @@ from typing import Any
 import numpy as np
 
 from keras_mono._internal.optional_imports import require
-from keras_mono._internal.tail_figures import varies
+from keras_mono._internal.varies import varies
+from keras_mono.analysis.feature_rows import FeatureRows, Finite, Grouping
 from keras_mono.analysis.labelled import as_labels, labelled
 
 
@@ -61,37 +62,28 @@ class FeatureStatistics:
 
     def __init__(self, neurons: int) -> None:
         self.neurons = neurons
-        self._row_of: dict[Any, int] = {}  # of a feature
-        self._moments = np.zeros((3, 0, neurons))  # count, mean, squared deviations
+        self._moments = FeatureRows(3, neurons)  # count, mean, squared deviations
 
     def add(self, z: np.ndarray, labels: Any) -> None:
         """Add activations `(inputs, neurons)` and their labels; NaN is skipped."""
-        z, labels = np.asarray(z, np.float64), as_labels(labels)
-        features, numbers = np.unique(labels, return_inverse=True)
-        if not len(features):
-            return
-        order = np.argsort(numbers, kind="stable")
-        numbers, z = numbers[order], z[order]
-        starts = np.searchsorted(numbers, np.arange(len(features)))
-        counted = np.isfinite(z)
-        count = np.add.reduceat(counted, starts, axis=0, dtype=float)
-        sums = np.add.reduceat(np.where(counted, z, 0.0), starts, axis=0)
-        mean = sums / np.maximum(count, 1)
-        deviations = np.where(counted, z - mean[numbers], 0.0)
-        squares = np.add.reduceat(deviations**2, starts, axis=0)
-        rows = self._rows(features.tolist())
-        new = np.stack([count, mean, squares])
-        self._moments[:, rows] = _union(self._moments[:, rows], new)
+        self.add_batch(Finite(z), Grouping(as_labels(labels)))
 
-    def _rows(self, features: list[Any]) -> list[int]:
-        """Rows of the features in `_moments`, which grows for new features."""
-        for feature in features:
-            self._row_of.setdefault(feature, len(self._row_of))
-        missing = len(self._row_of) - self._moments.shape[1]
-        if missing > 0:  # with spare rows, so that it is not copied for each
-            room = np.zeros((3, missing + len(self._row_of) // 2, self.neurons))
-            self._moments = np.concatenate([self._moments, room], axis=1)
-        return [self._row_of[feature] for feature in features]
+    def add_batch(self, batch: Finite, groups: Grouping) -> None:
+        """Add activations that are already grouped by their labels."""
+        number = groups.number(batch)
+        mean = groups.total(batch.z) / np.maximum(number, 1)
+        deviations = np.where(batch.counted, batch.z - mean[groups.numbers], 0.0)
+        squares = groups.total(np.square(deviations, out=deviations))
+        rows = self._moments.of(groups.features)
+        values = self._moments.values
+        values[:, rows] = _union(values[:, rows], np.stack([number, mean, squares]))
+
+    def whole(self) -> np.ndarray:
+        """Count, mean and sum of squared deviations of each neuron, `(3, neurons)`."""
+        whole = np.zeros((3, self.neurons))
+        for part in self._moments.values.transpose(1, 0, 2):
+            whole = _union(whole, part)
+        return whole
 
     def scores(self) -> FeatureScores:
         """The scores of the inputs added so far.
@@ -99,21 +91,17 @@ class FeatureStatistics:
         Raises:
             ValueError: for fewer than two features.
         """
-        if len(self._row_of) < 2:
+        known = self._moments.features()
+        if len(known) < 2:
             raise ValueError(
                 "An analysis by features needs inputs of at least two. Received: "
-                f"{list(self._row_of)}."
+                f"{known}."
             )
-        features = as_labels(sorted(self._row_of))
-        rows = [self._row_of[f] for f in features.tolist()]
-        parts = self._moments[:, rows].transpose(1, 0, 2)
-        whole = np.zeros((3, self.neurons))
-        for part in parts:
-            whole = _union(whole, part)
-        total, center, squares = whole
+        features = as_labels(known)
+        total, center, squares = self.whole()
         variance = squares / np.maximum(total - 1, 1)
         changes = varies(center, variance)
-        count, mean, within = parts.transpose(1, 0, 2)
+        count, mean, within = self._moments.values[:, self._moments.of(known)]
         # Sums of squared deviations: within the feature, and of its mean.
         sums = within + count * (mean - center) ** 2
         scale = np.where(changes, variance, 1.0)

@@ -17,33 +17,33 @@ Example:
 (64, 64, (3,))
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import keras
 import numpy as np
 
 from keras_mono._internal.as_model import as_model
-from keras_mono._internal.data import (
-    check,
-    gives_batches,
-    known_samples,
-    number_of_batches,
-    number_of_samples,
-    pairs,
-)
+from keras_mono._internal.data import check, number_of_batches, pairs
 from keras_mono._internal.model_layers import find_layers
+from keras_mono._internal.optional_imports import require
 from keras_mono._internal.recording.record import (
     Recorded,
     record_batches,
     valid_positions,
 )
+from keras_mono._internal.tail_figures import own_phi, tail_figures
+from keras_mono.analysis.batch_labels import BatchLabels, checked_labels
+from keras_mono.analysis.distribution import of_distribution
 from keras_mono.analysis.false_killing_rate import FalseKillingRate, rate_for
+from keras_mono.analysis.feature_rows import Finite, Grouping
 from keras_mono.analysis.feature_scores import FeatureScores, FeatureStatistics
 from keras_mono.analysis.ks_statistic import ks_for
-from keras_mono.analysis.labelled import as_labels, label_of_inputs
-from keras_mono.analysis.summary import summary
+from keras_mono.analysis.labelled import label_of_inputs
+from keras_mono.analysis.measure_sums import ClassSums, MeasureSums
+from keras_mono.analysis.measures import Measures, permuted_units
+from keras_mono.analysis.sample import UniformSample
 
 FRACTIONS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
 SAMPLED_ENTRIES = 2**24  # activations kept per layer
@@ -56,15 +56,22 @@ class Profile:
     Attributes:
         layer: Its name.
         inputs: How many inputs (positions of samples) were seen, without masked ones.
-        sampled: How many of them `ks`, `fkr` and `tail` are from: all of them if they
-            fit, else a random sample.
+        sampled: How many of them `ks`, `fkr`, `tail` and two of the measures,
+            `wasserstein` and `phi_tail`, are from: all of them if they fit, else a
+            random sample.
         scores: From all inputs.
         ks: `ks_statistic` of each neuron.
         ks_error: Half the width of a 95 % band around `ks`, by the inequality of
             Dvoretzky, Kiefer, Wolfowitz and Massart for the rarest feature; 0 if all
             inputs are used.
         fkr: `false_killing_rate` by fraction.
-        tail: `summary` of the activations, every position a sample.
+        tail: `top1`, `threshold`, `tail` and `kurtosis` as in `summary`, every position
+            a sample.
+        measures: `measures` of each neuron. None if they were left out.
+        permuted: `permuted_measures`, the chance level of those that use labels. Over
+            all inputs if `labels` has one entry per sample. Over the sampled inputs if
+            labels are per position, come with the batches or `steps` are taken: of few
+            inputs it is higher. Empty if the measures were left out.
     """
 
     layer: str
@@ -75,87 +82,46 @@ class Profile:
     ks_error: float
     fkr: FalseKillingRate
     tail: dict[str, float]
+    measures: Measures | None = None
+    permuted: dict[str, np.ndarray] = field(default_factory=dict)
 
+    def to_frame(self) -> Any:
+        """A pandas `DataFrame`, one row per neuron, in order of `scores.ranking()`.
 
-class _Sample:
-    """A uniform random sample of a stream of inputs, of bounded size."""
+        The columns are the neuron, ℓ*, φ_ℓ*, K-S and the measures; beside each that
+        uses labels its value under permuted labels, as `NAME_permuted`.
 
-    def __init__(self, size: int, seed: int) -> None:
-        self.size = size
-        self._random = np.random.default_rng(seed)
-        self._parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
-        self._held = 0
-
-    def add(self, z: np.ndarray, labels: np.ndarray) -> None:
-        keys = self._random.random(len(z))
-        self._parts.append((keys, np.asarray(z, np.float32), labels))
-        self._held += len(z)
-        if self._held > 2 * self.size:
-            self._shrink()
-
-    def _shrink(self) -> None:
-        """Keep the inputs with the smallest random keys."""
-        keys, z, labels = (np.concatenate(p) for p in zip(*self._parts, strict=True))
-        if len(keys) > self.size:
-            kept = np.sort(np.argpartition(keys, self.size)[: self.size])
-            keys, z, labels = keys[kept], z[kept], labels[kept]
-        self._parts, self._held = [(keys, z, labels)], len(keys)
-
-    def taken(self) -> tuple[np.ndarray, np.ndarray]:
-        self._shrink()
-        _, z, labels = self._parts[0]
-        return z, labels
-
-
-class _Labels:
-    """The labels of the batch that the model is running on."""
-
-    def __init__(self, labels: np.ndarray | None, steps: int | None) -> None:
-        self.given, self.steps = labels, steps
-        self.of_batch: np.ndarray = np.empty(0)
-        self.samples = 0
-
-    def inputs_of(self, found: Iterator[tuple[Any, Any]]) -> Iterator[Any]:
-        """The inputs of each batch; `of_batch` holds its labels."""
-        for inputs, targets in found:
-            start, length = self.samples, number_of_samples(inputs)
-            self.samples += length
-            if self.given is not None:
-                self.of_batch = self.given[start : self.samples]
-            else:
-                self.of_batch = labels_in(targets)
-            if len(self.of_batch) != length:
-                break
-            yield inputs
-        if self.given is None:
-            return
-        surplus = len(self.given) - self.samples
-        if surplus < 0 or (surplus > 0 and self.steps is None):
-            raise ValueError(
-                "`labels` must have one entry per sample of `data`. Received: "
-                f"{len(self.given)} labels, and data of "
-                f"{'at least ' if surplus < 0 else ''}{self.samples} samples."
-            )
-
-
-def labels_in(targets: Any) -> np.ndarray:
-    if targets is None or keras.tree.is_nested(targets):
-        raise ValueError(
-            "`labels=None` takes the labels from `(x, y)` batches of `data`. Received: "
-            f"y={targets!r:.60}. Pass `labels`."
-        )
-    labels = as_labels(targets)
-    return labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
+        Raises:
+            ImportError: if pandas is missing, naming the extra.
+        """
+        columns = {
+            "neuron": np.arange(len(self.ks)),
+            "best_feature": self.scores.best_feature,
+            "best_phi": self.scores.best_phi,
+            "ks": self.ks,
+        }
+        for name, values in vars(self.measures).items() if self.measures else ():
+            columns[name] = values
+            if name in self.permuted:
+                columns[f"{name}_permuted"] = self.permuted[name]
+        order = self.scores.ranking()
+        return require("pandas").DataFrame({n: x[order] for n, x in columns.items()})
 
 
 class _Collected:
     """Collects the activations of one layer while the model runs."""
 
-    def __init__(self, labels: "_Labels", entries: int, seed: int) -> None:
+    def __init__(
+        self, labels: BatchLabels, entries: int, seed: int, measured: bool
+    ) -> None:
         self.labels, self.entries, self.seed = labels, entries, seed
-        self.statistics: FeatureStatistics | None = None
-        self.sample: _Sample | None = None
-        self.inputs = self.samples = 0
+        self.measured = measured
+        self.inputs = self.samples = self.units = 0
+
+    def _begin(self, neurons: int) -> None:
+        self.statistics = FeatureStatistics(neurons)
+        self.sample = UniformSample(max(self.entries // neurons, 1), self.seed)
+        self.sums, self.permuted = MeasureSums(neurons), ClassSums(neurons)
 
     def add(self, recorded: Recorded) -> None:
         z = keras.ops.convert_to_numpy(keras.ops.cast(recorded.value, "float32"))
@@ -164,19 +130,27 @@ class _Collected:
                 "A layer needs an axis of inputs and one of neurons to be profiled. "
                 f"Received: outputs of shape {z.shape}."
             )
-        there = valid_positions(recorded).reshape(-1)
-        labels = self._labels_of(z)[there]
+        there, inputs = valid_positions(recorded).reshape(-1), z.shape[:-1]
+        given = self._labels_of(z)
+        units = self.units + np.arange(given.size).reshape(given.shape)
+        self.units += given.size
+        labels, units = (label_of_inputs(x, inputs)[there] for x in (given, units))
         z = z.reshape(-1, z.shape[-1])[there]
-        if self.statistics is None:
-            self.statistics = FeatureStatistics(z.shape[1])
-            self.sample = _Sample(max(self.entries // z.shape[1], 1), self.seed)
-        self.statistics.add(z, labels)
-        assert self.sample is not None
-        self.sample.add(z, labels)
+        if not self.inputs:
+            self._begin(z.shape[1])
+        self.sample.add(z, labels, units)
         self.inputs += len(z)
+        batch, groups = Finite(z), Grouping(labels)
+        self.statistics.add_batch(batch, groups)
+        if not self.measured:
+            return
+        self.sums.add(batch, groups)
+        if self.labels.permuted is not None:
+            permuted = label_of_inputs(self.labels.permuted, inputs)[there]
+            self.permuted.add(batch, Grouping(permuted))
 
     def _labels_of(self, z: np.ndarray) -> np.ndarray:
-        """The label of every input of the next batch."""
+        """The labels of the next batch, per sample or per position."""
         labels = self.labels.of_batch
         if len(z) < len(labels):
             raise ValueError(_seen_in_part(f"{len(z)} of {len(labels)}", "a batch"))
@@ -190,23 +164,16 @@ class _Collected:
                 f"outputs of shape {z.shape}; a layer that is called several times on "
                 "one input cannot be profiled."
             )
-        return label_of_inputs(labels, z.shape[:-1])
+        return labels
 
     def profile(self, layer: str, fractions: Sequence[float]) -> Profile:
-        assert self.statistics is not None
-        assert self.sample is not None
         if self.samples != self.labels.samples:
             seen = f"{self.samples} of {self.labels.samples}"
             raise ValueError(_seen_in_part(seen, f"the data, layer '{layer}'"))
         scores = self.statistics.scores()
-        z, labels = self.sample.taken()
+        z, labels, units = self.sample.taken()
         complete = len(z) == self.inputs
-        if not complete and len(z) < 10 * len(scores.features):
-            raise ValueError(
-                "`sampled_entries` must hold ten inputs a feature, that is at least "
-                f"{10 * len(scores.features) * z.shape[1]} for layer '{layer}'. "
-                f"Received: {self.entries}."
-            )
+        self._check_sample(layer, complete, z.shape, len(scores.features))
         rarest = min((labels == f).sum() for f in scores.features)
         band = np.sqrt(np.log(40) / 2)
         error = band / np.sqrt(max(rarest, 1)) + band / np.sqrt(len(z))
@@ -218,8 +185,32 @@ class _Collected:
             ks_for(z, labels, scores),
             0.0 if complete else float(min(error, 1.0)),
             rate_for(z, labels, scores, fractions),
-            summary(z),
+            tail_figures(own_phi(z)),
+            *self._measures(z, labels, units),
         )
+
+    def _check_sample(
+        self, layer: str, complete: bool, shape: tuple[int, ...], features: int
+    ) -> None:
+        if not complete and shape[0] < 10 * features:
+            raise ValueError(
+                "`sampled_entries` must hold ten inputs a feature, that is at least "
+                f"{10 * features * shape[1]} for layer '{layer}'. "
+                f"Received: {self.entries}."
+            )
+
+    def _measures(
+        self, z: np.ndarray, labels: np.ndarray, units: np.ndarray
+    ) -> tuple[Measures | None, dict[str, np.ndarray]]:
+        """The measures from all inputs, and by permuted labels."""
+        if not self.measured:
+            return None, {}
+        moments = self.statistics.whole()
+        of_sums = self.sums.by_feature(moments) | self.sums.sparseness(moments)
+        found = Measures(**of_sums, **of_distribution(z))
+        if self.labels.permuted is None:
+            return found, permuted_units(z, labels, units, self.seed)
+        return found, self.sums.by_feature(moments, self.permuted)
 
 
 def _seen_in_part(seen: str, what: str) -> str:
@@ -240,6 +231,7 @@ def profile(
     seed: int = 0,
     verbose: int = 1,
     steps: int | None = None,
+    measures: bool = True,
 ) -> dict[str, Profile]:
     """Which features the neurons of some layers respond to, on labelled inputs.
 
@@ -252,15 +244,20 @@ def profile(
         batch_size: Samples per forward pass.
         sampled_entries: Largest random sample, in activations per layer. K-S, FKR and
             tail come from it; scores by feature are sums over all inputs.
-        seed: Of the sample.
+        seed: Of the sample, and of the permutation of labels.
         verbose: 1 shows a progress bar, 0 nothing.
         steps: How many batches of `data` to take. None: all.
+        measures: False leaves out `Profile.measures` and `permuted`, and their time and
+            memory.
     """
     model = as_model(model)
     watched = find_layers(model, layers)
     check(data, batch_size, steps)
-    of_batches = _Labels(_checked(labels, data, steps), steps)
-    collected = {n: _Collected(of_batches, sampled_entries, seed) for n in watched}
+    of_batches = BatchLabels(checked_labels(labels, data, steps), steps, seed)
+    collected = {
+        name: _Collected(of_batches, sampled_entries, seed, measures)
+        for name in watched
+    }
     number = number_of_batches(data, batch_size, steps)
     inputs = of_batches.inputs_of(pairs(data, batch_size, steps))
     record_batches(model, inputs, watched, _collect_in(collected, number, verbose))
@@ -280,22 +277,3 @@ def _collect_in(
         bar.add(1)
 
     return add
-
-
-def _checked(labels: Any, data: Any, steps: int | None) -> np.ndarray | None:
-    """The labels, or None; an error as soon as their number is known to be wrong."""
-    if labels is None:
-        return None if gives_batches(data) else labels_in(None)
-    labels, needed = as_labels(labels), known_samples(data)
-    given = len(labels) if labels.ndim else 0
-    if not given or (needed and steps is None and given != needed):
-        raise ValueError(
-            "`labels` must have one entry per sample, that is "
-            f"{needed or 'at least one'}. Received: shape {labels.shape}."
-        )
-    if len(np.unique(labels)) < 2:
-        raise ValueError(
-            "A profile needs inputs of at least two features. Received: only "
-            f"{np.unique(labels).tolist()}."
-        )
-    return labels

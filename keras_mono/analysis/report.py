@@ -36,15 +36,19 @@ from keras_mono._internal.model_layers import named_layers
 from keras_mono._internal.table import Table
 from keras_mono.analysis import plots
 from keras_mono.analysis.activations import activations
+from keras_mono.analysis.batch_labels import labels_in
 from keras_mono.analysis.compare import compare
+from keras_mono.analysis.compare_measures import compare_measures
 from keras_mono.analysis.labelled import as_labels, label_of_inputs
+from keras_mono.analysis.measure_table import measure_table
 from keras_mono.analysis.page_file import replacing
 from keras_mono.analysis.plots.by_feature import MOST_FEATURES
-from keras_mono.analysis.profile import Profile, labels_in, profile
+from keras_mono.analysis.profile import Profile, profile
 from keras_mono.layers.running_statistics import RunningStatistics
 
 _SHOWN_NEURONS = 3  # of a layer
 _SHOWN_INPUTS = 5000
+_IN_TABLE = 10  # neurons of a layer
 
 _STYLE = """
 :root { color-scheme: light; }
@@ -240,6 +244,12 @@ def _comparison(profiles: Mapping[str, Mapping[str, Profile]]) -> str:
             "these networks; whether training does this in general, only several seeds "
             "tell."
         ),
+        _table(compare_measures(profiles)),
+        _p(
+            "Means of each measure over the neurons, those under permuted labels, and "
+            "the change of the mean with its 95 % interval over neurons. What the "
+            "measures are stands below."
+        ),
     )
 
 
@@ -321,6 +331,7 @@ def _neurons(
                 "The most monosemantic neurons from the top; dark is a large φ, the "
                 "dot marks the neuron's own feature.",
             ),
+            *_measures(found),
         ]
         for neuron, features in of_each.items():
             here = np.isin(inputs, features)
@@ -334,6 +345,30 @@ def _neurons(
             picture = plots.neuron_response(z[here], inputs[here], neuron)
             parts.append(_figure(picture, caption))
     return _section(f"The neurons of {name}", *parts)
+
+
+def _measures(found: Profile) -> list[str]:
+    return [
+        _table(measure_table(found, _IN_TABLE)),
+        _p(
+            "Measures of these neurons; in parentheses, by chance: the labels are "
+            "permuted. A neuron selects a feature only as far as the value lies above "
+            "chance: one that answers to a single input has a class selectivity of 1 "
+            "either way. φ tail: mean of the 2 % largest φ. Class selectivity: 0 for "
+            "equal responses to all features, 1 for responses to one. Class purity: of "
+            "the inputs with an activation above 0, the share of the most frequent "
+            "feature. MonoScore: how often two inputs that activate the neuron have "
+            "the same feature. Hoyer and Treves–Rolls: 0 for the same activation "
+            "everywhere, 1 for one input only. Wasserstein: distance to a normal "
+            "distribution, in standard deviations."
+        ),
+        _figure(
+            plots.measure_agreement(found),
+            "Rank correlation of the measures over the neurons of this layer: 1 is the "
+            "same order, −1 the reverse. Measures that do not agree answer different "
+            "questions.",
+        ),
+    ]
 
 
 def _strongest_features(found: Profile, neuron: int) -> np.ndarray:

@@ -1,6 +1,7 @@
 import numpy as np
 
 from keras_mono._internal.tail_figures import own_phi, tail_figures
+from keras_mono.analysis.measures import without_labels
 
 
 def summary(z: np.ndarray, variance_compensation: float = 0.01) -> dict[str, float]:
@@ -8,7 +9,8 @@ def summary(z: np.ndarray, variance_compensation: float = 0.01) -> dict[str, flo
 
     φ of each activation is taken against the mean and unbiased variance of its neuron
     over the samples of `z`; every position of a sample is a neuron. The mean of φ is
-    about 1 whatever the neurons do, so the tail is reported.
+    about 1 whatever the neurons do, so the tail is reported. Of the measures of
+    `measures` it gives those that need no labels.
 
     Reference: MEmeL (arXiv:2312.11560), Def. 3.1; the 2 % is L2E's (arXiv:2503.23298).
 
@@ -20,7 +22,8 @@ def summary(z: np.ndarray, variance_compensation: float = 0.01) -> dict[str, flo
     Returns:
         A dict: `top1`, the largest φ of a sample, averaged over samples; `threshold`,
         the φ that 2 % of the activations exceed; `tail`, the share with φ ≥ 9;
-        `kurtosis`, the mean of φ². NaN where nothing can be scored.
+        `kurtosis`, the mean of φ²; and `hoyer`, `treves_rolls` and `wasserstein` as in
+        `measures`, means over the neurons that change. NaN where nothing can be scored.
 
     Raises:
         ValueError: for fewer than two samples or no neurons.
@@ -28,7 +31,15 @@ def summary(z: np.ndarray, variance_compensation: float = 0.01) -> dict[str, flo
     Example:
 
     >>> z = np.random.default_rng(0).normal(size=(1000, 20))
-    >>> {name: round(value, 1) for name, value in km.analysis.summary(z).items()}
-    {'top1': 4.9, 'threshold': 5.4, 'tail': 0.0, 'kurtosis': 2.9}
+    >>> found = km.analysis.summary(z)
+    >>> {name: round(found[name], 1) for name in ("top1", "threshold", "treves_rolls")}
+    {'top1': 4.9, 'threshold': 5.4, 'treves_rolls': 0.4}
     """
-    return tail_figures(own_phi(z, variance_compensation))
+    figures = tail_figures(own_phi(z, variance_compensation))
+    z = np.asarray(z)
+    return figures | _means(without_labels(z.reshape(len(z), -1)))
+
+
+def _means(measures: dict[str, np.ndarray]) -> dict[str, float]:
+    known = {name: values[~np.isnan(values)] for name, values in measures.items()}
+    return {n: float(v.mean()) if len(v) else np.nan for n, v in known.items()}

@@ -231,7 +231,7 @@ class Reference:
         value = ops.stop_gradient(ops.where(selected, ops.cast(mean, z.dtype), z))
 
         # What the gradient needs is passed on: JAX would leak what it closed over.
-        @ops.custom_gradient  # type: ignore[untyped-decorator]
+        @ops.custom_gradient
         def replaced(_: Tensor, value: Tensor, *tensors: Tensor) -> Any:
             def backward(upstream: Tensor) -> tuple[Tensor, ...]:
                 nothing = [ops.zeros_like(x) for x in (value, *tensors)]

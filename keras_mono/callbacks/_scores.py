@@ -8,17 +8,19 @@ import numpy as np
 from keras_mono._internal.recording.record import Recorded
 from keras_mono._internal.tail_figures import own_phi, tail_figures
 from keras_mono.backend.reference import LARGEST_ENTRY
+from keras_mono.callbacks._spread import Spread
 from keras_mono.layers.monosemantic_penalty import MonosemanticPenalty
 from keras_mono.layers.running_statistics import RunningStatistics
 from keras_mono.layers.selecting_layer import SelectingLayer
 from keras_mono.selectors.moving_threshold import MovingThreshold
 
 _TAIL_FIGURES = ("ms_top1", "ms_threshold", "ms_tail", "ms_kurtosis")
+_SPREAD_FIGURES = ("scale", "dead")
 
 
 def figures_of(layer: keras.layers.Layer, has_data: bool) -> tuple[str, ...]:
     """Names of a layer's figures, which follow the layer's name in `logs`."""
-    figures = list(_TAIL_FIGURES) if has_data else []
+    figures = [*_TAIL_FIGURES, *_SPREAD_FIGURES] if has_data else []
     if isinstance(layer, SelectingLayer):
         penalizes = isinstance(layer, MonosemanticPenalty)
         has_threshold = isinstance(layer.select, MovingThreshold)
@@ -59,6 +61,7 @@ class Scores:
         self.reference = "running statistics" if self.running else "data"
         self.parts: list[np.ndarray] = []
         self.selected = self.counted = 0
+        self._spread = Spread()
 
     def add(self, recorded: Recorded) -> None:
         z = keras.ops.convert_to_numpy(keras.ops.cast(recorded.value, "float32"))
@@ -71,10 +74,13 @@ class Scores:
             self.parts.append(z.reshape(-1, 1) if z.ndim == 1 else z)
             return
         phi = keras.ops.convert_to_numpy(self.layer.score(*recorded))
-        counted = _counts(self.layer, z)
+        counted, valid = _counts(self.layer, z), np.abs(z) < LARGEST_ENTRY
         if recorded.mask is not None:
             mask = keras.ops.convert_to_numpy(recorded.mask).astype(bool)
-            counted &= mask.reshape(mask.shape + (1,) * (z.ndim - mask.ndim))
+            mask = mask.reshape(mask.shape + (1,) * (z.ndim - mask.ndim))
+            counted, valid = counted & mask, valid & mask
+        pooled = tuple(i for i, n in enumerate(self.layer.mean.shape) if n == 1)
+        self._spread.add(z, valid, pooled)
         self.parts.append(np.where(counted, phi, np.nan))
         if isinstance(self.layer, SelectingLayer):
             selected = keras.ops.convert_to_numpy(self.layer.selected(*recorded))
@@ -92,6 +98,13 @@ class Scores:
             share = self.selected / self.counted if self.counted else math.nan
             figures["selected"] = share
         return figures
+
+    def spread(self) -> Spread:
+        """How much the neurons vary on the data."""
+        if not self.running:
+            values, self._spread = _stacked(self.parts), Spread()
+            self._spread.add(values, np.abs(values) < LARGEST_ENTRY, (0,))
+        return self._spread
 
 
 def _counts(layer: RunningStatistics, z: np.ndarray) -> np.ndarray:

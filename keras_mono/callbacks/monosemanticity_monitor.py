@@ -12,6 +12,7 @@ from keras_mono._internal.optional_imports import require
 from keras_mono._internal.plotting.tail_over_training import tail_over_training
 from keras_mono._internal.recording.record import NeverCalledError, record_batches
 from keras_mono._internal.snapshot import Snapshot
+from keras_mono.callbacks._collapse import Collapse
 from keras_mono.callbacks._others import (
     before_and_after,
     check_patience,
@@ -35,6 +36,9 @@ class MonosemanticityMonitor(keras.callbacks.Callback):
     - `NAME_ms_threshold`: the φ that 2 % of the activations exceed;
     - `NAME_ms_tail`: the share of activations with φ ≥ 9 (3 standard deviations);
     - `NAME_ms_kurtosis`: the mean of φ²;
+    - `NAME_scale`: the mean standard deviation of the neurons on `data`, relative to
+      the first measurement of this `fit`; 0 where no neuron varies;
+    - `NAME_dead`: the share of neurons that are constant on `data`, but for rounding;
     - `NAME_inhibited`, of a `MonosemanticPenalty` `NAME_penalized`: the share of
       `data`'s activations that the layer's present statistics (and τ) select: 0 before
       its `start_step` and while it is switched off.
@@ -98,7 +102,11 @@ class MonosemanticityMonitor(keras.callbacks.Callback):
     Warns:
         UserWarning: of callbacks that read the logs before the monitor has written
             them, of layers of this library that `data` does not reach (they are not
-            watched), and of those that saw no training batch in the first epoch.
+            watched), and of those that saw no training batch in the first epoch. And,
+            once a layer and `fit`, of a layer that collapses: in two measurements in a
+            row its `scale` is below a fifth, or half of all its neurons have died since
+            the first measurement, or none varies though some did before training. It
+            names the layer and what to do.
 
     Attributes:
         rows: One dict per measurement and layer: `epoch`, `batch`, `layer`, `reference`
@@ -165,6 +173,7 @@ class MonosemanticityMonitor(keras.callbacks.Callback):
         self.rows: list[dict[str, Any]] = []
         self._keys: set[str] = set()
         self._latest: dict[str, float] = {}
+        self._collapses: dict[str, Collapse] = {}
         self._uncalled: set[str] = set()
         self._has_told_of_uncalled = False
         self._epoch = 0
@@ -301,6 +310,9 @@ class MonosemanticityMonitor(keras.callbacks.Callback):
                 self._tell_of_uncalled(error.layers, "Their figures are NaN.")
             for name, score in scores.items():
                 measured[name] |= score.figures()
+                measured[name] |= self._collapse(name, score).follow(
+                    score.spread(), self._now()
+                )
         logs: dict[str, float] = {}
         for name, layer in watched.items():
             row: dict[str, Any] = {"epoch": self._epoch, "layer": name}
@@ -313,6 +325,14 @@ class MonosemanticityMonitor(keras.callbacks.Callback):
                 logs[self._key(name, figure)] = row[short]
             self.rows.append(row)
         return logs
+
+    def _collapse(self, name: str, score: Scores) -> Collapse:
+        return self._collapses.setdefault(name, Collapse(name, score.layer))
+
+    def _now(self) -> str:
+        """The time of this measurement, counted as Keras shows it."""
+        at_batch = self.unit == "batch"
+        return f"batch {self._batches}" if at_batch else f"epoch {self._epoch + 1}"
 
     def _inputs(self) -> Iterator[Any]:
         return batches(self.data, self.batch_size, self.steps)
@@ -360,6 +380,8 @@ class MonosemanticityMonitor(keras.callbacks.Callback):
                 "of it given as `model`, can be called on, without labels."
             )
             raise
+        for name, score in scores.items():
+            self._collapse(name, score).begin(score.spread())
 
     def _tell_of_uncalled(self, layers: list[str], consequence: str) -> None:
         if self._has_told_of_uncalled:

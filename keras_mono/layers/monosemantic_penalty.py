@@ -17,7 +17,7 @@ from keras_mono.layers.selecting_layer import SelectingLayer
 from keras_mono.ops.scale_invariant_penalty import penalty_of_valid
 
 # By the validation data of examples/manipulation_study.py: see docs/choosing.md.
-DEFAULT_WEIGHT = 0.001
+DEFAULT_WEIGHT = 0.003
 FORMS = ("phi", "log_phi", "l2e")
 _REENTRANT = (
     "Layer '{}' adds to the loss, and torch.utils.checkpoint with use_reentrant=True "

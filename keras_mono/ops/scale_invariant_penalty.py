@@ -26,13 +26,10 @@ from keras import ops
 
 from keras_mono._internal import validation
 from keras_mono._internal.typing import Axes, Tensor
+from keras_mono._internal.varies import varies
 from keras_mono.backend import backend
 
 OF = ("log_phi", "phi")
-# A neuron whose standard deviation is below this share of its mean is constant in the
-# batch: what remains of float32 there is rounding.
-_CONSTANT = 2.0**-22
-_SMALLEST_VARIANCE = 1e-37  # its inverse is still a float32
 
 
 def scale_invariant_penalty(
@@ -115,14 +112,14 @@ def batch_moments(z: Tensor, valid: Tensor, axes: Axes) -> BatchMoments:
     rest = (z - near) * ones
     deviation = (rest - _sum(rest, axes) / count) * ones
     variance = ops.stop_gradient(_sum(deviation * deviation, axes) / count)
-    varies = variance > ops.square(_CONSTANT * near) + _SMALLEST_VARIANCE
+    changes = varies(near, variance)
     precision = backend.where(
-        varies, ops.rsqrt(backend.where(varies, variance, 1.0)), 0.0
+        changes, ops.rsqrt(backend.where(changes, variance, 1.0)), 0.0
     )
     deviation = deviation * precision
     # Its derivative would overflow were the units not taken out before.
     variance = _sum(deviation * deviation, axes) / count
-    variance = backend.where(varies, variance, 1.0)
+    variance = backend.where(changes, variance, 1.0)
     return BatchMoments(deviation, ones, count, variance, precision)
 
 

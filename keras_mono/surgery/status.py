@@ -16,11 +16,13 @@ import math
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_mono._internal.as_model import as_model
 from keras_mono._internal.model_layers import named_layers
 from keras_mono._internal.table import Table
+from keras_mono._internal.varies import varies
 from keras_mono.layers.running_statistics import RunningStatistics
 from keras_mono.layers.selecting_layer import SelectingLayer
 from keras_mono.selectors import TopK
@@ -34,6 +36,8 @@ _COLUMNS = [
     "select",
     "selected_fraction",
     "threshold",
+    "scale",
+    "dead",
     "drowned",
     "non_finite",
 ]
@@ -57,6 +61,12 @@ def status(model: keras.Model) -> Table:
           selected: by a `MovingThreshold` in the latest training batch, k of those
           ranked by `TopK`.
         - `threshold`: τ of a `MovingThreshold` that has started.
+        - `scale`: mean running standard deviation of the neurons. Compare it with an
+          earlier one: nothing tells a small layer from one that has shrunk. The
+          monitor's figure of this name is relative to its first measurement.
+        - `dead`: share of neurons whose running variance is 0, but for rounding. It
+          takes time to fade: a neuron that dies counts some 900 batches later with
+          `forget_steps=10`, and never with None. The monitor sees it at once.
         - `drowned`: share of the varying neurons whose variance is below ε times the
           layer's average, which at least halves their φ. Near 1, a few neurons of
           enormous variance silence the others: leave them out, scale them, or lower
@@ -81,7 +91,7 @@ def _row(name: str, layer: RunningStatistics) -> dict[str, Any]:
         layer.check_present("be looked at")
         row["steps"] = int(_number(layer.step))
         row["neurons"] = math.prod(layer.mean.shape)
-        row["drowned"] = _drowned(layer)
+        row |= _spread(layer)
         row["non_finite"] = int(_number(layer.non_finite))
     if isinstance(layer, SelectingLayer):
         started = row["steps"] >= layer.start_step
@@ -97,13 +107,24 @@ def _row(name: str, layer: RunningStatistics) -> dict[str, Any]:
     return row
 
 
-def _drowned(layer: RunningStatistics) -> float | None:
-    variance = ops.convert_to_numpy(layer.variance).astype("float64")
+def _spread(layer: RunningStatistics) -> dict[str, float | None]:
+    """How much the neurons vary, of those with a history."""
     known = ops.convert_to_numpy(layer.count) >= 2
-    least = layer.variance_compensation * variance[known].mean() if known.any() else 0.0
-    varying = variance[known & (variance != 0.0)]
-    # Not `<`: with a NaN average all count.
-    return float((~(varying >= least)).mean()) if varying.size else None
+    mean, variance = (
+        ops.convert_to_numpy(v).astype("float64")[known]
+        for v in (layer.mean, layer.variance)
+    )
+    if not known.any():
+        return dict.fromkeys(("scale", "dead", "drowned"))
+    # NaN counts as varying, and with a NaN average all are drowned.
+    alive = varies(mean, variance) | ~np.isfinite(mean + variance)
+    varying = variance[alive]
+    least = layer.variance_compensation * variance.mean()
+    return {
+        "scale": float(np.sqrt(variance).mean()),
+        "dead": float((~alive).mean()),
+        "drowned": float((~(varying >= least)).mean()) if varying.size else None,
+    }
 
 
 def _share_of_top_k(layer: SelectingLayer) -> float | None:

@@ -11,13 +11,17 @@ class _WithoutFit(MonosemanticityMonitor):
     def _tell_of_layers_without_batches(self) -> None:
         pass
 
+    def _now(self) -> str:
+        return f"measurement {self._epoch + 1}"
+
 
 class Monitor:
     """`MonosemanticityMonitor` for a training loop of your own.
 
     Call `measure` when you want figures, for example after each epoch, and pass them to
     your logger. The module runs in eval mode without gradients, and gets its modes back
-    afterwards. No state changes.
+    afterwards. No state changes. A warning tells of a layer that collapses; what it is
+    compared with is this monitor's first measurement in which its neurons vary.
 
     Args:
         module: A PyTorch module with adapters.

@@ -223,7 +223,7 @@ def test_a_report_of_one_model(data, tmp_path):
     )
     text = path.read_text("utf-8")
     page = Page(text)
-    assert page.count["img"] == 3 + 1 + 3
+    assert page.count["img"] == 3 + 1 + 1 + 3
     assert all(source.startswith("data:image/png;base64,") for source in page.sources)
     assert "http" not in text
     assert "&lt;mine&gt;" in text
@@ -238,7 +238,7 @@ def test_a_report_that_compares(data, tmp_path):
     path = A.report(models, *data, layers, tmp_path / "two.html", verbose=0)
     text = path.read_text("utf-8")
     page = Page(text)
-    assert page.count["img"] == 3 + 2 + 4 * (1 + 3)
+    assert page.count["img"] == 3 + 2 + 4 * (1 + 1 + 3)
     assert "small: 32 weights; large: 72 weights." in text
     assert "large, neurons: no clear difference (δ = +0.00)." in text
     assert re.search(r"<td>large</td><td>more</td><td>9</td>", text)

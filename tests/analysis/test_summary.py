@@ -41,7 +41,20 @@ def test_non_finite_entries_are_left_out():
 
 def test_constant_neurons_score_nothing():
     figures = km.analysis.summary(np.ones((10, 3)))
-    assert figures == {"top1": 0.0, "threshold": 0.0, "tail": 0.0, "kurtosis": 0.0}
+    of_phi = {
+        name: figures.pop(name) for name in ("top1", "threshold", "tail", "kurtosis")
+    }
+    assert set(of_phi.values()) == {0.0}
+    assert all(map(np.isnan, figures.values()))
+
+
+def test_measures_without_labels_are_means_over_neurons_that_change():
+    z = np.maximum(np.random.default_rng(3).normal(size=(200, 3, 2)), 0)
+    z[:, 0, 1] = 5.0
+    figures = km.analysis.summary(z)
+    each = km.analysis.measures(z.reshape(200, 6), np.arange(200) % 2)
+    for name in ("hoyer", "treves_rolls", "wasserstein"):
+        assert figures[name] == pytest.approx(np.nanmean(getattr(each, name)))
 
 
 @pytest.mark.parametrize("shape", [(1, 4), (0, 4), (10, 0), (10,)])

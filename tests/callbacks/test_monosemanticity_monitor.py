@@ -167,7 +167,7 @@ def test_threshold_share_and_penalty():
     assert "top_tau" not in history
     assert 0 < history["top_penalized"][-1] <= 2 / 12
     beside = {k for k in history if k.startswith("scale_") and "_ms_" not in k}
-    assert beside == {"scale_non_finite"}
+    assert beside == {"scale_scale", "scale_dead", "scale_non_finite"}
 
 
 def test_without_data_only_the_state_is_read():
@@ -380,11 +380,12 @@ def test_to_frame_and_plot():
     assert len(frame) == 6
     assert {"epoch", "layer", "reference", "top1", "inhibited"} <= set(frame.columns)
     figure = monitor.plot()
-    assert len(figure.axes) == 5
+    titles = [axes.get_title() for axes in figure.axes]
+    assert len(titles) == 6 + ("Dead neurons" in titles)
     lines = {line.get_label(): line for line in figure.axes[0].get_lines()}
     drawn = lines["inhibition"].get_ydata()
     np.testing.assert_allclose(drawn, frame[frame.layer == "inhibition"].top1)
-    assert [line.get_label() for line in figure.axes[4].get_lines()] == ["inhibition"]
+    assert [line.get_label() for line in figure.axes[-1].get_lines()] == ["inhibition"]
 
 
 def test_plot_before_training():

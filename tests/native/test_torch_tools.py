@@ -1,5 +1,7 @@
 """`status`, `calibrate`, the analysis and a monitor for PyTorch modules."""
 
+import warnings
+
 import keras
 import numpy as np
 import pytest
@@ -182,6 +184,30 @@ def test_the_monitor_measures_in_a_loop():
     assert [row["epoch"] for row in monitor.rows] == [0] * 3 + [1] * 3 + [2] * 3
     assert set(monitor.to_frame()["layer"]) == set(PATHS)
     assert monitor.plot().axes
+
+
+def test_the_monitor_tells_of_a_layer_that_collapses():
+    model, dense = made(), "blocks.1.dense.weight"
+    monitor = Monitor(model, data(9), layers=["blocks.1.inhibition"])
+    scales, deaths, deviations = [], [], []
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for factor in (1.0, 0.5, 0.2, 1.0, 1.0):
+            model.get_parameter(dense).data *= factor
+            if factor == 0.2:
+                model.blocks[1].dense.bias.data[:5] = -100.0
+            figures = monitor.measure()
+            scales.append(figures["blocks.1.inhibition_scale"])
+            deaths.append(figures["blocks.1.inhibition_dead"])
+            z = hidden(model, data(9))["blocks.1.inhibition"].double().numpy()
+            deviations.append(z.std(axis=(0, 1)).mean())
+    relative = np.array(deviations) / deviations[0]
+    np.testing.assert_allclose(scales, relative, rtol=1e-4)
+    assert deaths == [0.0, 0.0, 0.625, 0.625, 0.625]
+    (text,) = [str(w.message) for w in caught if "collapsed" in str(w.message)]
+    assert "'blocks.1.inhibition' has collapsed since measurement 3: " in text
+    assert "in measurement 1 and is" in text
+    assert "Lower its `strength` (now 1)" in text
 
 
 def test_the_monitor_without_data():

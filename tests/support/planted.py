@@ -27,3 +27,20 @@ def activations(seed=0, noise=0.1):
     for neuron, features in TRUTH.items():
         z[:, neuron] += np.isin(labels, features) * 3.0
     return z, labels
+
+
+def by_distribution(inputs):
+    """Four neurons and labels: one class, all but one class, and noise without a class.
+
+    The noise has heavy tails, and is normal and rectified.
+    """
+    rng = np.random.default_rng(0)
+    labels = rng.integers(10, size=inputs)
+    noise = 0.02 * rng.normal(size=(2, inputs))
+    columns = [
+        np.maximum((labels == 3) + noise[0], 0),
+        np.maximum((labels != 3) + noise[1], 0),
+        rng.standard_t(3, size=inputs),
+        np.maximum(rng.normal(size=inputs), 0),
+    ]
+    return np.stack(columns, axis=1), labels

@@ -52,6 +52,32 @@ def test_status_after_training():
     assert rows["penalty"]["selected_fraction"] == state["selected_fraction"]
 
 
+def test_status_says_how_much_the_neurons_vary():
+    model = model_of(km.layers.MonosemanticScale(name="scale", forget_steps=None))
+    assert [km.status(model)[0][c] for c in ("scale", "dead", "drowned")] == [None] * 3
+    x = data()
+    x[:, 2], x[:, 5] = 0.1, np.float32(1000) + np.arange(96) % 2 * np.float32(1e-4)
+    x[:, 7] *= 1e-3
+    km.calibrate(model, x, batch_size=16)
+    (row,) = km.status(model)
+    deviations = x.astype("float64").std(axis=0, ddof=1)
+    assert row["scale"] == pytest.approx(deviations.mean(), rel=1e-4)
+    assert row["dead"] == 2 / 8
+    assert row["drowned"] == 1 / 6
+    assert "0.25" in str(km.status(model))
+
+
+def test_neurons_without_a_history_are_not_dead():
+    model = model_of(km.layers.MonosemanticScale(name="scale"))
+    x = data()
+    x[:, :3] = np.nan
+    km.calibrate(model, x, batch_size=16)
+    (row,) = km.status(model)
+    assert row["dead"] == 0.0
+    deviations = x[:, 3:].astype("float64").std(axis=0, ddof=1)
+    assert row["scale"] == pytest.approx(deviations.mean(), rel=0.3)
+
+
 def test_what_is_off_says_so():
     model = watched()
     model.get_layer("penalty").enabled = False

@@ -11,12 +11,15 @@ _PANELS = (
     ("threshold", "φ that 2 % of activations exceed", "φ", 1.0),
     ("tail", "Activations beyond 3 standard deviations", "share with φ ≥ 9, %", 100.0),
     ("kurtosis", "Kurtosis of the neurons", "mean of φ²", 1.0),
+    ("scale", "Scale of the neurons", "relative to the first", 1.0),
+    ("dead", "Dead neurons", "share without variance, %", 100.0),
     ("inhibited", "Activations inhibited", "share selected, %", 100.0),
     ("penalized", "Activations penalized", "share selected, %", 100.0),
     ("tau", "Moving threshold", "τ", 1.0),
-    ("penalty", "Penalty in the loss", "weight · mean of log (z − z̄)²", 1.0),
+    ("penalty", "Penalty in the loss", "added to the loss", 1.0),
     ("non_finite", "Entries left out so far", "NaN, infinite or too large", 1.0),
 )
+_FAULTS = ("dead", "non_finite")  # not worth a panel while there are none
 
 
 def tail_over_training(rows: Sequence[Mapping[str, Any]], unit: str = "epoch") -> Any:
@@ -87,4 +90,4 @@ def _draw(axes: Any, panel: Any, rows: Sequence[Mapping[str, Any]], unit: str) -
 def _is_told(figure: str, row: Mapping[str, Any]) -> bool:
     """Whether a measurement says something worth a panel."""
     value = row.get(figure, np.nan)
-    return bool(np.isfinite(value)) and (figure != "non_finite" or value > 0)
+    return bool(np.isfinite(value)) and (figure not in _FAULTS or value > 0)

@@ -3,6 +3,7 @@
 from keras_mono._internal.plotting.tail_over_training import (
     tail_over_training as tail_over_training,
 )
+from keras_mono.analysis.plots.agreement import measure_agreement as measure_agreement
 from keras_mono.analysis.plots.by_feature import (
     ablation_by_feature as ablation_by_feature,
 )

@@ -1,0 +1,47 @@
+from collections.abc import Callable
+from operator import itemgetter
+
+import numpy as np
+
+from keras_mono._internal.table import Table
+from keras_mono.analysis.compare import mean_known
+from keras_mono.analysis.measure_agreement import measures_of, title_of
+from keras_mono.analysis.profile import Profile
+
+
+def measure_table(found: Profile, neurons: int) -> Table:
+    """The measures of the most monosemantic neurons, and their means over all.
+
+    Args:
+        found: From `profile`.
+        neurons: How many to show.
+
+    Returns:
+        A `Table` of texts, a row a neuron and one of means. Values under permuted
+        labels stand in parentheses.
+    """
+    rows = [
+        {
+            "neuron": str(neuron),
+            "own feature": str(found.scores.best_feature[neuron]),
+            **_cells(found, itemgetter(neuron)),
+        }
+        for neuron in found.scores.ranking()[:neurons]
+    ]
+    mean = {"neuron": f"mean of {len(found.ks):,}", "own feature": ""}
+    rows.append({**mean, **_cells(found, mean_known)})
+    return Table(list(rows[0]), rows)
+
+
+def _cells(found: Profile, value: Callable[[np.ndarray], float]) -> dict[str, str]:
+    cells = {}
+    for name, values in measures_of(found).items():
+        text = _text(value(values))
+        if name in found.permuted:
+            text += f" ({_text(value(found.permuted[name]))})"
+        cells[title_of(name)] = text
+    return cells
+
+
+def _text(value: float) -> str:
+    return "–" if np.isnan(value) else f"{value:.2f}"
