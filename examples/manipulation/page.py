@@ -83,8 +83,11 @@ def _head(found: Outcomes) -> str:
     seeds = {
         name: len({run["seed"] for run in each}) for name, each in found.runs.items()
     }
-    counts = sorted(set(seeds.values()))
-    shown = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    most = max(seeds.values())
+    fewer = [f"{n} in `{name}`" for name, n in seeds.items() if n < most]
+    shown = f"{most} seeds each"
+    if fewer:
+        shown += f" ({', '.join(fewer)}, where time was up)"
     hours = sum(run["seconds"] for run in runs) / 3600
     versions: dict[str, set[str]] = {}
     for run in runs:
@@ -98,7 +101,7 @@ def _head(found: Outcomes) -> str:
         "This page is written by `python examples/manipulation_page.py` from "
         f"[{len(runs)} stored runs](data/manipulation) of "
         f"`examples/manipulation_study.py`: {len(found.networks)} networks, "
-        f"{len(found.methods())} methods, {shown} seeds each, {hours:.1f} hours. "
+        f"{len(found.methods())} methods, {shown}, {hours:.1f} hours. "
         f"Backend: {', '.join(sorted({run['backend'] for run in runs}))}. "
         f"Versions: {listed}. "
         f"Machine: {'; '.join(sorted({run['machine'] for run in runs}))}."

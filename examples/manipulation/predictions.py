@@ -68,7 +68,7 @@ class Criterion(NamedTuple):
 CRITERIA = (
     Criterion("the tail falls by at least 15 %", "tail", -0.15, "share", 6),
     Criterion("selectivity falls", "selectivity", 0.0, "share", 6),
-    Criterion("the task stays within its margin", "task", 1.0, "margin", 7),
+    Criterion("the task is worse by at most its margin", "task", 1.0, "margin", 7),
     Criterion("the scale falls by at most 15 %", "scale", -0.15, "share", None),
     Criterion("dead: at most + 2 points", "dead", 2.0, "points", None),
     Criterion("the layer below: at most + 3 %", "tail below", 0.03, "share", None),
