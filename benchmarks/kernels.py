@@ -88,7 +88,7 @@ def _cells(cases: list[Case]) -> list[str]:
         print(f"{cases[0]}: {error}", file=sys.stderr)
         return ["host read"] * len(KINDS)
     cells = [_figures([getattr(batches, kind) for batches in found]) for kind in KINDS]
-    if not any(batches.number_looking for batches in found):
+    if cases[0].select != "threshold":
         cells[-1] = ""
     return cells
 

@@ -2,8 +2,7 @@
 
 from typing import Any
 
-_CONSTANT = 2.0**-22
-_SMALLEST_VARIANCE = 1e-37  # its inverse is still a float32
+from keras_mono.backend.reference import CONSTANT, SMALLEST_DENOMINATOR
 
 
 def varies(mean: Any, variance: Any) -> Any:
@@ -12,5 +11,5 @@ def varies(mean: Any, variance: Any) -> Any:
     A standard deviation of less than 2⁻²² of the mean is what rounding leaves of equal
     values.
     """
-    rounding = _CONSTANT * mean
-    return variance > rounding * rounding + _SMALLEST_VARIANCE
+    rounding = CONSTANT * mean
+    return variance > rounding * rounding + SMALLEST_DENOMINATOR

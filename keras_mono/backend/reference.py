@@ -24,6 +24,9 @@ LARGEST_ENTRY = 2.0**55  # 3.6e16
 SMALLEST_PHI = 1.2e-38  # smallest normal float32; φ below it is 0, and never selected
 SMALLEST_DENOMINATOR = 1e-37  # its inverse is finite in float32
 SMALLEST_DEVIATION = 1e-18  # 1 / its square is finite in float32
+# A neuron whose standard deviation is below this share of its mean is constant: what
+# remains of float32 there is rounding.
+CONSTANT = 2.0**-22
 LARGEST_COUNTER = 2**31 - 1
 LARGEST_THRESHOLD = 1e30  # of τ, which then selects nothing until the next search
 GAIN = 0.012  # relative move of τ per relative error of the selected fraction
@@ -182,6 +185,12 @@ class Reference:
         top = ops.top_k(rows, k, sorted=False)[0]
         return ops.amin(top, axis=1, keepdims=True)
 
+    def entry(self, values: Tensor, index: Any) -> Tensor:
+        """The entry of a vector at a whole number from 0 on, of any dtype."""
+        if isinstance(index, int):
+            return values[index]
+        return ops.take(values, ops.cast(index, "int32"))
+
     def follow(
         self, state: Tensor, number: Tensor, counted: Any, fraction: float
     ) -> Tensor:
@@ -233,7 +242,9 @@ class Reference:
         # What the gradient needs is passed on: JAX would leak what it closed over.
         @ops.custom_gradient
         def replaced(_: Tensor, value: Tensor, *tensors: Tensor) -> Any:
-            def backward(upstream: Tensor) -> tuple[Tensor, ...]:
+            def backward(*args: Tensor, upstream: Any = None) -> tuple[Tensor, ...]:
+                if upstream is None:  # PyTorch passes what `replaced` got before it
+                    (upstream,) = args
                 nothing = [ops.zeros_like(x) for x in (value, *tensors)]
                 return gradient(upstream, *tensors), *nothing
 
@@ -252,6 +263,22 @@ class Reference:
         distance = ops.abs(ops.where(selected, deviation, 1.0))
         logarithm = ops.log(self.clip(distance, SMALLEST_DEVIATION))
         return 2.0 * ops.sum(logarithm) / self.clip(self.count_true(selected), 1.0)
+
+    def mean_phi(
+        self,
+        z: Tensor,
+        selected: Tensor,  # noqa: ARG002
+        valid: Tensor,  # noqa: ARG002
+        axes: Axes,  # noqa: ARG002
+        near: Tensor | None,  # noqa: ARG002
+        definition: Callable[[Tensor], Tensor],
+    ) -> Tensor:
+        """Mean φ of the selected against the moments of this batch: `definition(z)`.
+
+        For a backend that has a shorter way to its gradient than through the moments.
+        `near` is something near the neurons' means, if known.
+        """
+        return definition(z)
 
     # ---- Reductions, branches, replicas ----
 

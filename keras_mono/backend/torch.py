@@ -22,10 +22,13 @@ from keras_mono.backend.reference import (
     SMALLEST_DEVIATION,
     Reference,
 )
+from keras_mono.backend.torch_constants import constant
+from keras_mono.backend.torch_penalties import MeanPhi, SumOfLogarithms
 from keras_mono.backend.types import BatchMoments, Statistics
 from keras_mono.backend.xla import OUTWEIGHED
 
 _NEARLY_ONE = 1.0 - 2.0**-23
+_JUST_ABOVE_ONE = 1.0 + 2.0**-22
 # Standard deviations by which a compensation may be left out of a deviation.
 _NEGLIGIBLE = 1e-4
 
@@ -154,23 +157,23 @@ class Torch(TorchReference):
         if not has_history:
             return super().measure(z, mask, statistics, axes)
         valid = self.valid(z, mask)
-        deviation = z - statistics.mean
-        deviation -= statistics.mean_compensation
-        deviation = torch.where(valid, deviation, _constant(0.0, z.device))
+        rest = statistics.mean_compensation
+        deviation = torch.where(valid, z - statistics.mean, rest)  # from the mean alone
+        squared = self._squared_difference(deviation, rest)
         count = self.count_over(valid, axes)
-        total = deviation.sum(axes, keepdim=True)
-        squared = deviation.square_()
         squares = squared.sum(axes, keepdim=True)
-        entries = self._num_entries(z, mask)
+        total = deviation.sum(axes, keepdim=True)
+        total = total.sub_(rest, alpha=z.numel() // max(rest.numel(), 1))
+        entries = z.numel() if mask is None else mask.expand(z.shape).sum()
         skipped = entries - count.sum(dtype=torch.int64)
         moments = self._moments(count, total, squares, skipped, entries, statistics)
-        offset = moments.offset + statistics.mean_compensation
-        return squared, moments._replace(offset=offset)
+        return squared, moments._replace(anchor_compensation=rest)
 
-    def _num_entries(self, z: Tensor, mask: Tensor | None) -> Any:
-        if mask is None:
-            return z.numel()
-        return mask.sum() * (z.numel() // max(mask.numel(), 1))
+    def _squared_difference(self, x: Tensor, y: Tensor) -> Tensor:
+        """In one kernel."""
+        if not self.has_plain_tensors():  # a `DTensor` has no such loss
+            return (x - y).square_()
+        return torch.ops.aten.mse_loss(x, y, 0)  # of each entry
 
     def _moments(
         self,
@@ -181,7 +184,7 @@ class Torch(TorchReference):
         num_entries: Any,
         statistics: Statistics,
     ) -> BatchMoments:
-        """From sums of deviations from `statistics.mean`."""
+        """From sums of deviations, as if from `statistics.mean`."""
         if self.num_replicas() > 1:
             count, total, squares, skipped = self.all_reduce_sums(
                 count, total, squares, skipped.to(torch.float32)
@@ -189,15 +192,22 @@ class Torch(TorchReference):
             skipped = skipped.flatten()[0]
             num_entries = count.sum() + skipped
         num_valid = count.clamp_min(1.0)
-        offset = total / num_valid
-        variance = (squares / num_valid).addcmul_(offset, offset, value=-1.0)
-        variance.clamp_min_(0.0)
+        offset, variance = self._quotients([total, squares], [num_valid, num_valid])
+        # 0 for one value, whatever rounding left.
+        variance.addcmul_(offset, offset, value=-_JUST_ABOVE_ONE).clamp_min_(0.0)
         mean = statistics.mean
         return BatchMoments(count, mean, offset, variance, skipped, num_entries)
 
+    def _quotients(
+        self, numerators: Sequence[Tensor], denominators: Sequence[Tensor]
+    ) -> Sequence[Tensor]:
+        """All in one kernel; they have one shape."""
+        if not self.has_plain_tensors():
+            return [x / y for x, y in zip(numerators, denominators, strict=True)]
+        return torch._foreach_div(numerators, denominators)
+
     def valid(self, z: Tensor, mask: Tensor | None) -> Tensor:
-        valid = z.abs() < LARGEST_ENTRY
-        return valid if mask is None else valid.logical_and_(mask)
+        return z.abs() < (LARGEST_ENTRY if mask is None else mask * LARGEST_ENTRY)
 
     def count_over(self, valid: Tensor, axes: Axes) -> Tensor:
         return valid.sum(axes, keepdim=True, dtype=torch.float32)
@@ -210,23 +220,28 @@ class Torch(TorchReference):
     ) -> Statistics:
         """In few kernels.
 
-        The weight of the old variance is (m-1) / (m+b-1); times b/(b-1) it is left out
-        where m is 0. The 1 is less by its last digit, so that no divisor is 0.
+        The weight of the batch's variance is b / (m+b-1). That of the old one is the
+        rest, also where m is 0 and so is the old variance. The 1 is less by its last
+        digit, so that no divisor is 0.
         """
         b, m = batch.count, statistics.count
         largest = torch.maximum(statistics.max_batch_count, b)
         if forget_steps is not None:
-            m = torch.where(b > 0.0, torch.minimum(m, largest * forget_steps), m)
-        count, earlier = m + b, m - _NEARLY_ONE
-        old = statistics.mean_compensation
-        if batch.anchor is not statistics.mean:
-            old = ((statistics.mean - batch.anchor) + old) * (m > 0.0)
-        delta = batch.offset - old
-        num = count.clamp_min(1.0)
-        new = torch.addcmul(batch.variance, (m / num) * delta, delta)
-        variance = torch.lerp(new, statistics.variance, earlier / (earlier + b))
-        variance *= count > 1.0  # of one value, whatever rounding left
-        offset = torch.addcmul(old, b / num, delta)
+            # Without new values the limit is infinite, or NaN, which `fmin` leaves out.
+            zero, some = constant(0.0, b.device), b.clamp_max(1.0)
+            limit = torch.addcdiv(zero, largest, some, value=forget_steps)
+            m = torch.fmin(m, limit)
+        old, delta = statistics.mean_compensation, batch.offset
+        if batch.anchor_compensation is not old:
+            old = ((statistics.mean - batch.anchor) + old) - batch.anchor_compensation
+            old *= m > 0.0
+            delta = batch.offset - old
+        count = m + b
+        num, less = count.clamp_min(1.0), count - _NEARLY_ONE
+        history, new, weight = self._quotients([m, b, b], [num, num, less])
+        variance = torch.addcmul(batch.variance, history * delta, delta)
+        variance = torch.lerp(statistics.variance, variance, weight)
+        offset = torch.addcmul(old, new, delta)
         mean = batch.anchor + offset
         compensation = offset - (mean - batch.anchor)
         return Statistics(mean, compensation, variance, count, largest)
@@ -234,9 +249,11 @@ class Torch(TorchReference):
     def precision(self, statistics: Statistics, variance_compensation: float) -> Tensor:
         """Where nothing is known: 1 / inf = 0."""
         known = statistics.count >= 2.0
-        average = statistics.variance.sum() / known.sum()  # or NaN
-        denominator = statistics.variance.add(average, alpha=variance_compensation)
-        infinity = _constant(torch.inf, denominator.device)
+        variance = statistics.variance
+        denominator = torch.addcdiv(  # or NaN
+            variance, variance.sum(), known.sum(), value=variance_compensation
+        )
+        infinity = constant(torch.inf, denominator.device)
         denominator = torch.where(known, denominator, infinity)
         denominator = torch.threshold_(denominator, SMALLEST_DENOMINATOR, torch.inf)
         return denominator.reciprocal_()
@@ -245,6 +262,21 @@ class Torch(TorchReference):
         return squared.mul_(precision)
 
     # ---- Selection and what is done to the selected ----
+
+    def where(self, condition: Tensor, yes: Any, no: Any) -> Tensor:
+        """Numbers are kept on the device: each would start a kernel."""
+        device = condition.device
+        yes, no = (
+            x if isinstance(x, torch.Tensor) else constant(float(x), device)
+            for x in (yes, no)
+        )
+        return torch.where(condition, yes, no)
+
+    def entry(self, values: Tensor, index: Any) -> Tensor:
+        if isinstance(index, int):
+            return values[index]
+        # `take` cannot be compiled.
+        return values.index_select(0, index.to(torch.int64).reshape(1))[0]
 
     def count_true(self, condition: Tensor) -> Tensor:
         return condition.sum(dtype=torch.float32)
@@ -263,13 +295,24 @@ class Torch(TorchReference):
         mean: Tensor,
         compensation: Tensor | None,
     ) -> Tensor:
-        deviation = z.to(torch.float32) - mean
-        if compensation is not None:
-            deviation = deviation - compensation
-        one = _constant(1.0, z.device)
-        distance = torch.where(selected, deviation, one).abs()
-        logarithm = distance.clamp_min(SMALLEST_DEVIATION).log()
-        return logarithm.sum() / (self.count_true(selected).clamp_min(1.0) * 0.5)
+        if not self.has_plain_tensors():
+            return super().log_penalty(z, selected, mean, compensation)
+        logarithms, _ = SumOfLogarithms.apply(z, selected, mean, compensation)
+        return logarithms / self.count_true(selected).clamp_min(1.0)
+
+    def mean_phi(
+        self,
+        z: Tensor,
+        selected: Tensor,
+        valid: Tensor,
+        axes: Axes,
+        near: Tensor | None,
+        definition: Callable[[Tensor], Tensor],
+    ) -> Tensor:
+        if not self.has_plain_tensors():
+            return definition(z)
+        value, _ = MeanPhi.apply(z, selected, valid, axes, near, definition)
+        return value
 
     # ---- State ----
 
@@ -314,7 +357,8 @@ class Torch(TorchReference):
         with torch.no_grad():
             if isinstance(by, torch.Tensor):
                 total = value + by.to(torch.int64)
-                value.copy_(total.clamp_(0, LARGEST_COUNTER))
+                largest = constant(LARGEST_COUNTER, value.device)
+                torch.minimum(total, largest, out=value)
             elif (now := self.known(counter)) is not None:
                 now = min(now + by, LARGEST_COUNTER)
                 value.fill_(now)
@@ -385,8 +429,13 @@ class TorchOnCpu(Torch):
             if float(squares.sum()) < LARGEST_ENTRY**2:  # False for NaN too
                 count = torch.full_like(total, entries)
                 none = torch.zeros((), device="cpu")
-                return squared, self._moments(
+                moments = self._moments(
                     count, total, squares, none, z.numel(), statistics
+                )
+                rest = statistics.mean_compensation
+                offset = moments.offset - rest
+                return squared, moments._replace(
+                    offset=offset, anchor_compensation=rest
                 )
         return super().measure(z, mask, statistics, axes, has_history=True)
 
@@ -461,17 +510,6 @@ def _identity(value: Tensor) -> tuple[int, int, int]:
     return id(value), value._version, value.data_ptr()
 
 
-def _constant(value: float, device: Any) -> Tensor:
-    if torch.compiler.is_compiling():  # what it caches belongs to one graph
-        return torch.full((), value, device=device)
-    return _kept_constant(value, device)
-
-
-@functools.cache
-def _kept_constant(value: float, device: Any) -> Tensor:
-    return torch.full((), value, device=device)
-
-
 @functools.cache
 def _powers(device: Any) -> Tensor:
     return torch.arange(3, device=device)
@@ -484,16 +522,21 @@ class _Replace(torch.autograd.Function):
     def forward(
         ctx: Any, z: Tensor, selected: Tensor, mean: Tensor, factor: Any
     ) -> Tensor:
-        tensors = [selected, factor] if isinstance(factor, torch.Tensor) else [selected]
+        kept = selected.logical_not()
+        tensors = [kept, factor] if isinstance(factor, torch.Tensor) else [kept]
         ctx.save_for_backward(*tensors)
         ctx.factor = factor
         return torch.where(selected, mean, z)
 
     @staticmethod
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None, None, None]:
-        selected, *factor = ctx.saved_tensors
-        factor = factor[0].to(upstream.dtype) if factor else ctx.factor
-        return torch.where(selected, factor * upstream, upstream), None, None, None
+        kept, *factor = ctx.saved_tensors
+        if factor:
+            scaled = factor[0].to(upstream.dtype) * upstream
+            return torch.where(kept, upstream, scaled), None, None, None
+        # `upstream` where `kept` is above 0, else times the factor.
+        scaled = torch.ops.aten.leaky_relu_backward(upstream, kept, ctx.factor, False)
+        return scaled, None, None, None
 
 
 class _ReplaceBy(torch.autograd.Function):

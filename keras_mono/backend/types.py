@@ -23,7 +23,8 @@ class Statistics(NamedTuple):
 class BatchMoments(NamedTuple):
     """Moments of the valid entries of a batch, over all replicas.
 
-    `anchor + offset` is the mean of the batch: float32 alone would lose its digits.
+    `anchor + anchor_compensation + offset` is the mean of the batch: float32 alone
+    would lose its digits.
     """
 
     count: Tensor  # valid entries of each neuron
@@ -32,6 +33,7 @@ class BatchMoments(NamedTuple):
     variance: Tensor  # biased
     num_skipped: Tensor  # scalar: entries that are neither valid nor masked
     num_entries: Any  # scalar, or a number: entries that are not masked
+    anchor_compensation: Any = 0.0  # of a backend whose `merge` takes it
 
 
 class ThresholdState(NamedTuple):

@@ -256,8 +256,8 @@ class MonosemanticPenalty(SelectingLayer):
         if call.may_be_repeated:
             call.keep((*(ops.copy(x) for x in of), weight))
         penalty = self._of_selected(inputs, mask, *of) * weight
-        self._penalty.assign(backend.all_reduce_mean(ops.stop_gradient(penalty)))
-        self._store_learned(learned)
+        of_all = backend.all_reduce_mean(ops.stop_gradient(penalty))
+        self._store_learned(learned, _penalty=of_all)
         return penalty
 
     def _of_selected(
@@ -276,7 +276,7 @@ class MonosemanticPenalty(SelectingLayer):
             return penalty
         valid = backend.valid(*as_entries(inputs, mask))
         axes = self._reduction_axes
-        return penalty_of_valid(inputs, selected, valid, axes, self.form)
+        return penalty_of_valid(inputs, selected, valid, axes, self.form, mean)
 
 
 def _weight_of_this_replica(selected: Tensor) -> Tensor:

@@ -300,14 +300,16 @@ class RunningStatistics(keras.layers.Layer):
             return False
         return backend.num_replicas() > 1
 
-    def _store(self, updated: Statistics, joined: tuple[BatchMoments, ...]) -> None:
-        if not joined:
-            return
-        kept = [getattr(self, name) for name in Statistics._fields]
-        backend.assign(kept, updated)
+    def _store(
+        self, updated: Statistics, joined: tuple[BatchMoments, ...], **more: Tensor
+    ) -> None:
+        """`more`: values of other variables, by the name of their attribute."""
+        values = {**(updated._asdict() if joined else {}), **more}
+        backend.assign([getattr(self, name) for name in values], list(values.values()))
         for batch in joined:
             backend.count_up(self.non_finite, batch.num_skipped, updated.variance)
-        backend.count_up(self.step, len(joined), updated.variance)
+        if joined:
+            backend.count_up(self.step, len(joined), updated.variance)
 
     def should_update(self, training: bool | None) -> bool:
         """Whether a call in this mode moves the statistics or is listened to."""

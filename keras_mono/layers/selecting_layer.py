@@ -191,13 +191,13 @@ class SelectingLayer(RunningStatistics):
         i = names.index("selected_fraction")
         return ops.concatenate([state[:i], state[i : i + 1] * 0.0, state[i + 1 :]])
 
-    def _store_learned(self, learned: Learned) -> None:
+    def _store_learned(self, learned: Learned, **more: Tensor) -> None:
         # Last: PyTorch and TensorFlow change the tensors of the history in place.
-        self._store(learned.updated, learned.joined)
         if self._selector_state is not None:
-            backend.assign([self._selector_state], [learned.selector_state])
-            if learned.num_batches is not None:
-                backend.remember(self._selector_state, learned.num_batches)
+            more["_selector_state"] = learned.selector_state
+        self._store(learned.updated, learned.joined, **more)
+        if learned.num_batches is not None:
+            backend.remember(self._selector_state, learned.num_batches)
 
     def _is_on(self) -> Any:
         """1 if anything may be selected, else 0, which makes every φ 0.

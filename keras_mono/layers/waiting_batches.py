@@ -50,8 +50,11 @@ class WaitingBatches:
         These are `reduce_every` or none. `batch` holds the moments of this replica.
         `has_history` as in `Reference.measure`.
         """
-        # A copy: it may be the running mean, which PyTorch changes in place.
-        self._measured.append(batch._replace(anchor=ops.copy(batch.anchor)))
+        # Copies: they may be the running mean, which PyTorch changes in place.
+        kept = ops.copy(batch.anchor), ops.copy(batch.anchor_compensation)
+        self._measured.append(
+            batch._replace(anchor=kept[0], anchor_compensation=kept[1])
+        )
         if len(self._measured) < reduce_every:
             return statistics, ()
         waited, self._measured = self._measured, []
@@ -82,7 +85,7 @@ def all_reduce_batches(
     """
     count = ops.stack([batch.count for batch in batches])
     anchor = ops.stack([batch.anchor for batch in batches])
-    offset = ops.stack([batch.offset for batch in batches])
+    offset = ops.stack([batch.offset + batch.anchor_compensation for batch in batches])
     variance = ops.stack([batch.variance for batch in batches])
     skipped = ops.stack([ops.cast(batch.num_skipped, "float32") for batch in batches])
     skipped = ops.reshape(skipped, (len(batches), *[1] * (len(count.shape) - 1)))

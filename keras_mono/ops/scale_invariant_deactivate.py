@@ -87,8 +87,10 @@ def deactivate_valid(
     fixed = ops.stop_gradient(z)
     batch = batch_moments(fixed, valid, axes)
     away = ops.cast(fixed, "float32") - ops.cast(mean, "float32")
-    away = backend.where(selected, away, 0.0)
-    away = ops.stop_gradient(ops.sign(away) * ops.cast(strength, "float32"))
+    away = backend.where(selected, ops.stop_gradient(away), 0.0)
+    if ops.is_tensor(strength):
+        strength = ops.stop_gradient(ops.cast(strength, "float32"))
+    away = ops.sign(away) * strength
 
     def pull(upstream: Tensor, *tensors: Tensor) -> Tensor:
         return _gradient(axes, upstream, *tensors)

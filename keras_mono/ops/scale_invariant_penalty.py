@@ -20,6 +20,7 @@ differentiated once only.
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 from keras import ops
@@ -28,6 +29,7 @@ from keras_mono._internal import validation
 from keras_mono._internal.typing import Axes, Tensor
 from keras_mono._internal.varies import varies
 from keras_mono.backend import backend
+from keras_mono.backend.replicas import with_these
 
 OF = ("log_phi", "phi")
 
@@ -74,15 +76,26 @@ def scale_invariant_penalty(
 
 
 def penalty_of_valid(
-    z: Tensor, selected: Tensor, valid: Tensor, axes: Axes, of: str
+    z: Tensor,
+    selected: Tensor,
+    valid: Tensor,
+    axes: Axes,
+    of: str,
+    near: Tensor | None = None,
 ) -> Tensor:
-    """`scale_invariant_penalty`; what is selected is valid too."""
+    """`scale_invariant_penalty`; what is selected is valid too.
+
+    `near` is something near the neurons' means, if known.
+    """
+    if backend.num_replicas() == 1:
+        of_z = partial(mean_of, selected=selected, valid=valid, axes=axes, of=of)
+        if of == "phi":
+            definition = with_these(of_z)
+            return backend.mean_phi(z, selected, valid, axes, near, definition)
+        return of_z(z)
     selected = ops.cast(selected, "float32")
     number = backend.all_reduce_mean(ops.sum(selected))
     number = backend.clip(number, 1.0 / backend.num_replicas())
-    if backend.num_replicas() == 1:
-        batch = batch_moments(z, valid, axes)
-        return ops.sum(selected * _of_phi(batch, of)) / number
     # No gradient passes from one replica to another, so it is given in closed form.
     batch = batch_moments(ops.stop_gradient(z), valid, axes)
     value = ops.sum(selected * _of_phi(batch, of)) / number
@@ -90,6 +103,13 @@ def penalty_of_valid(
     step = backend.where(valid, ops.cast(z, "float32"), 0.0)
     step = (step - ops.stop_gradient(step)) * batch.precision
     return value + ops.sum(step * pull) / number
+
+
+def mean_of(z: Tensor, selected: Tensor, valid: Tensor, axes: Axes, of: str) -> Tensor:
+    """The definition, which can be differentiated any number of times."""
+    selected = ops.cast(selected, "float32")
+    batch = batch_moments(z, valid, axes)
+    return ops.sum(selected * _of_phi(batch, of)) / backend.clip(ops.sum(selected), 1.0)
 
 
 class BatchMoments(NamedTuple):
@@ -106,9 +126,10 @@ def batch_moments(z: Tensor, valid: Tensor, axes: Axes) -> BatchMoments:
     """Standardize the entries that are valid; with gradient."""
     z = backend.where(valid, ops.cast(z, "float32"), 0.0)
     ones = ops.broadcast_to(ops.cast(valid, "float32"), ops.shape(z))
-    count = backend.clip(_sum(ones, axes), 1.0)
+    count, total = _sums(axes, ones, z)
+    count = backend.clip(count, 1.0)
     # Twice: the mean of large values is rounded, that of the rest is not.
-    near = ops.stop_gradient(_sum(z, axes) / count)
+    near = ops.stop_gradient(total / count)
     rest = (z - near) * ones
     deviation = (rest - _sum(rest, axes) / count) * ones
     variance = ops.stop_gradient(_sum(deviation * deviation, axes) / count)
@@ -129,8 +150,8 @@ def without_shift_and_scale(x: Tensor, batch: BatchMoments, axes: Axes) -> Tenso
     A change along what remains leaves mean and variance of the neuron as they are, to
     first order. 0 for a neuron that is constant in the batch.
     """
-    shift = _sum(x * batch.valid, axes) / batch.count
-    scale = _sum(x * batch.deviation, axes) / (batch.count * batch.variance)
+    shift, scale = _sums(axes, x * batch.valid, x * batch.deviation)
+    shift, scale = shift / batch.count, scale / (batch.count * batch.variance)
     rest = (x - shift) * batch.valid - scale * batch.deviation
     return backend.where(batch.precision > 0.0, rest, 0.0)
 
@@ -152,3 +173,9 @@ def _slope(batch: BatchMoments, of: str) -> Tensor:
 def _sum(x: Tensor, axes: Axes) -> Tensor:
     """Over the entries of each neuron, on all replicas."""
     return backend.all_reduce_sum(ops.sum(x, axis=axes, keepdims=True))
+
+
+def _sums(axes: Axes, *xs: Tensor) -> Sequence[Tensor]:
+    """Sums of several, in one message."""
+    sums = (ops.sum(x, axis=axes, keepdims=True) for x in xs)
+    return backend.all_reduce_sums(*sums)

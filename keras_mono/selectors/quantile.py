@@ -17,39 +17,38 @@ _FRACTION_BITS = 23
 _POWERS = np.array([0.0, *(2.0 ** (e - 127) for e in range(1, 255))], "float32")
 
 
-def rank_of(counted: Any, fraction: float) -> Any:
-    """How many of the values are to be selected, at least 1: int32 or an int."""
-    if not ops.is_tensor(counted):
-        return max(round(fraction * float(counted)), 1)
-    return ops.cast(backend.clip(ops.round(fraction * counted), 1.0), "int32")
+def rank_of(expected: Any, largest: int | None = None) -> Any:
+    """Whole number from 1 to `largest`; as a tensor a float."""
+    if ops.is_tensor(expected):
+        return backend.clip(ops.round(expected), 1.0, largest)
+    rank = max(round(expected), 1)
+    return rank if largest is None else min(rank, largest)
 
 
-def largest_of_fraction(phi: Tensor, counted: Any, fraction: float) -> Tensor:
-    """The smallest of the `fraction` largest φ, a scalar; at least 1 is taken."""
+def largest_of_fraction(phi: Tensor, expected: Any, fraction: float) -> Tensor:
+    """The smallest of the `fraction` largest φ, a scalar; at least 1 is taken.
+
+    `expected` is how many that are: `fraction` of those that count.
+    """
     row = ops.reshape(phi, (-1,))
-    rank = rank_of(counted, fraction)
     size = row.shape[0]
     if not isinstance(size, int):
         row = ops.concatenate([row, ops.zeros_like(row[:1])])  # at least one
-        return ops.take(ops.flip(ops.sort(row)), rank - 1)
+        return backend.entry(ops.flip(ops.sort(row)), rank_of(expected) - 1)
     if size == 0:
         return ops.sum(row)
     largest = max(1, min(size, math.ceil(fraction * size)))
     values = ops.top_k(row, largest)[0]
-    if isinstance(rank, int):
-        return values[min(rank, largest) - 1]
-    return ops.take(values, backend.clip(rank, 1, largest) - 1)
+    return backend.entry(values, rank_of(expected, largest) - 1)
 
 
-def largest_of_replicas(
-    phi: Tensor, counted: Any, fraction: float, needed: Any
-) -> Tensor:
-    """The same over all replicas; not computed unless `needed`.
+def largest_of_replicas(phi: Tensor, expected: Any, needed: Any) -> Tensor:
+    """The `expected`-th largest over all replicas; not computed unless `needed`.
 
     Floats from 0 on are in the order of the integers with the same bits. So three
     messages find it, each of which divides the range by 1,024 or more.
     """
-    x, rank = ops.reshape(phi, (-1,)), rank_of(counted, fraction)
+    x, rank = ops.reshape(phi, (-1,)), ops.cast(rank_of(expected), "int32")
     low = ops.zeros((), "int32")
     parts_of_all = _INFINITY >> 20, 2**10, 2**10
     for shift, parts in zip((20, 10, 0), parts_of_all, strict=True):

@@ -7,7 +7,6 @@ where many values are equal. Which batches search depends on their number alone,
 device has to be asked.
 """
 
-from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -66,13 +65,13 @@ def update(
     searches = is_search(before.num_batches if number is None else number)
     if backend.num_replicas() > 1:
         # Messages in no branch that depends on a tensor.
-        found = measured_by_all(phi, counted, before, fraction, searches)
+        found = measured_by_all(phi, counted, fraction, before, searches)
 
     def searched() -> Tensor:
         before = ThresholdState.of(state)  # the compiler allows no views from outside
-        at = found or measured(phi, counted, before, fraction)
+        at = found or measured(phi, counted, fraction, before)
         count: Any = before.num_batches if number is None else number
-        return decide(before, Batch(*at, counted, fraction), count)
+        return decide(state, Batch(*at, counted, fraction), count)
 
     after = backend.cond(searches, searched, lambda: state)
     selected = backend.at_least(phi, after[0])
@@ -115,24 +114,26 @@ def window_before(number: Any) -> Any:
 
 
 def measured(
-    phi: Tensor, counted: Any, state: ThresholdState, fraction: float
-) -> tuple[Tensor, Counts, Counts]:
-    """The φ that the fraction of this batch reaches, and the counts there and at τ."""
-    found = largest_of_fraction(phi, counted, fraction)
+    phi: Tensor, counted: Any, fraction: float, state: ThresholdState
+) -> tuple[Any, Tensor, Counts, Counts]:
+    """How many are to be selected, the φ that they reach, and counts there and at τ."""
+    expected = fraction * _at_least_one(counted)
+    found = largest_of_fraction(phi, expected, fraction)
     own = _own_counts(phi, found, state.threshold)
-    return found, *_counts_at(own, counted, found, state.threshold)
+    return expected, found, *_counts_at(own, counted, found, state.threshold)
 
 
 def measured_by_all(
-    phi: Tensor, counted: Any, state: ThresholdState, fraction: float, searches: Any
-) -> tuple[Tensor, Counts, Counts] | None:
+    phi: Tensor, counted: Any, fraction: float, state: ThresholdState, searches: Any
+) -> tuple[Any, Tensor, Counts, Counts] | None:
     """The same over all replicas; None if it is known that it is not needed."""
     if searches is False:
         return None
-    found = largest_of_replicas(phi, counted, fraction, searches)
+    expected = fraction * _at_least_one(counted)
+    found = largest_of_replicas(phi, expected, searches)
     sums = backend.all_reduce_sum(ops.stack(_own_counts(phi, found, state.threshold)))
     own = [sums[i] for i in range(4)]
-    return found, *_counts_at(own, counted, found, state.threshold)
+    return expected, found, *_counts_at(own, counted, found, state.threshold)
 
 
 def _own_counts(phi: Tensor, *levels: Tensor) -> list[Tensor]:
@@ -146,53 +147,60 @@ def _counts_at(own: list[Tensor], counted: Any, *levels: Tensor) -> list[Counts]
     """At the level 0 all reach it, and those above it are what can be selected."""
     counts = []
     for level, reaching, above in zip(levels, own[::2], own[1::2], strict=True):
-        zero = ops.cast(level <= SMALLEST_PHI, "float32")
-        counts.append(
-            Counts(
-                backend.lerp(reaching, reaching * 0.0 + counted, zero),
-                backend.lerp(above, reaching, zero),
-            )
-        )
+        zero = level <= SMALLEST_PHI
+        among = backend.where(zero, counted, reaching)
+        counts.append(Counts(among, backend.where(zero, reaching, above)))
     return counts
 
 
 class Batch(NamedTuple):
     """What a search found in a batch."""
 
-    quantile: Tensor  # φ that the fraction of it reaches
+    expected: Any  # how many are to be selected
+    quantile: Tensor  # φ that so many reach
     at_quantile: Counts
     at_threshold: Counts
     counted: Any
     fraction: float
 
-    def expected(self) -> Any:
-        """How many are to be selected."""
-        return self.fraction * _at_least_one(self.counted)
+
+class Found(NamedTuple):
+    """What a batch says by itself."""
+
+    threshold: Tensor  # its quantile, where τ may be
+    is_empty: Any  # whether nothing counted: boolean, a bool where that is known
+    constant: Tensor  # whether nearly all its values are equal: boolean
+    tie: Tensor  # whether many equal its quantile: boolean
+    tied: Any  # how many are many
 
 
-def decide(before: ThresholdState, batch: Batch, number: Any) -> Tensor:
+def decide(state: Tensor, batch: Batch, number: Any) -> Tensor:
     """The state that selects from this batch on.
 
     τ is set from a batch at the start, after a change, and where it waits. Until the
     32nd batch it approaches the stream by large moves, then it is checked.
     """
-    constant, tie = _ties(batch)
-    start = _start(before, batch, constant, tie)
+    before, found = ThresholdState.of(state), _found(batch)
+    zero = before.error_sum * 0.0  # the sums begin anew
+    new = before._replace(error_sum=zero, square_sum=zero)
+    start = _start(new, batch, found)
     if isinstance(number, int) and number == 0:
         return _stacked(start)
     early = number < SEARCH_EVERY
-    check = partial(_check, tie=tie)
     if isinstance(number, int):
-        anew, after = (_approach if early else check)(before, batch, number)
+        way = _approach if early else _check
+        anew, after = way(before, new, batch, found, number)
     else:
-        approached, checked = (f(before, batch, number) for f in (_approach, check))
+        approached, checked = (
+            way(before, new, batch, found, number) for way in (_approach, _check)
+        )
         anew = ops.where(early, approached[0], checked[0]) | (number == 0.0)
         pairs = zip(approached[1], checked[1], strict=True)
         after = ThresholdState(*(ops.where(early, a, b) for a, b in pairs))
     decided = ops.where(anew, _stacked(start), _stacked(after))
-    if ops.is_tensor(batch.counted):  # nothing is learned from nothing
-        learns = (batch.counted > 0.0) | (before.threshold <= 0.0)
-        decided = ops.where(learns, decided, _stacked(before))
+    if ops.is_tensor(found.is_empty):  # nothing is learned from nothing
+        rests = found.is_empty & (before.threshold > 0.0)
+        decided = ops.where(rests, state, decided)
     return decided
 
 
@@ -200,44 +208,56 @@ def _stacked(state: ThresholdState) -> Tensor:
     return ops.stack([ops.cast(x, "float32") for x in state])
 
 
-def _start(
-    before: ThresholdState, batch: Batch, constant: Tensor, tie: Tensor
-) -> ThresholdState:
+def _found(batch: Batch) -> Found:
+    counted, expected = batch.counted, batch.expected
+    equal = batch.at_quantile.reaching - batch.at_quantile.above
+    tied = _larger(TIED * expected, 2.0)
+    is_empty, enough = counted <= 0.0, expected >= 1.0
+    if ops.is_tensor(enough):
+        share = backend.where(enough, CONSTANT, MOSTLY_EQUAL)
+    else:
+        share = CONSTANT if enough else MOSTLY_EQUAL
+    constant = equal > _larger(share * counted, 1.5)
+    tie = (equal >= tied) & enough
+    threshold = backend.clip(batch.quantile, SMALLEST_PHI, LARGEST_THRESHOLD)
+    return Found(threshold, is_empty, constant, tie & ~constant, tied)
+
+
+def _start(new: ThresholdState, batch: Batch, found: Found) -> ThresholdState:
     """τ set from the batch, or waiting for another batch."""
-    zero = before.error_sum * 0.0
-    waits = ops.cast(constant, "float32") + _is_nothing(batch.counted)
-    tau = batch.quantile + waits * (2.0 * LARGEST_THRESHOLD)
-    tie = ops.cast(tie, "float32")
-    return ThresholdState(
-        threshold=backend.clip(tau, SMALLEST_PHI, LARGEST_THRESHOLD),
-        selected_fraction=before.selected_fraction,
-        num_batches=before.num_batches,
-        error_sum=zero,
-        square_sum=zero,
-        growth=_growth(batch.fraction, tie + waits),
+    waits = found.constant
+    if found.is_empty is not False:
+        waits = waits | found.is_empty
+    zero = new.error_sum
+    return new._replace(
+        threshold=backend.where(waits, LARGEST_THRESHOLD, found.threshold),
+        growth=_growth(batch.fraction, found.tie | waits),
         error=zero,
-        mean_square=zero + (1.0 + 1.0 / batch.expected()),
+        mean_square=zero + (batch.expected + 1.0) / batch.expected,
         tie_error=zero,
-        has_ties=tie,
+        has_ties=found.tie,
     )
 
 
 def _approach(
-    before: ThresholdState, batch: Batch, number: Any
+    before: ThresholdState,
+    new: ThresholdState,
+    batch: Batch,
+    found: Found,  # noqa: ARG001
+    number: Any,
 ) -> tuple[Tensor, ThresholdState]:
     """Whether τ is to be set anew, and the state if not: a large move."""
     mean = before.error_sum / (window_before(number) * batch.fraction)
-    zero = before.error_sum * 0.0
-    after = before._replace(
-        threshold=_jumped(before, batch, mean, number),
-        error_sum=zero,
-        square_sum=zero,
-    )
+    after = new._replace(threshold=_jumped(before, batch, mean, number))
     return before.threshold >= LARGEST_THRESHOLD, after
 
 
 def _check(
-    before: ThresholdState, batch: Batch, number: Any, tie: Tensor
+    before: ThresholdState,
+    new: ThresholdState,
+    batch: Batch,
+    found: Found,
+    number: Any,
 ) -> tuple[Tensor, ThresholdState]:
     """Whether τ is to be set anew, and the state if not.
 
@@ -246,32 +266,31 @@ def _check(
     so that τ rests only where the mean error is 0.
     """
     mean, error, square = _errors(before, batch, number)
-    had_ties = before.has_ties > 0.0
+    had_no_ties = before.has_ties <= 0.0
     least = backend.clip(square * ONE_SIDED, CHANGED**2)
-    changed = (error * error > least) & ~had_ties
+    changed = (error * error > least) & had_no_ties
     anew = changed | (before.threshold >= LARGEST_THRESHOLD)
 
-    tie_error = batch.at_threshold.above * (1.0 / batch.expected()) - 1.0
+    tie_error = batch.at_threshold.above / batch.expected - 1.0
     tie_error = backend.lerp(before.tie_error, tie_error, TIE_MEMORY)
     all_reach_it = before.threshold <= SMALLEST_PHI  # all but φ = 0 are selected
     held = (tie_error <= TIE_LOST) & ((mean >= -TIE_LOST) | all_reach_it)
-    keeps = had_ties & held & _is_tie(batch.at_threshold, batch)
+    equal = batch.at_threshold.reaching - batch.at_threshold.above
+    keeps = held & (equal >= found.tied)
     # A stream with many equal values has no other threshold than one of them, and small
     # moves come near, but never land on it.
     near = batch.quantile * NEAR >= before.threshold
     near = near & (before.threshold * NEAR >= batch.quantile)
-    lands = near & tie & ~had_ties
-    quantile = backend.clip(batch.quantile, SMALLEST_PHI, LARGEST_THRESHOLD)
-    has_ties = ops.cast(lands | keeps, "float32")
-    zero = before.error_sum * 0.0
-    return anew, before._replace(
-        threshold=ops.where(lands, quantile, _jumped(before, batch, mean, number)),
-        error_sum=zero,
-        square_sum=zero,
+    has_ties = ops.where(had_no_ties, near & found.tie, keeps)
+    lands = has_ties & had_no_ties
+    zero = new.error_sum
+    jumped = _jumped(before, batch, mean, number)
+    return anew, new._replace(
+        threshold=ops.where(lands, found.threshold, jumped),
         growth=_growth(batch.fraction, has_ties),
-        error=error * (1.0 - has_ties),
+        error=ops.where(has_ties, zero, error),
         mean_square=square,
-        tie_error=tie_error * has_ties,
+        tie_error=ops.where(has_ties, tie_error, zero),
         has_ties=has_ties,
     )
 
@@ -290,13 +309,9 @@ def _jumped(
         late = ops.cast(number > JUMPS, "float32")
         size = JUMP * backend.clip(JUMPS / backend.clip(number, 1.0), 0.0, 1.0)
         size = backend.clip(size - small * late, 0.0)
-    if ops.is_tensor(size) or ops.is_tensor(batch.counted):
-        size = ops.minimum(size, batch.expected() * window)
-    else:
-        size = min(size, batch.expected() * window)
-    moves = ops.cast(before.growth > 1.0, "float32")
-    jump = backend.clip(size * mean_error, -1.0, 1.0) * moves
-    return before.threshold * ops.exp(jump)
+    size = _smaller(size, batch.expected * window)
+    move = ops.exp(backend.clip(size * mean_error, -1.0, 1.0))
+    return before.threshold * backend.where(before.growth > 1.0, move, 1.0)
 
 
 def _errors(
@@ -306,7 +321,7 @@ def _errors(
     window, f = window_before(number), batch.fraction
     mean = before.error_sum / (window * f)
     square = before.square_sum / (window * f**2)
-    hits = _smaller(batch.expected(), 1.0)  # memories last as many expected hits
+    hits = _smaller(batch.expected, 1.0)  # memories last as many expected hits
     error = backend.lerp(before.error, mean, _weight(MEMORY * hits, window))
     long = _weight(LONG_MEMORY * hits, window)
     return mean, error, backend.lerp(before.mean_square, square, long)
@@ -319,37 +334,11 @@ def _weight(memory: Any, batches: Any) -> Any:
 
 def _growth(fraction: float, rests: Tensor) -> Tensor:
     """1 where τ rests."""
-    return 1.0 + (growth(fraction) - 1.0) * (1.0 - backend.clip(rests, 0.0, 1.0))
-
-
-def _ties(batch: Batch) -> tuple[Tensor, Tensor]:
-    """Whether the batch is constant, and whether many values equal its quantile."""
-    expected, counted = batch.expected(), _at_least_one(batch.counted)
-    equal = batch.at_quantile.reaching - batch.at_quantile.above
-    if isinstance(expected, float):
-        limit = (MOSTLY_EQUAL if expected < 1.0 else CONSTANT) * counted
-        enough = expected >= 1.0
-    else:
-        enough = ops.cast(expected >= 1.0, "float32")
-        limit = (MOSTLY_EQUAL + (CONSTANT - MOSTLY_EQUAL) * enough) * counted
-    constant = equal > _larger(limit, 1.5)
-    tie = (equal * enough >= _larger(TIED * expected, 2.0)) & ~constant
-    return constant, tie
-
-
-def _is_tie(counts: Counts, batch: Batch) -> Tensor:
-    least = _larger(TIED * batch.expected(), 2.0)
-    return counts.reaching - counts.above >= least
+    return backend.where(rests, 1.0, growth(fraction))
 
 
 def _at_least_one(counted: Any) -> Any:
     return _larger(counted, 1.0)
-
-
-def _is_nothing(counted: Any) -> Any:
-    if ops.is_tensor(counted):
-        return ops.cast(counted <= 0.0, "float32")
-    return float(counted <= 0.0)
 
 
 def _larger(x: Any, least: float) -> Any:
@@ -357,7 +346,9 @@ def _larger(x: Any, least: float) -> Any:
 
 
 def _smaller(x: Any, y: Any) -> Any:
-    """Of a number or tensor and a number, in any order."""
+    """Of numbers and tensors, in any order."""
+    if ops.is_tensor(x) and ops.is_tensor(y):
+        return ops.minimum(x, y)
     if ops.is_tensor(y):
         x, y = y, x
     return backend.clip(x, None, y) if ops.is_tensor(x) else min(x, y)

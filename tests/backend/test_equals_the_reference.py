@@ -1,6 +1,7 @@
 """Every function that a backend does otherwise gives what the definition gives."""
 
 import inspect
+from functools import partial
 
 import keras
 import numpy as np
@@ -9,6 +10,7 @@ from keras import ops
 
 from keras_mono.backend import Statistics, ThresholdState, backend
 from keras_mono.backend.reference import Reference
+from keras_mono.ops.scale_invariant_penalty import mean_of
 from support.small import Calls
 from support.training import numbers, value_and_gradient
 
@@ -123,6 +125,8 @@ def test_numbers(chosen):
             one.count_true(mask),
             one.max_over(y, (1,)),
             one.kth_largest(y, 3),
+            one.entry(x[0], 2),
+            one.entry(x[0], tensor(2.0)),
             one.computed_once(y),
             one.sum_over(x, (0,)),
             one.count_over(mask, (0,)),
@@ -152,6 +156,24 @@ def test_replace(strength, chosen):
 
 
 @pytest.mark.parametrize("chosen", CHOSEN)
+def test_replace_by(chosen):
+    z, mean = RNG.normal(size=(9, 7)).astype("float32"), tensor(RNG.normal(size=(1, 7)))
+    selected = tensor(RNG.random((9, 7)) < 0.3, "bool")
+    upstream, other = RNG.normal(size=(9, 7)), tensor(RNG.normal(size=(9, 7)))
+
+    def pull(upstream, x):
+        return ops.abs(upstream) * x
+
+    def of(one):
+        layer = Calls(lambda z: one.replace_by(z, selected, mean, pull, other))
+        return map(tensor, value_and_gradient(layer, z, upstream))
+
+    value, gradient = of(CHOSEN[chosen])
+    expect_same((value, gradient), of(REFERENCE))
+    expect_same([gradient], [tensor(np.abs(upstream) * numbers(other))])
+
+
+@pytest.mark.parametrize("chosen", CHOSEN)
 @pytest.mark.parametrize("share", [0.3, 0.0])
 def test_log_penalty(share, chosen):
     z, mean = RNG.normal(size=(9, 7)).astype("float32"), tensor(RNG.normal(size=(1, 7)))
@@ -161,6 +183,26 @@ def test_log_penalty(share, chosen):
     def of(one):
         layer = Calls(lambda z: one.log_penalty(z, selected, mean, small))
         return map(tensor, value_and_gradient(layer, z, 1.5))
+
+    expect_same(of(CHOSEN[chosen]), of(REFERENCE), rtol=1e-4)
+
+
+@pytest.mark.parametrize("chosen", CHOSEN)
+@pytest.mark.parametrize("kind", BATCHES)
+@pytest.mark.parametrize("near", [None, 2.5])
+def test_mean_phi(near, kind, chosen):
+    z, mask = batch(kind)
+    valid, axes = REFERENCE.valid(z, mask), (0, 1)
+    selected = ops.logical_and(tensor(RNG.random(z.shape) < 0.3, "bool"), valid)
+    of_z = {"selected": selected, "valid": valid, "axes": axes, "of": "phi"}
+    definition = partial(mean_of, **of_z)
+    near = None if near is None else tensor(np.full((1, 1, 5), near))
+
+    def of(one):
+        layer = Calls(
+            lambda z: one.mean_phi(z, selected, valid, axes, near, definition)
+        )
+        return map(tensor, value_and_gradient(layer, numbers(z), 1.5))
 
     expect_same(of(CHOSEN[chosen]), of(REFERENCE), rtol=1e-4)
 

@@ -68,6 +68,26 @@ def test_penalty_of_an_activation_at_its_mean():
     np.testing.assert_array_equal(second[0], 0.0)
 
 
+def test_scale_invariant_penalty():
+    def penalty(z):
+        return km.ops.scale_invariant_penalty(z, SELECTED)
+
+    def slope(z):
+        """Of the gradient, as it is derived on paper, along DIRECTION."""
+        deviation, variance = z - z.mean(axis=0), z.var(axis=0)
+        chosen = np.where(SELECTED, deviation, 0.0)
+        scale = (chosen**2).mean(axis=0) / variance
+        gradient = chosen - chosen.mean(axis=0) - scale * deviation
+        return (2 / variance * gradient * DIRECTION).sum() / SELECTED.sum()
+
+    second, z = np.zeros(Z.shape), Z.astype("float64")
+    for index in np.ndindex(*Z.shape):
+        step = np.zeros(Z.shape)
+        step[index] = 1e-6
+        second[index] = (slope(z + step) - slope(z - step)) / 2e-6
+    np.testing.assert_allclose(gradient_of_slope(penalty, Z), second, rtol=2e-4)
+
+
 @pytest.mark.parametrize("strength", [1.0, 5.0])
 def test_deactivation(strength):
     """Cubes of what comes out, which has the slope -strength where selected."""

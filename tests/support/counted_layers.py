@@ -12,7 +12,7 @@ SHAPE = (32, 128, 768)
 class Case(NamedTuple):
     """A layer as it is counted."""
 
-    layer: str  # for a penalty, with its form
+    layer: str  # with its form, if it is not the paper's
     select: str
     axis: int | None
     masked: bool
@@ -23,7 +23,7 @@ class Case(NamedTuple):
         if self.select:
             arguments |= {"select": _SELECTORS[self.select](), "start_step": 2}
         if form:
-            arguments["form"] = form
+            arguments[_ARGUMENTS[name]] = form
         return getattr(km.layers, name)(**arguments)
 
     @property
@@ -43,9 +43,11 @@ _SELECTORS = {
     "top-50 a position": lambda: km.selectors.TopK(50, per="position"),
     "threshold": lambda: km.selectors.MovingThreshold(0.02),
 }
+_ARGUMENTS = {"MonosemanticInhibition": "gradient", "MonosemanticPenalty": "form"}
 _LAYERS = {
     "MonosemanticScale": [""],
     "MonosemanticInhibition": [*_SELECTORS],
+    "MonosemanticInhibition scale_invariant": [*_SELECTORS],
     "MonosemanticPenalty l2e": [*_SELECTORS],
     "MonosemanticPenalty phi": [*_SELECTORS],
 }
@@ -62,6 +64,7 @@ FEW = [
     Case("MonosemanticInhibition", "top-1", None, False),
     Case("MonosemanticInhibition", "top-1", -1, False),
     Case("MonosemanticInhibition", "threshold", -1, False),
+    Case("MonosemanticInhibition scale_invariant", "threshold", -1, False),
     Case("MonosemanticPenalty l2e", "threshold", -1, False),
     Case("MonosemanticPenalty phi", "threshold", -1, False),
 ]
