@@ -28,12 +28,14 @@ TITLES = {
 class Method:
     """A method with its settings, from a text such as `memel:k=5,strength=10`."""
 
+    titles = TITLES
+
     def __init__(self, text: str) -> None:
         self.text = text
         self.name, _, given = text.partition(":")
-        if self.name not in TITLES:
+        if self.name not in self.titles:
             raise SystemExit(
-                f"No method {self.name!r}. There are: {', '.join(TITLES)}."
+                f"No method {self.name!r}. There are: {', '.join(self.titles)}."
             )
         pairs = (pair.split("=") for pair in given.split(",") if pair)
         self.given = {key: float(value) for key, value in pairs}

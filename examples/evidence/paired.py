@@ -52,17 +52,23 @@ def compare(differences: np.ndarray) -> Difference:
         p = 1.0 if mean == 0 else 0.0
         effect = 0.0 if mean == 0 else float(np.copysign(np.inf, mean))
         return Difference(number, mean, 0.0, mean, mean, p, p, effect)
-    half = float(stats.t.ppf(0.975, number - 1)) * deviation / np.sqrt(number)
     return Difference(
         number,
         mean,
         deviation,
-        mean - half,
-        mean + half,
+        *interval(values),
         float(stats.ttest_1samp(values, 0.0).pvalue),
         _wilcoxon(values),
         mean / deviation,
     )
+
+
+def interval(values: np.ndarray) -> tuple[float, float]:
+    """95 % interval of the mean (Student), of at least two values."""
+    number = len(values)
+    half = float(stats.t.ppf(0.975, number - 1) * np.std(values, ddof=1))
+    half, mean = half / np.sqrt(number), float(np.mean(values))
+    return mean - half, mean + half
 
 
 def _wilcoxon(values: np.ndarray) -> float:
@@ -73,6 +79,8 @@ def _wilcoxon(values: np.ndarray) -> float:
     """
     kept = values[values != 0]
     ranks = stats.rankdata(np.abs(kept))
+    if len(kept) < 2:  # either sign is as likely
+        return 1.0
     tied = len(np.unique(ranks)) < len(values)
     if not tied or len(values) > 13:
         return float(stats.wilcoxon(values).pvalue)

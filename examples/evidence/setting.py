@@ -46,6 +46,7 @@ class Task:
     epochs: int
     learning_rate: float
     curve: bool = False  # the test loss after every epoch too
+    decays: bool = False  # the learning rate, from epoch to epoch, in a line to 0
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,8 @@ class Variant:
         optimizer = self.model.optimizer
         for variable, value in zip(optimizer.variables, self.first, strict=True):
             variable.assign(value)
-        optimizer.learning_rate = self.task.learning_rate if rate is None else rate
+        rate = self.task.learning_rate if rate is None else rate
+        optimizer.learning_rate = rate
         assign(self.model, weights)
         history = self.model.fit(
             *split.train,
@@ -45,10 +46,18 @@ class Variant:
             epochs=self.task.epochs,
             validation_data=tuple(split.test) if self.task.curve else None,
             validation_batch_size=self.task.batch_size,
-            callbacks=[Seeded(seed)],
+            callbacks=[Seeded(seed), *self._decay(rate)],
             verbose=0,
         ).history
         return [float(loss) for loss in history.get("val_loss", [])]
+
+    def _decay(self, rate: float) -> list[keras.callbacks.Callback]:
+        epochs = self.task.epochs
+        if not self.task.decays:
+            return []
+        return [
+            keras.callbacks.LearningRateScheduler(lambda e: rate * (1 - e / epochs))
+        ]
 
 
 class Seeded(keras.callbacks.Callback):
@@ -66,22 +75,31 @@ class Seeded(keras.callbacks.Callback):
 
 
 class Trainer:
-    """Everything that the runs of one setting share."""
+    """Everything that the runs of one setting share.
 
-    def __init__(self, setting: Setting) -> None:
-        self.setting = setting
+    `method` makes a method of a text: `Method`, or a study's own kind of it.
+    """
+
+    def __init__(self, setting: Setting, method: type[Method] = Method) -> None:
+        self.setting, self.method = setting, method
         self._variants: dict[tuple[int, str], Variant] = {}
         self._before: dict[tuple[int, tuple[str, ...]], Weights] = {}
         self.kept: dict[str, Any] = {}  # what is measured by, made once
         self.split = lru_cache(maxsize=4)(self._split)
+        self.first = lru_cache(maxsize=4)(self._first)
 
     def _split(self, task: int, seed: int) -> Split:
         return self.setting.tasks[task].data(seed)
 
+    def _first(self, task: int, seed: int) -> Weights:
+        """The random start of a seed."""
+        keras.utils.set_random_seed(seed)
+        return values(self.setting.tasks[task].build(None))
+
     def run(self, path: tuple[str, ...], seed: int) -> dict[str, Any]:
         """Train all tasks of the path; figures of the last one."""
         start = time.perf_counter()
-        methods = [Method(text) for text in path]
+        methods = [self.method(text) for text in path]
         weights: Weights = {}
         if len(methods) > 1:
             weights = self._trained(methods[:-1], seed)
@@ -89,7 +107,7 @@ class Trainer:
         method = methods[last]
         split = self.split(last, seed)
         variant = self._train(last, method, split, weights, seed)
-        figures = self._figures(variant, split)
+        figures = self.figures(variant, split)
         for name in self.setting.extras:
             figures |= getattr(extra, name)(
                 extra.Trained(self, variant, method, split, seed)
@@ -124,12 +142,12 @@ class Trainer:
         self, task: int, method: Method, split: Split, before: Weights, seed: int
     ) -> Variant:
         variant = self.variant(task, method)
-        keras.utils.set_random_seed(seed)
-        weights = values(self.setting.tasks[task].build(None)) | before
+        weights = self.first(task, seed) | before
         variant.losses = variant.train(split, weights, seed, method.given.get("rate"))
         return variant
 
-    def _figures(self, variant: Variant, split: Split) -> dict[str, float]:
+    def figures(self, variant: Variant, split: Split) -> dict[str, float]:
+        """What is measured of a trained model."""
         task, found = variant.task, {}
         for name in ("validation", "test"):
             part = getattr(split, name)
@@ -151,16 +169,22 @@ def our_layers(model: keras.Model) -> list[RunningStatistics]:
 
 
 def values(model: keras.Model) -> Weights:
-    """Weights that train, by path: models of one setting name their layers alike."""
-    return {
-        v.path: np.array(keras.ops.convert_to_numpy(v))
-        for v in model.trainable_variables
-    }
+    """Weights by path, without this library's statistics.
+
+    Models of one setting name their layers alike.
+    """
+    return {v.path: np.array(keras.ops.convert_to_numpy(v)) for v in its_own(model)}
 
 
 def assign(model: keras.Model, weights: Weights) -> None:
-    for variable in model.trainable_variables:
+    for variable in its_own(model):
         variable.assign(weights[variable.path])
+
+
+def its_own(model: keras.Model) -> list[keras.Variable]:
+    """Weights of the model, those that do not train too, without our layers'."""
+    ours = {id(v) for layer in our_layers(model) for v in layer.variables}
+    return [v for v in model.weights if id(v) not in ours]
 
 
 def fingerprint(splits: list[Split]) -> str:

@@ -18,9 +18,13 @@ def vision_transformer(classes: int, head: str, width: int, depth: int) -> keras
 
 
 def convolutional_network(
-    classes: int, head: str, width: int, depth: int
+    classes: int, head: str, width: int, depth: int, normalized: bool = False
 ) -> keras.Model:
-    """`depth` convolutions with ReLU, `block_I`, halved in size after the second."""
+    """`depth` convolutions with ReLU, `block_I`, halved in size after the second.
+
+    `normalized`: with batch normalization before each ReLU. Its moving statistics
+    follow in some ten steps: Keras' momentum is for trainings of thousands.
+    """
     inputs = x = keras.Input((8, 8, 1))
     for i in range(depth):
         strides = 2 if i == 2 else 1
@@ -29,8 +33,20 @@ def convolutional_network(
             3,
             strides=strides,
             padding="same",
-            activation="relu",
-            name=f"block_{i}",
+            activation=None if normalized else "relu",
+            name=f"convolution_{i}" if normalized else f"block_{i}",
         )(x)
+        if normalized:
+            x = layers.BatchNormalization(momentum=0.9, name=f"normalization_{i}")(x)
+            x = layers.ReLU(name=f"block_{i}")(x)
     x = layers.GlobalAveragePooling2D(name="pool")(x)
+    return keras.Model(inputs, layers.Dense(classes, name=head)(x))
+
+
+def perceptron(classes: int, head: str, widths: tuple[int, ...]) -> keras.Model:
+    """Dense layers with ReLU, `block_I`, on the flattened image."""
+    inputs = keras.Input((8, 8, 1))
+    x = layers.Flatten(name="pixels")(inputs)
+    for i, width in enumerate(widths):
+        x = layers.Dense(width, activation="relu", name=f"block_{i}")(x)
     return keras.Model(inputs, layers.Dense(classes, name=head)(x))

@@ -33,7 +33,7 @@ def settings(scale: str) -> list[Setting]:
     quick = scale == "quick"
     transformer = Setting(
         "vit-digits",
-        _tasks(models.vision_transformer, width, depth, epochs, batch_size, quick),
+        tasks_of(models.vision_transformer, width, depth, epochs, batch_size, quick),
         primary="test accuracy",
         higher_is_better=True,
         blocks="block_*",
@@ -47,7 +47,7 @@ def settings(scale: str) -> list[Setting]:
     convolutions = replace(
         transformer,
         name="cnn-digits",
-        tasks=_tasks(
+        tasks=tasks_of(
             models.convolutional_network, 2 * width // 3, 4, epochs, batch_size, quick
         ),
         units="block_*",
@@ -65,7 +65,7 @@ def settings(scale: str) -> list[Setting]:
     return [transformer] if quick else [transformer, convolutions, patches]
 
 
-def _tasks(
+def tasks_of(
     model: Callable[..., keras.Model],
     width: int,
     depth: int,
@@ -73,6 +73,8 @@ def _tasks(
     batch_size: int,
     quick: bool,
 ) -> tuple[Task, Task]:
+    """Patches of photographs, then digits."""
+
     def of(whole: Callable[[int], Split]) -> Callable[[int], Split]:
         return (lambda seed: whole(seed).shorter(96, 32)) if quick else whole
 

@@ -112,10 +112,15 @@ def _windows(pieces: np.ndarray, length: int) -> np.ndarray:
     return pieces[:, : count * step].reshape(-1, step)
 
 
-def labelled_code(length: int = 64, each: int = 120) -> tuple[np.ndarray, np.ndarray]:
-    """Held-out windows with their language, equally many of each."""
+def labelled_code(
+    length: int = 64, each: int = 120, sixths: tuple[int, ...] = (0, 1)
+) -> tuple[np.ndarray, np.ndarray]:
+    """Held-out windows with their language, equally many of each.
+
+    `sixths`: 0 are the pieces of validation, 1 those of the test.
+    """
     pieces, labels = _code()
-    held_out = np.arange(len(pieces)) % 6 < 2
+    held_out = np.isin(np.arange(len(pieces)) % 6, sixths)
     windows = _windows(pieces[held_out], length)[:, :-1]
     names = np.repeat(labels[held_out], len(windows) // held_out.sum())
     labels_of, counts = np.unique(names, return_counts=True)

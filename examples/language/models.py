@@ -25,3 +25,13 @@ def causal(length: int, width: int, depth: int) -> keras.Model:
     x = Positions(name="positions")(x)
     x = blocks(x, depth, width, heads=4, causal=True)
     return keras.Model(inputs, layers.Dense(VOCABULARY, name="next")(x))
+
+
+def recurrent(outputs: int, head: str, width: int) -> keras.Model:
+    """Phrases, by two GRUs, `block_0` and `block_1`; padding is masked."""
+    inputs = keras.Input((PHRASE,), dtype="int32")
+    x = layers.Embedding(VOCABULARY, width, mask_zero=True, name="bytes")(inputs)
+    for i in range(2):
+        x = layers.GRU(width, return_sequences=True, name=f"block_{i}")(x)
+    x = layers.GlobalAveragePooling1D(name="pool")(x)
+    return keras.Model(inputs, layers.Dense(outputs, name=head)(x))

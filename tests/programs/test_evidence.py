@@ -179,6 +179,7 @@ def test_paired_differences():
     tied = np.array([0.5, 0.5, -0.25, 1.0, -1.0, 2.0, 0.0, 3.0, -0.5, 0.25, 4.0, 1.0])
     for few in (tied, tied[:5], tied[tied != 0], np.array([0.0, 2.0, 1.0])):
         assert paired.compare(few).wilcoxon == stats.wilcoxon(few).pvalue
+    assert paired.compare(np.array([0.0, 0.0, 2.0])).wilcoxon == 1.0
     assert paired.compare(np.zeros(5)).p == 1.0
     assert paired.compare(np.ones(5)).p == 0.0
 

@@ -12,6 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 TESTED = {"quickstart.py", "penalty_study.py", "code_report.py"}
 TESTED |= {"study.py", "results.py"}  # in tests/programs
+TESTED |= {"manipulation_study.py", "manipulation_page.py"}
 HELPERS = {"digits_report.py"}  # imported by an example
 
 
