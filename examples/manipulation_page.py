@@ -10,6 +10,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from evidence import written
 from manipulation import outcomes, page, pictures
 from manipulation.networks import networks
 
@@ -26,25 +27,16 @@ def main() -> int:
     guide = DOCS / "choosing.md"
     texts = {
         DOCS / "manipulation.md": page.page(found, page.chosen_in()),
-        guide: with_table(guide.read_text("utf-8"), page.overview(found)),
+        guide: written.between(
+            guide.read_text("utf-8"), page.overview(found), BEGIN, END
+        ),
     }
     if given.check:
-        wrong = [p for p, text in texts.items() if p.read_text("utf-8") != text]
-        for path in wrong:
-            print(f"{path.name} is not what the stored runs give: run this again.")
-        return 1 if wrong else 0
-    for path, text in texts.items():
-        path.write_text(text, "utf-8")
+        return written.differ(texts)
+    written.write(texts)
     picture = pictures.dose_and_response(found)
     picture.savefig(DOCS / "images" / "manipulation.png", dpi=110)
     return 0
-
-
-def with_table(guide: str, table: str) -> str:
-    """The guide with the table between its two marks."""
-    before, _, rest = guide.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}\n{table}\n{END}{after}"
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from evidence import page, pictures
+from evidence import page, pictures, written
 from evidence.all_results import read
 from evidence.claims import judge
 from evidence.store import STORED
@@ -28,28 +28,19 @@ def main() -> int:
     readme = ROOT / "README.md"
     texts = {
         ROOT / "docs" / "results.md": page.page(results, verdicts),
-        readme: with_paragraph(readme.read_text("utf-8"), page.summary(verdicts)),
+        readme: written.between(
+            readme.read_text("utf-8"), page.summary(verdicts), BEGIN, END
+        ),
     }
     if given.check:
-        wrong = [p for p, text in texts.items() if p.read_text("utf-8") != text]
-        for path in wrong:
-            print(f"{path.name} is not what the stored runs give: run this again.")
-        return 1 if wrong else 0
-    for path, text in texts.items():
-        path.write_text(text, "utf-8")
+        return written.differ(texts)
+    written.write(texts)
     for name, figure in {
         "results-claims": pictures.claims(verdicts),
         "results-features": pictures.features(results),
     }.items():
         figure.savefig(ROOT / "docs" / "images" / f"{name}.png", dpi=110)
     return 0
-
-
-def with_paragraph(readme: str, paragraph: str) -> str:
-    """The README with the paragraph between its two marks."""
-    before, _, rest = readme.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}\n{paragraph}\n{END}{after}"
 
 
 if __name__ == "__main__":

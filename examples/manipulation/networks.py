@@ -129,26 +129,30 @@ def _classifier(
     )
 
 
+def _perceptron(classes: int, head: str, *_: int) -> keras.Model:
+    return image.models.perceptron(classes, head, (128, 64))
+
+
+def _normalized(*size) -> keras.Model:
+    return image.models.convolutional_network(*size, normalized=True)
+
+
+def _of_digits(
+    quick: bool, model, width: int, depth: int, rate: float
+) -> tuple[Task, Task]:
+    epochs, batch = ((1, 1), 8) if quick else ((5, 10), 32)
+    first, second = image.settings.tasks_of(model, width, depth, epochs, batch, quick)
+    if not quick:
+        # More images than there: margins of the task are small.
+        second = replace(second, data=lambda seed: image.data.digits(seed, 896))
+    return first, replace(second, learning_rate=rate, decays=True)
+
+
 def _of_images(quick: bool) -> list[Network]:
-    def tasks(model, width: int, depth: int, rate: float) -> tuple[Task, Task]:
-        epochs, batch = ((1, 1), 8) if quick else ((5, 10), 32)
-        first, second = image.settings.tasks_of(
-            model, width, depth, epochs, batch, quick
-        )
-        if not quick:
-            # More images than there: margins of the task are small.
-            second = replace(second, data=lambda seed: image.data.digits(seed, 896))
-        return first, replace(second, learning_rate=rate, decays=True)
-
-    def perceptron(classes: int, head: str, *_: int) -> keras.Model:
-        return image.models.perceptron(classes, head, (128, 64))
-
-    def normalized(*size) -> keras.Model:
-        return image.models.convolutional_network(*size, normalized=True)
-
-    _, digits = tasks(perceptron, 0, 0, 1e-3)
+    tasks = partial(_of_digits, quick)
+    _, digits = tasks(_perceptron, 0, 0, 1e-3)
     digits = replace(digits, epochs=1 if quick else 20, decays=False)
-    convolutions = image.models.convolutional_network
+    transformer, width = image.models.vision_transformer, 16 if quick else 32
     return [
         _classifier(
             "mlp-digits",
@@ -161,7 +165,7 @@ def _of_images(quick: bool) -> list[Network]:
         _classifier(
             "cnn-digits",
             "CNN without normalization, ReLU: digits after patches of photographs",
-            tasks(convolutions, 21, 4, 1e-2),
+            tasks(image.models.convolutional_network, 21, 4, 1e-2),
             "block_*",
             2,
             "block_0",
@@ -169,7 +173,7 @@ def _of_images(quick: bool) -> list[Network]:
         _classifier(
             "cnn-normalized",
             "CNN with batch normalization, ReLU: digits after patches of photographs",
-            tasks(normalized, 21, 4, 1e-2),
+            tasks(_normalized, 21, 4, 1e-2),
             "block_*",
             2,
             "block_0",
@@ -177,7 +181,7 @@ def _of_images(quick: bool) -> list[Network]:
         _classifier(
             "vit-digits",
             "Vision transformer, GELU: digits after patches of photographs",
-            tasks(image.models.vision_transformer, 16 if quick else 32, DEPTH, 3e-3),
+            tasks(transformer, width, DEPTH, 3e-3),
             "mlp_?",
             2,
             BELOW,
