@@ -56,8 +56,7 @@ def compare(
     `compare_measures` does the same for the measures beside φ.
 
     Args:
-        profiles: Model name to the result of `profile`. Layers are compared in their
-            order.
+        profiles: Model name to the result of `profile`; layers in the same order.
         fraction: At which the false killing rate is shown; the nearest one profiled.
         resamples: Of the bootstrap.
         seed: Of the bootstrap.

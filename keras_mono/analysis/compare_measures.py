@@ -1,3 +1,16 @@
+"""The measures of several models side by side.
+
+Example:
+
+>>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(9, name="a")])
+>>> rng = np.random.default_rng(0)
+>>> x, labels = rng.normal(size=(64, 4)), rng.integers(2, size=64)
+>>> found = km.analysis.profile(model, x, labels, ["a"], verbose=0)
+>>> rows = km.analysis.compare_measures({"before": found, "after": found})
+>>> [row["change"] for row in rows if row["measure"] == "hoyer"]
+[None, 0.0]
+"""
+
 from collections.abc import Mapping
 from typing import Any
 
@@ -48,16 +61,6 @@ def compare_measures(
     Raises:
         ValueError: for fewer than two models, different numbers of layers, and profiles
             without measures.
-
-    Example:
-
-    >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(9, name="a")])
-    >>> rng = np.random.default_rng(0)
-    >>> x, labels = rng.normal(size=(64, 4)), rng.integers(2, size=64)
-    >>> found = km.analysis.profile(model, x, labels, ["a"], verbose=0)
-    >>> rows = km.analysis.compare_measures({"before": found, "after": found})
-    >>> [row["change"] for row in rows if row["measure"] == "hoyer"]
-    [None, 0.0]
     """
     validation.positive_integer("resamples", resamples, "of bootstrap samples")
     check_profiles(profiles)

@@ -247,17 +247,14 @@ def profile(
         seed: Of the sample, and of the permutation of labels.
         verbose: 1 shows a progress bar, 0 nothing.
         steps: How many batches of `data` to take. None: all.
-        measures: False leaves out `Profile.measures` and `permuted`, and their time and
-            memory.
+        measures: False leaves out `Profile.measures` and `permuted`, and their time.
     """
     model = as_model(model)
     watched = find_layers(model, layers)
     check(data, batch_size, steps)
     of_batches = BatchLabels(checked_labels(labels, data, steps), steps, seed)
-    collected = {
-        name: _Collected(of_batches, sampled_entries, seed, measures)
-        for name in watched
-    }
+    of = of_batches, sampled_entries, seed, measures
+    collected = {name: _Collected(*of) for name in watched}
     number = number_of_batches(data, batch_size, steps)
     inputs = of_batches.inputs_of(pairs(data, batch_size, steps))
     record_batches(model, inputs, watched, _collect_in(collected, number, verbose))

@@ -183,13 +183,13 @@ class MonosemanticInhibition(SelectingLayer):
     def _learn_and_inhibit(self, inputs: Tensor, mask: Tensor | None) -> Tensor:
         call = TrainingCall(self)
         if call.repeats:
-            return self._replace(inputs, mask, *call.kept())
+            return self._replaced(inputs, mask, *call.kept())
         learned = self._learn(inputs, mask)
         does = learned.selected, learned.reference.mean, self._strength_in_force()
         if call.may_be_repeated:
             selected, mean, strength = does
             call.keep([ops.copy(selected), ops.copy(mean), strength * 1.0])
-        outputs = self._replace(inputs, mask, *does)
+        outputs = self._replaced(inputs, mask, *does)
         self._store_learned(learned)
         return outputs
 
@@ -212,14 +212,14 @@ class MonosemanticInhibition(SelectingLayer):
         def inhibit(z: Tensor, mask: Tensor | None = None) -> Tensor:
             does = select(z, mask), mean, self._strength_in_force()
             if backend.num_replicas() == 1:
-                return self._replace(z, mask, *does)
+                return self._replaced(z, mask, *does)
             with Alone():  # a loop may take other turns on other replicas
-                return self._replace(z, mask, *does)
+                return self._replaced(z, mask, *does)
 
         return inhibit
 
     @with_its_group
-    def _replace(
+    def _replaced(
         self,
         inputs: Tensor,
         mask: Tensor | None,

@@ -12,6 +12,13 @@ their mean. Two things differ from the paper's `c = -Δ·g - g`:
 - A step down this gradient moves a selected z towards the mean. The paper's does only
   if the loss pulls z back (Lemma 3.3 presumes it), and in training it often does not.
 - No part of c can shrink or shift the neuron, which would lower |z - mean| as well.
+
+Example:
+
+>>> z = np.array([[1.0], [2.0], [9.0]], "float32")
+>>> out = km.ops.scale_invariant_deactivate(z, selected=z > 5, mean=2.0)
+>>> keras.ops.convert_to_numpy(out).tolist()
+[[1.0], [2.0], [2.0]]
 """
 
 from collections.abc import Sequence
@@ -60,13 +67,6 @@ def scale_invariant_deactivate(
 
     Raises:
         ValueError: for another shape of `selected`, or a bad `axis`.
-
-    Example:
-
-    >>> z = np.array([[1.0], [2.0], [9.0]], "float32")
-    >>> out = km.ops.scale_invariant_deactivate(z, selected=z > 5, mean=2.0)
-    >>> keras.ops.convert_to_numpy(out).tolist()
-    [[1.0], [2.0], [2.0]]
     """
     z = ops.convert_to_tensor(z)
     neurons = validation.neuron_axes(axis, tuple(z.shape))
@@ -76,8 +76,7 @@ def scale_invariant_deactivate(
     if mask is not None:
         valid = ops.logical_and(valid, ops.cast(mask, "bool"))
     selected = ops.logical_and(selected, valid)
-    mean = ops.cast(mean, z.dtype)
-    return deactivate_valid(z, selected, valid, mean, strength, axes)
+    return deactivate_valid(z, selected, valid, ops.cast(mean, z.dtype), strength, axes)
 
 
 def deactivate_valid(

@@ -283,14 +283,13 @@ def _check(
     near = near & (before.threshold * NEAR >= batch.quantile)
     has_ties = ops.where(had_no_ties, near & found.tie, keeps)
     lands = has_ties & had_no_ties
-    zero = new.error_sum
     jumped = _jumped(before, batch, mean, number)
     return anew, new._replace(
         threshold=ops.where(lands, found.threshold, jumped),
         growth=_growth(batch.fraction, has_ties),
-        error=ops.where(has_ties, zero, error),
+        error=ops.where(has_ties, new.error_sum, error),
         mean_square=square,
-        tie_error=ops.where(has_ties, tie_error, zero),
+        tie_error=ops.where(has_ties, tie_error, new.error_sum),
         has_ties=has_ties,
     )
 
