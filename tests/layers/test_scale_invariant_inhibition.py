@@ -81,7 +81,6 @@ def recurrent(gradient, strength=1.0):
     return chain((4, 5), km.layers.InhibitedRNN(cell, inhibition, name="rnn"))
 
 
-@pytest.mark.support("the scale-invariant gradient inside a recurrence")
 def test_inside_a_recurrence():
     """From equal weights and statistics the step differs by the gradient alone."""
     x, y, kernels = normal(32, 4, 5), normal(32, 6, seed=1), {}
