@@ -97,7 +97,7 @@ def test_code_report(tmp_path):
     assert all(0 < float(b) < 8 for b in bits.values())
     page = (tmp_path / "page.html").read_text("utf-8")
     assert "L2E, mlp_2: " in page
-    assert page.count("<img ") == 3 + 2 * 4 * (1 + 3)  # a map and three neurons
+    assert page.count("<img ") == 3 + 2 * 4 * (1 + 1 + 3)  # map, agreement, neurons
 
 
 def test_every_example_is_tested():
