@@ -214,7 +214,7 @@ def _found(batch: Batch) -> Found:
     tied = _larger(TIED * expected, 2.0)
     is_empty, enough = counted <= 0.0, expected >= 1.0
     if ops.is_tensor(enough):
-        share = backend.where(enough, CONSTANT, MOSTLY_EQUAL)
+        share = _one_of(enough, CONSTANT, MOSTLY_EQUAL)
     else:
         share = CONSTANT if enough else MOSTLY_EQUAL
     constant = equal > _larger(share * counted, 1.5)
@@ -333,7 +333,12 @@ def _weight(memory: Any, batches: Any) -> Any:
 
 def _growth(fraction: float, rests: Tensor) -> Tensor:
     """1 where τ rests."""
-    return backend.where(rests, 1.0, growth(fraction))
+    return _one_of(rests, 1.0, growth(fraction))
+
+
+def _one_of(condition: Tensor, yes: float, no: float) -> Tensor:
+    """Of two numbers, in float32 whatever `keras.config.floatx()` is."""
+    return ops.cast(backend.where(condition, yes, no), "float32")
 
 
 def _at_least_one(counted: Any) -> Any:
