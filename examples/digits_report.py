@@ -1,6 +1,7 @@
 """The table and the picture of quickstart.py."""
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -12,10 +13,10 @@ WAYS = {  # their titles, colours, lines and marks
     "penalty": ("scale-invariant penalty", "#007a5e", "-.", "^"),
 }
 DRAWN = "second"  # hidden layer
-# Of the last measurement while training: title, factor, format.
+# Of the last measurement while training: title, format.
 FIGURES = {
-    "threshold": ("φ that 2 % exceed", 1, ".2f"),
-    "top1": ("largest φ of a digit", 1, ".1f"),
+    "threshold": ("φ that 2 % exceed", ".2f"),
+    "top1": ("largest φ of a digit", ".1f"),
 }
 # Two-sided 95 % points of Student's t with 1, 2, ... degrees of freedom.
 STUDENT_T = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
@@ -80,15 +81,10 @@ def print_report(runs, console):
 
     add("", "accuracy, %", lambda run: 100 * run.accuracy, ".2f", end_section=True)
     for layer in runs[0].selectivity:
-        for figure, (title, scale, digits) in FIGURES.items():
-            add(layer, title, lambda r: scale * r.last(layer, figure), digits)  # noqa: B023
-        add(
-            layer,
-            "selectivity (CSI)",
-            lambda run: run.class_selectivity(layer),  # noqa: B023
-            ".3f",
-            end_section=True,
-        )
+        for figure, (title, digits) in FIGURES.items():
+            add(layer, title, partial(Run.last, layer=layer, figure=figure), digits)
+        selectivity = partial(Run.class_selectivity, layer=layer)
+        add(layer, "selectivity (CSI)", selectivity, ".3f", end_section=True)
     console.print(table)
     for way in list(WAYS)[1:]:
         console.print(verdict(runs, way))

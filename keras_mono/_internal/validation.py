@@ -15,16 +15,21 @@ LARGEST_FLOAT32 = 3.4e38
 
 def positive_integer(name: str, value: int, of_what: str, advice: str = "") -> int:
     """`value` as an int ≥ 1, or a `ValueError` that names the argument."""
-    try:
-        number = -1 if isinstance(value, bool) else operator.index(value)
-    except TypeError:
-        number = -1
+    number = _index(value)
     if number < 1:
         raise ValueError(
             f"`{name}` must be a positive integer number {of_what}. Received: "
             f"{name}={value!r}.{advice}"
         )
     return number
+
+
+def _index(value: Any) -> int:
+    """An integer as an int; -1 for anything else, a bool too."""
+    try:
+        return -1 if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        return -1
 
 
 def positive_steps(name: str, value: int) -> int:
@@ -67,10 +72,7 @@ def fraction_to_select(value: float) -> float:
 
 def seed(value: int) -> int:
     """`value` as an int that 31 bits hold."""
-    try:
-        number = -1 if isinstance(value, bool) else operator.index(value)
-    except TypeError:
-        number = -1
+    number = _index(value)
     if not 0 <= number < 2**31:
         raise ValueError(
             "`seed` must be an integer from 0 to 2**31 - 1, or None for one that is "

@@ -3,6 +3,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_mono._internal.moments import union
 from keras_mono._internal.optional_imports import require
 from keras_mono._internal.varies import varies
 from keras_mono.analysis.feature_rows import FeatureRows, Finite, Grouping
@@ -76,13 +77,13 @@ class FeatureStatistics:
         squares = groups.total(np.square(deviations, out=deviations))
         rows = self._moments.of(groups.features)
         values = self._moments.values
-        values[:, rows] = _union(values[:, rows], np.stack([number, mean, squares]))
+        values[:, rows] = union(values[:, rows], np.stack([number, mean, squares]))
 
     def whole(self) -> np.ndarray:
         """Count, mean and sum of squared deviations of each neuron, `(3, neurons)`."""
         whole = np.zeros((3, self.neurons))
         for part in self._moments.values.transpose(1, 0, 2):
-            whole = _union(whole, part)
+            whole = union(whole, part)
         return whole
 
     def scores(self) -> FeatureScores:
@@ -113,14 +114,6 @@ class FeatureStatistics:
         best = np.nan_to_num(phi, nan=-1.0).argmax(axis=0)
         best_phi = np.where(changes, phi[best, np.arange(self.neurons)], np.nan)
         return FeatureScores(features, count, phi, others, features[best], best_phi)
-
-
-def _union(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Count, mean and squared deviations of two sets taken together."""
-    total = a[0] + b[0]
-    share = b[0] / np.maximum(total, 1)
-    gap = b[1] - a[1]
-    return np.stack([total, a[1] + gap * share, a[2] + b[2] + gap**2 * a[0] * share])
 
 
 def feature_scores(z: np.ndarray, labels: Any) -> FeatureScores:

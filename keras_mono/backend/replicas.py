@@ -30,11 +30,17 @@ def is_alone() -> bool:
 
 
 class Alone:
-    """Within it there are no other replicas: sums are those of this one."""
+    """Within it there are no other replicas: sums are those of this one.
+
+    `Alone(False)`: there are, whatever holds around it.
+    """
+
+    def __init__(self, is_alone: bool = True) -> None:
+        self._is_alone = is_alone
 
     def __enter__(self) -> None:
         self._before = _of_layer.is_alone
-        _of_layer.is_alone = True
+        _of_layer.is_alone = self._is_alone
 
     def __exit__(self, *_: object) -> None:
         _of_layer.is_alone = self._before
@@ -63,13 +69,8 @@ def with_these(function: Callable[..., Any]) -> Callable[..., Any]:
         return function
 
     def call(*args: Any) -> Any:
-        before = _of_layer.is_alone
-        _of_layer.is_alone = alone
-        try:
-            with _Replicas(group):
-                return function(*args)
-        finally:
-            _of_layer.is_alone = before
+        with Alone(alone), _Replicas(group):
+            return function(*args)
 
     return call
 

@@ -1,6 +1,7 @@
 """The figures of one watched layer."""
 
 import math
+from functools import cached_property
 
 import keras
 import numpy as np
@@ -89,7 +90,7 @@ class Scores:
 
     def figures(self) -> dict[str, float]:
         """The tail figures, and the share selected; NaN if nothing can be scored."""
-        values = _stacked(self.parts)
+        values = self._values
         if not self.running:
             scorable = len(values) >= 2 and values.size > 0
             values = own_phi(values) if scorable else np.full((1, 1), np.nan)
@@ -101,10 +102,16 @@ class Scores:
 
     def spread(self) -> Spread:
         """How much the neurons vary on the data."""
-        if not self.running:
-            values, self._spread = _stacked(self.parts), Spread()
-            self._spread.add(values, np.abs(values) < LARGEST_ENTRY, (0,))
-        return self._spread
+        if self.running:
+            return self._spread
+        spread = Spread()
+        spread.add(self._values, np.abs(self._values) < LARGEST_ENTRY, (0,))
+        return spread
+
+    @cached_property
+    def _values(self) -> np.ndarray:
+        """All that was added."""
+        return _stacked(self.parts)
 
 
 def _counts(layer: RunningStatistics, z: np.ndarray) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from keras_mono._internal.moments import union
 from keras_mono._internal.varies import varies
 
 
@@ -9,7 +10,7 @@ class Spread:
     """Mean and variance of each neuron, added up batch by batch in float64."""
 
     def __init__(self) -> None:
-        self._count, self._mean, self._squares = np.zeros((3, 1))
+        self._moments = np.zeros((3, 1))  # count, mean and squared deviations
 
     def add(self, z: np.ndarray, counted: np.ndarray, axes: tuple[int, ...]) -> None:
         """Add the entries of `z` that count; `axes` are those that are no neurons."""
@@ -18,23 +19,17 @@ class Spread:
         mean = z.sum(axis=axes, keepdims=True) / np.maximum(count, 1)
         squares = np.where(counted, (z - mean) ** 2, 0.0)
         squares = squares.sum(axis=axes, keepdims=True)
-        both = np.maximum(self._count + count, 1)
-        change = mean - self._mean
-        self._squares = (
-            self._squares + squares + change**2 * (self._count * count / both)
-        )
-        self._mean = self._mean + change * (count / both)
-        self._count = self._count + count
+        self._moments = union(self._moments, np.stack([count, mean, squares]))
 
     @property
     def known(self) -> np.ndarray:
         """The neurons of which at least two values were added."""
-        return self._count >= 2
+        return self._moments[0] >= 2
 
     @property
     def varying(self) -> np.ndarray:
         """The neurons that are not dead."""
-        return self.known & varies(self._mean, self._variance)
+        return self.known & varies(self._moments[1], self._variance)
 
     @property
     def scale(self) -> float:
@@ -58,4 +53,5 @@ class Spread:
 
     @property
     def _variance(self) -> np.ndarray:
-        return self._squares / np.maximum(self._count, 1)
+        count, _, squares = self._moments
+        return squares / np.maximum(count, 1)

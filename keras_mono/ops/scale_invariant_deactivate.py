@@ -26,13 +26,13 @@ from typing import Any
 
 from keras import ops
 
-from keras_mono._internal import validation
 from keras_mono._internal.typing import Axes, Tensor
 from keras_mono.backend import backend
 from keras_mono.backend.replicas import with_these
 from keras_mono.ops.scale_invariant_penalty import (
     BatchMoments,
     batch_moments,
+    that_count,
     without_shift_and_scale,
 )
 
@@ -68,14 +68,7 @@ def scale_invariant_deactivate(
     Raises:
         ValueError: for another shape of `selected`, or a bad `axis`.
     """
-    z = ops.convert_to_tensor(z)
-    neurons = validation.neuron_axes(axis, tuple(z.shape))
-    axes = tuple(i for i in range(len(z.shape)) if i not in neurons)
-    selected = validation.marks(selected, z)
-    valid = ops.isfinite(z)
-    if mask is not None:
-        valid = ops.logical_and(valid, ops.cast(mask, "bool"))
-    selected = ops.logical_and(selected, valid)
+    z, selected, valid, axes = that_count(z, selected, axis, mask)
     return deactivate_valid(z, selected, valid, ops.cast(mean, z.dtype), strength, axes)
 
 

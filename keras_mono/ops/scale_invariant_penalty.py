@@ -65,6 +65,13 @@ def scale_invariant_penalty(
     """
     if of not in OF:
         raise ValueError(f"`of` must be one of {OF}. Received: of={of!r}.")
+    return penalty_of_valid(*that_count(z, selected, axis, mask), of)
+
+
+def that_count(
+    z: Tensor, selected: Tensor, axis: int | Sequence[int] | None, mask: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor, Axes]:
+    """`z`, what is selected and valid, what is valid, and the axes to reduce over."""
     z = ops.convert_to_tensor(z)
     neurons = validation.neuron_axes(axis, tuple(z.shape))
     axes = tuple(i for i in range(len(z.shape)) if i not in neurons)
@@ -72,7 +79,7 @@ def scale_invariant_penalty(
     valid = ops.isfinite(z)
     if mask is not None:
         valid = ops.logical_and(valid, ops.cast(mask, "bool"))
-    return penalty_of_valid(z, ops.logical_and(selected, valid), valid, axes, of)
+    return z, ops.logical_and(selected, valid), valid, axes
 
 
 def penalty_of_valid(

@@ -82,12 +82,7 @@ class MovingThreshold(Selector):
         channel_axis: int = -1,  # noqa: ARG002
         state: Tensor | None = None,
     ) -> Tensor:
-        if state is None:
-            raise ValueError(
-                "`state` must hold the threshold, which a layer keeps. Received: None. "
-                "Pass `MovingThreshold` to a layer as `select`, and ask the layer: "
-                "`layer.selected(z)`."
-            )
+        state = self._present(state, "the threshold")
         now = ThresholdState.of(state)
         least = backend.clip(now.threshold, SMALLEST_PHI)
         reached = backend.at_least(ops.convert_to_tensor(phi), least)

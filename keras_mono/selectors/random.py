@@ -68,12 +68,7 @@ class Random(Selector):
         channel_axis: int = -1,  # noqa: ARG002
         state: Tensor | None = None,
     ) -> Tensor:
-        if state is None:
-            raise ValueError(
-                "`state` must hold the number of batches, which a layer keeps. "
-                "Received: None. Pass `Random` to a layer as `select`, and ask the "
-                "layer: `layer.selected(z)`."
-            )
+        state = self._present(state, "the number of batches")
         phi = ops.convert_to_tensor(phi)
         drawn = self._hashes(phi, state[1]) < int(self.fraction * _LARGEST)
         return ops.logical_and(drawn, phi > 0.0)

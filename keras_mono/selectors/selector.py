@@ -74,6 +74,17 @@ class Selector:
             "boolean tensor and the new state."
         )
 
+    def _present(self, state: Tensor | None, what: str) -> Tensor:
+        """The state, which holds `what`; without one a `ValueError`."""
+        if state is None:
+            name = type(self).__name__
+            raise ValueError(
+                f"`state` must hold {what}, which a layer keeps. Received: None. Pass "
+                f"`{name}` to a layer as `select`, and ask the layer: "
+                "`layer.selected(z)`."
+            )
+        return state
+
     def get_config(self) -> dict[str, Any]:
         return {}
 

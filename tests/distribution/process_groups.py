@@ -73,6 +73,15 @@ def compiled(rank, group):
     return adapter.mean.numpy()
 
 
+def behind_weights(adapter, group):
+    """The weights, and a module of both that averages gradients over the group."""
+    linear = torch.nn.Linear(UNITS, UNITS, bias=False)
+    torch.nn.init.eye_(linear.weight)
+    module = torch.nn.Sequential(linear, adapter).train()
+    configure_replicas(module, group)
+    return linear, DistributedDataParallel(module, process_group=group)
+
+
 def penalized(rank, group):
     """With rematerialization, which calls the layer in the backward pass, too."""
     found = {}
@@ -80,11 +89,7 @@ def penalized(rank, group):
         penalty = Adapter(
             layer(km.layers.MonosemanticPenalty, form=form, weight=1.0), (None, UNITS)
         )
-        linear = torch.nn.Linear(UNITS, UNITS, bias=False)
-        torch.nn.init.eye_(linear.weight)
-        module = torch.nn.Sequential(linear, penalty).train()
-        configure_replicas(module, group)
-        module = DistributedDataParallel(module, process_group=group)
+        linear, module = behind_weights(penalty, group)
         for x in data(rank):
             module.zero_grad()
             out = checkpoint(module, x, use_reentrant=False)
@@ -97,11 +102,7 @@ def penalized(rank, group):
 def pulled(rank, group):
     """The scale-invariant gradient takes its sums in the backward pass."""
     inhibition = Adapter(layer(gradient="scale_invariant"), (None, UNITS))
-    linear = torch.nn.Linear(UNITS, UNITS, bias=False)
-    torch.nn.init.eye_(linear.weight)
-    module = torch.nn.Sequential(linear, inhibition).train()
-    configure_replicas(module, group)
-    module = DistributedDataParallel(module, process_group=group)
+    linear, module = behind_weights(inhibition, group)
     for x in data(rank):
         module.zero_grad()
         module(x).square().sum().backward()

@@ -7,6 +7,7 @@ import pytest
 import keras_mono as km
 from support.custom_step import CustomStep
 from support.oracle import Oracle
+from support.small import dtype_policy
 from support.threshold_oracle import ThresholdOracle
 from support.training import numbers
 
@@ -178,11 +179,8 @@ def test_masked_entries_change_nothing(select):
 
 
 def test_mixed_precision_trains():
-    keras.config.set_dtype_policy("mixed_bfloat16")
-    try:
+    with dtype_policy("mixed_bfloat16"):
         model = network()
-    finally:
-        keras.config.set_dtype_policy("float32")
     x, y = data()
     run(model, x, y, "fit")
     layer = model.get_layer("penalty")

@@ -6,6 +6,7 @@ import pytest
 
 import keras_mono as km
 from support.oracle import Oracle
+from support.small import dtype_policy
 from support.training import numbers
 
 FORMS = ["phi", "log_phi"]
@@ -103,11 +104,8 @@ def test_masked_entries_change_nothing(form):
 
 
 def test_mixed_precision_trains():
-    keras.config.set_dtype_policy("mixed_bfloat16")
-    try:
+    with dtype_policy("mixed_bfloat16"):
         model = network("phi")
-    finally:
-        keras.config.set_dtype_policy("float32")
     x, y = data()
     model.fit(x, y, batch_size=8, epochs=3, verbose=0)
     assert model.get_layer("penalty").compute_dtype == "bfloat16"

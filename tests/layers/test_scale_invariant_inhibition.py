@@ -6,7 +6,7 @@ import pytest
 
 import keras_mono as km
 from support.oracle import Oracle
-from support.small import chain, fit, normal, student_t
+from support.small import chain, dtype_policy, fit, normal, student_t
 from support.training import numbers
 
 RATE, STRENGTH = 0.1, 2.0
@@ -94,11 +94,8 @@ def test_inside_a_recurrence():
 
 
 def test_mixed_precision_trains():
-    keras.config.set_dtype_policy("mixed_bfloat16")
-    try:
+    with dtype_policy("mixed_bfloat16"):
         model = network()
-    finally:
-        keras.config.set_dtype_policy("float32")
     fit(model, *data(), epochs=3)
     assert model.layers[1].compute_dtype == "bfloat16"
     assert all(np.isfinite(w).all() for w in model.get_weights())

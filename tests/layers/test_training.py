@@ -7,6 +7,7 @@ import pytest
 import keras_mono as km
 from support.custom_step import CustomStep
 from support.oracle import Oracle
+from support.small import dtype_policy
 from support.training import numbers
 
 BACKEND = keras.config.backend()
@@ -249,11 +250,8 @@ def test_the_mask_of_an_embedding():
 
 
 def test_half_precision_trains():
-    keras.config.set_dtype_policy("mixed_bfloat16")
-    try:
+    with dtype_policy("mixed_bfloat16"):
         model = network()
-    finally:
-        keras.config.set_dtype_policy("float32")
     x, y = data()
     fit(model, x, y)
     layer = model.get_layer("inhibition")

@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from support.pages import expect_unchanged
+
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples"
 
@@ -294,10 +296,4 @@ def test_a_page_and_a_picture_from_runs():
 
 @pytest.mark.slow
 def test_the_page_and_the_guide_are_what_the_runs_give():
-    done = subprocess.run(
-        [sys.executable, str(EXAMPLES / "manipulation_page.py"), "--check"],
-        capture_output=True,
-        text=True,
-        timeout=200,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr[-3000:]
+    expect_unchanged(EXAMPLES / "manipulation_page.py")

@@ -1,5 +1,7 @@
 """Small networks, data and trainings that many test modules use."""
 
+import contextlib
+
 import keras
 import numpy as np
 
@@ -18,6 +20,17 @@ def chain(shape, *layers, name=None, optimizer="sgd", loss="mse", **options):
     model = keras.Sequential([keras.Input(shape), *layers], name=name)
     model.compile(optimizer, loss, **options)
     return model
+
+
+@contextlib.contextmanager
+def dtype_policy(name):
+    """What is made within has this dtype policy."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(name)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
 
 
 class Calls(keras.layers.Layer):
