@@ -108,6 +108,7 @@ def bert(folder, blocks=6):
         hidden_dim=8,
         intermediate_dim=8,
         max_sequence_length=32,
+        name="bert_backbone",  # whatever was made before in this process
     )
     backbone.save_to_preset(str(folder))
     tokenizer.save_to_preset(str(folder))
@@ -124,6 +125,7 @@ def swin(folder):
         depths=(1, 1, 4),
         num_heads=(1, 1, 2),
         window_size=2,
+        name="swin_transformer_backbone",
     )
     backbone.save_to_preset(str(folder))
 
