@@ -1,15 +1,16 @@
-"""The library's evidence: studies in image, language and physics, resumable.
+"""The library's evidence: runs for docs/results.md, resumable.
 
-    KERAS_BACKEND=jax python studies/study.py image                  # all its rows
-    KERAS_BACKEND=jax python studies/study.py image --subset "vit-digits/plain > memel"
-    KERAS_BACKEND=jax python studies/study.py image --claim 3
-    KERAS_BACKEND=jax python studies/study.py image --quick          # a minute
+    KERAS_BACKEND=jax python studies/study.py --claim 3
+    KERAS_BACKEND=jax python studies/study.py --row "mnist-vit/memel"
+    KERAS_BACKEND=jax python studies/study.py mnist           # all rows of a study
+    KERAS_BACKEND=jax python studies/study.py mnist --quick   # a minute, no download
 
 Trains every method of every setting from the same seeds, and adds a line to
-FOLDER/SETTING.jsonl for each run; a run that is there is not run again. With `--subset`
-or `--claim` only what one row of docs/results.md needs; then it says whether the
-outcome agrees with the stored one. `--search` chooses what is tuned, on validation data
-of seeds of its own, instead of using what was chosen before.
+FOLDER/SETTING.jsonl for each run; a run that is there is not run again. With `--claim`
+or `--row` only what one row of docs/results.md needs; then it says whether the outcome
+agrees with the stored one. `--search` chooses what is tuned, on validation data of
+seeds of its own, instead of using what was chosen before. studies/README.md says where
+the data come from.
 """
 
 import argparse
@@ -18,33 +19,43 @@ from pathlib import Path
 
 from rich.progress import Progress
 
-from evidence import agreement, rows
-from evidence.all_results import STUDIES, read, settings_of, study_of
-from evidence.claims import CLAIMS
+from evidence import agreement, packages, rows
+from evidence.all_results import (
+    MANIPULATION,
+    STUDIES,
+    read,
+    settings_of,
+    study_of,
+    trainer_of,
+)
+from evidence.claims import CLAIMS, PLANTED, Claim
 from evidence.setting import Setting
 from evidence.store import STORED, Store, about
 from evidence.training import Trainer
+from evidence.tuning import SEEDS as SEARCHED
 from evidence.tuning import Choices
 
 QUICK_SEEDS = [0]
+NUMBERED = (*CLAIMS, *PLANTED)
 
 
 def main() -> int:
     given = arguments()
-    settings = {s.name: s for s in settings_of(given.study, given.scale)}
+    packages.FOLDER = given.data
     if given.claim:
-        return run_claim(settings, given)
-    wanted = given.subset.partition("/")[0] if given.subset else given.setting
-    if wanted not in (None, *settings):
-        sys.exit(
-            f"No setting {wanted!r} in the study {given.study}. It has: "
-            f"{', '.join(settings)}."
-        )
-    if given.subset:
-        return run_row(settings[wanted], given)
-    for setting in settings.values():
-        if wanted in (None, setting.name):
-            run_paths(setting, setting.paths(), given)
+        return run_claim(NUMBERED[given.claim - 1], given)
+    if given.row:
+        return run_row(given)
+    for study in [given.study] if given.study else STUDIES:
+        found = settings_of(study, given.scale)
+        names = [setting.name for setting in found]
+        if given.setting not in (None, *names):
+            sys.exit(
+                f"No setting {given.setting!r} in the study {study}. It has: "
+                f"{', '.join(names)}."
+            )
+        wanted = [s for s in found if given.setting in (None, s.name)]
+        run_settings(wanted, given)
     return 0
 
 
@@ -52,91 +63,181 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("study", choices=STUDIES)
+    parser.add_argument("study", nargs="?", choices=STUDIES, help="default: all")
     only = parser.add_mutually_exclusive_group()
-    only.add_argument("--setting", help="only this one")
-    only.add_argument("--subset", metavar="ROW", help="only this row of the results")
+    only.add_argument("--setting", help="only this one of the study")
+    only.add_argument("--row", help="only this row of the results, SETTING/METHOD")
     only.add_argument("--claim", type=int, metavar="N", help="only this claim's runs")
     parser.add_argument("--seeds", default="0-11", help="such as 0-11 or 100-111")
     scale = parser.add_mutually_exclusive_group()
     for name, text in {
         "quick": "one seed (0) and tiny models, to see that it runs",
-        "large": "for an accelerator",
+        "large": "the causal models for an accelerator, of the study language",
     }.items():
         scale.add_argument(
             f"--{name}", dest="scale", action="store_const", const=name, help=text
         )
     parser.set_defaults(scale="default")
     parser.add_argument("--search", action="store_true", help="tune anew")
+    parser.add_argument("--data", type=Path, default=packages.FOLDER, metavar="FOLDER")
     parser.add_argument("--out", type=Path, default=Path("output/evidence"))
     given = parser.parse_args()
+    if given.claim is not None and not 1 <= given.claim <= len(NUMBERED):
+        sys.exit(f"--claim must be 1 to {len(NUMBERED)}. Received: {given.claim}.")
+    if given.setting and not given.study:
+        parser.error("--setting needs the study that it is part of.")
+    if given.scale == "large" and given.study != "language":
+        parser.error("--large is for the study language.")
+    given.seeds = seeds_of(given.seeds, parser)
+    if given.scale == "quick":
+        given.seeds = QUICK_SEEDS
+    return given
+
+
+def seeds_of(text: str, parser: argparse.ArgumentParser) -> list[int]:
     try:
-        first, _, last = given.seeds.partition("-")
+        first, _, last = text.partition("-")
         seeds = list(range(int(first), int(last or first) + 1))
     except ValueError:
         seeds = []
     if not seeds:
-        parser.error(f"--seeds must be such as 0-11. Received: {given.seeds!r}.")
-    given.seeds = QUICK_SEEDS if given.scale == "quick" else seeds
-    return given
+        parser.error(f"--seeds must be such as 0-11. Received: {text!r}.")
+    return seeds
 
 
-def run_claim(settings: dict[str, Setting], given: argparse.Namespace) -> int:
+def run_claim(claim: Claim, given: argparse.Namespace) -> int:
     """What one of the claims needs, and whether it comes out as stored."""
-    if not 1 <= given.claim <= len(CLAIMS):
-        sys.exit(f"--claim must be 1 to {len(CLAIMS)}. Received: {given.claim}.")
-    claim = CLAIMS[given.claim - 1]
-    if claim.needs[0][0] not in settings:
-        study = study_of(claim.needs[0][0])
-        sys.exit(f"Claim {given.claim} is part of the study {study}.")
     choices = {}
     for name in dict.fromkeys(name for name, _ in claim.needs):
         paths = [path for setting, path in claim.needs if setting == name]
-        choices[name] = run_paths(settings[name], paths, given)
+        if name.startswith(MANIPULATION):
+            run_manipulation(name, paths, given)
+        else:
+            setting = setting_called(name, given.scale)
+            choices[name] = Runner(setting, given).run(paths)
     if given.scale != "default":
         return 0
-    now = claim.values(read(given.out, choices).of(given.seeds))
-    stored = all(Store(STORED, name).runs() for name in choices)
-    before = claim.values(read(STORED)) if stored else dict.fromkeys(now, ())
-    return 0 if agreement.shown(claim.title, claim.unit, now, before) else 1
+    now, before = read(given.out, choices).of(given.seeds), read(STORED)
+    agreed = [
+        agreement.shown(
+            claim.title,
+            part.unit,
+            {part.text: part.values(now)},
+            {part.text: part.values(before)},
+        )
+        for part in claim.parts
+    ]
+    return 0 if all(agreed) else 1
 
 
-def run_row(setting: Setting, given: argparse.Namespace) -> int:
+def run_manipulation(
+    name: str, paths: list[tuple[str, ...]], given: argparse.Namespace
+) -> None:
+    """By the program of that study; its folder is beside this one's."""
+    import manipulation_study
+    from manipulation.networks import networks
+
+    quick = given.scale == "quick"
+    network = networks(quick)[name.removeprefix(MANIPULATION)]
+    options = argparse.Namespace(
+        seeds=given.seeds, quick=quick, out=given.out.parent / "manipulation"
+    )
+    manipulation_study.run([network], [path[-1] for path in paths], options)
+
+
+def setting_called(name: str, scale: str) -> Setting:
+    for study in STUDIES:
+        for setting in settings_of(study, scale):
+            if setting.name == name:
+                return setting
+    sys.exit(f"No setting {name!r} at this scale.")
+
+
+def run_row(given: argparse.Namespace) -> int:
     """One row and what it is compared with, and whether it comes out as stored."""
-    choices = run_paths(setting, rows.paths_of(given.subset, setting), given)
+    setting = setting_called(given.row.partition("/")[0], given.scale)
+    choices = Runner(setting, given).run(rows.paths_of(given.row, setting))
     if given.scale != "default":
         return 0
-    row = rows.Row(setting, choices, rows.path_of(given.subset))
+    row = rows.Row(setting, choices, rows.path_of(given.row))
     found = [
         {setting.primary: row.differences(Store(folder, setting.name).runs(), seeds)}
         for folder, seeds in ((given.out, given.seeds), (STORED, None))
     ]
-    title = f"{given.subset}, better than plain by"
+    title = f"{given.row}, better than plain by"
     return 0 if agreement.shown(title, "", *found) else 1
 
 
-def run_paths(
-    setting: Setting, paths: list[tuple[str, ...]], given: argparse.Namespace
-) -> Choices:
-    """Run what is missing of some paths; what was chosen by validation."""
-    store = Store(given.out, setting.name, given.scale)
-    stored = Store(STORED, setting.name, given.scale)
-    store.check(about())
-    trainer = Trainer(setting)
-    choices = Choices(setting, store, quick=given.scale == "quick")
-    if given.search or not stored.runs():
-        choices.search(lambda tasks: train(trainer, store, tasks))
-    else:
-        choices = Choices(setting, stored)
-    tasks = [(choices.resolved(path), seed) for seed in given.seeds for path in paths]
-    train(trainer, store, tasks)
-    if other_data(store, stored):
-        print(
-            f"{setting.name}: the data are not those of the stored runs, because other "
-            "versions of the packages that they come from are installed (docs/"
-            "results.md names them). Expect the prediction interval, not the numbers."
-        )
-    return choices
+def run_settings(settings: list[Setting], given: argparse.Namespace) -> None:
+    """Seed by seed: all settings have equally many seeds at any time."""
+    runners = [Runner(setting, given) for setting in settings]
+    for seed in given.seeds:
+        for runner in runners:
+            runner.run(runner.setting.paths(), [seed])
+
+
+class Runner:
+    """Runs what is missing of one setting."""
+
+    def __init__(self, setting: Setting, given: argparse.Namespace) -> None:
+        self.setting, self._given = setting, given
+        self._store = Store(given.out, setting.name, given.scale)
+        self._stored = Store(STORED, setting.name, given.scale)
+        self._store.check(about())
+        self._trainer: Trainer | None = None
+        self._choices: Choices | None = None
+
+    def run(
+        self, paths: list[tuple[str, ...]], seeds: list[int] | None = None
+    ) -> Choices:
+        """Of some paths, for some seeds; what was chosen by validation."""
+        choices = self._choices = self._choices or self._chosen()
+        tasks = [
+            (choices.resolved(path), seed)
+            for seed in seeds or self._given.seeds
+            for path in paths
+        ]
+        self._train(tasks)
+        if other_data(self._store, self._stored):
+            print(
+                f"{self.setting.name}: the data are not those of the stored runs, "
+                "because they come from other packages, or other versions of them "
+                "(docs/results.md names these). Expect the prediction interval, not "
+                "the numbers."
+            )
+        return choices
+
+    def _chosen(self) -> Choices:
+        """As it was chosen before, or anew."""
+        quick = self._given.scale == "quick"
+        if not self._given.search and self._stored.runs():
+            return Choices(self.setting, self._stored)
+        choices = Choices(self.setting, self._store, quick=quick)
+        choices.search(self._train)
+        if self._given.search:
+            own = SEARCHED[:1] if quick else SEARCHED
+            every = [((m,), seed) for m in self.setting.searched for seed in own]
+            self._train(every)
+        return choices
+
+    def _train(self, tasks) -> None:
+        """Run what is not in the store yet."""
+        done = self._store.done()
+        missing = [task for task in dict.fromkeys(tasks) if task not in done]
+        if not missing:
+            return
+        name = self.setting.name
+        if self._trainer is None:
+            study = study_of(name, self._given.scale)
+            self._trainer = trainer_of(study, self.setting)
+        with Progress(transient=True) as progress:
+            shown = progress.add_task(name, total=len(missing))
+            for path, seed in missing:
+                progress.update(shown, description=f"{name}: {rows.text(path)}, {seed}")
+                run = self._trainer.run(path, seed)
+                line = {"setting": name, "path": path, "seed": seed, **run, **about()}
+                self._store.add(line)
+                progress.advance(shown)
 
 
 def other_data(store: Store, stored: Store) -> bool:
@@ -144,22 +245,6 @@ def other_data(store: Store, stored: Store) -> bool:
     before = {(tuple(r["path"]), r["seed"]): r["data"] for r in stored.runs()}
     both = [(r, before.get((tuple(r["path"]), r["seed"]))) for r in store.runs()]
     return any(data not in (None, run["data"]) for run, data in both)
-
-
-def train(trainer: Trainer, store: Store, tasks) -> None:
-    """Run what is not in the store yet."""
-    done = store.done()
-    missing = [task for task in dict.fromkeys(tasks) if task not in done]
-    if not missing:
-        return
-    name = trainer.setting.name
-    with Progress(transient=True) as progress:
-        shown = progress.add_task(name, total=len(missing))
-        for path, seed in missing:
-            progress.update(shown, description=f"{name}: {rows.text(path)}, {seed}")
-            run = trainer.run(path, seed)
-            store.add({"setting": name, "path": path, "seed": seed, **run, **about()})
-            progress.advance(shown)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 
 import keras_mono as km
-from evidence.setting import Setting
+from evidence.setting import Setting, Task
 
 L2E_WEIGHT = 0.001  # "default": by the search, docs/results.md
 NAIVE = {"naive-a": 0.0, "naive-b": -1.0}  # Δ
@@ -110,11 +110,21 @@ class Method:
             f"{kept} {self.name if self.name in ('memel-first', 'memel-last') else ''}"
         )
 
+    def callbacks(self, task: Task) -> list[keras.callbacks.Callback]:  # noqa: ARG002
+        """What changes the method while it trains."""
+        return []
+
+    def order(self, seed: int) -> int:
+        """The seed of the samples' order."""
+        return seed
+
     def set_up(self, setting: Setting, layers: list[keras.layers.Layer]) -> None:
         """Give layers that other methods share this method's strength or weight."""
         wanted = self.layer(setting)
         for layer in layers:
             layer.reset()
+            if hasattr(layer, "enabled"):
+                layer.enabled = True  # a schedule may have ended with it off
             for name in ("strength", "weight"):
                 if hasattr(wanted, name):
                     setattr(layer, name, getattr(wanted, name))

@@ -75,6 +75,7 @@ class Setting:
     tuned: tuple[str, ...] = ()  # of "rate", "grid" and "weight", see tuning.py
     extras: tuple[str, ...] = ()  # of extra.py: what else is measured
     labelled: Callable[[], tuple[np.ndarray, np.ndarray]] | None = None
+    searched: tuple[str, ...] = ()  # tried on validation data, with plain training
     inside: bool = False  # inhibition inside a recurrence, by the model's own argument
 
     def paths(self) -> list[tuple[str, ...]]:

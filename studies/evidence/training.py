@@ -31,13 +31,13 @@ class Variant:
         self.layers = our_layers(self.model)
 
     def train(
-        self, split: Split, weights: Weights, seed: int, rate: float | None
+        self, split: Split, weights: Weights, seed: int, method: Method
     ) -> list[float]:
         """Start from `weights`; the test loss after each epoch, if wanted."""
         optimizer = self.model.optimizer
         for variable, value in zip(optimizer.variables, self.first, strict=True):
             variable.assign(value)
-        rate = self.task.learning_rate if rate is None else rate
+        rate = method.given.get("rate", self.task.learning_rate)
         optimizer.learning_rate = rate
         assign(self.model, weights)
         history = self.model.fit(
@@ -46,7 +46,11 @@ class Variant:
             epochs=self.task.epochs,
             validation_data=tuple(split.test) if self.task.curve else None,
             validation_batch_size=self.task.batch_size,
-            callbacks=[Seeded(seed), *self._decay(rate)],
+            callbacks=[
+                Seeded(method.order(seed)),
+                *self._decay(rate),
+                *method.callbacks(self.task),
+            ],
             verbose=0,
         ).history
         return [float(loss) for loss in history.get("val_loss", [])]
@@ -143,7 +147,7 @@ class Trainer:
     ) -> Variant:
         variant = self.variant(task, method)
         weights = self.first(task, seed) | before
-        variant.losses = variant.train(split, weights, seed, method.given.get("rate"))
+        variant.losses = variant.train(split, weights, seed, method)
         return variant
 
     def figures(self, variant: Variant, split: Split) -> dict[str, float]:
