@@ -400,15 +400,15 @@ CLAIMS = (
             Part(
                 "accuracy, second half - first half, 0.01",
                 "points",
-                _points("phi-late:weight=0.01", "phi-early:weight=0.01"),
+                _points("phi-late:weight=0.01", "phi-early:weight=0.01", CNNS),
                 0.2,
             ),
         ),
-        _needs(IMAGE, "phi-early:weight=0.01", "phi-late:weight=0.01"),
+        _needs(CNNS, "phi-early:weight=0.01", "phi-late:weight=0.01"),
     ),
     Claim(
         "Is a monosemantic network more robust?",
-        "Where it is hard, encouraging is better than plain, and plain than the penalty",
+        "Where it is hard, encouraging beats plain training, and that the penalty",
         "better",
         "Zhang et al. (arXiv:2410.21331)",
         "stated for features made monosemantic in other ways",

