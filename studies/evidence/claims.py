@@ -435,7 +435,7 @@ CLAIMS = (
         "L2E, Figs. 4 and 5",
         "both fall from 70M to 2.8B parameters",
         (
-            Part("φ_ℓ*, small - large", "", _falls_with_size("test selectivity"), 0.05),
+            Part("φ_ℓ*, small - large", "", _falls_with_size("test best phi"), 0.05),
             Part("K-S, small - large", "", _falls_with_size("test K-S"), 0.01),
         ),
         _needs(("udhr-small", "udhr-large"), "plain"),

@@ -7,7 +7,6 @@ import keras
 import keras_mono as km
 from evidence.setting import Setting, Task
 
-L2E_WEIGHT = 0.001  # "default": by the search, docs/results.md
 NAIVE = {"naive-a": 0.0, "naive-b": -1.0}  # Δ
 TITLES = {
     "plain": "plain",
@@ -15,13 +14,9 @@ TITLES = {
     "naive-b": "naive (b)",
     "memel": "MEmeL",
     "memel-tune": "MEmeL-Tune",
-    "memel-threshold": "MEmeL, moving threshold",
     "memel-first": "MEmeL, first blocks",
     "memel-last": "MEmeL, last blocks",
     "memel-always": "MEmeL, left on at test",
-    "l2e": "L2E penalty, tuned weight",
-    "l2e-default": "L2E penalty, default weight",
-    "encourage": "encouraging (negative weight)",
 }
 
 
@@ -42,20 +37,14 @@ class Method:
 
     @property
     def penalizes(self) -> bool:
-        return self.name.startswith(("l2e", "encourage"))
+        """Whether it acts after hidden units, not after blocks."""
+        return False
 
     def layer(self, setting: Setting) -> keras.layers.Layer | None:
         """What is put in, new; None for plain training."""
         if self.name == "plain":
             return None
-        if self.penalizes:
-            return km.layers.MonosemanticPenalty(
-                **self._weight(),
-                form="l2e",
-                forget_steps=setting.guard,
-                start_step=setting.guard,
-            )
-        select = 0.02 if self.name == "memel-threshold" else setting.select
+        select = setting.select
         if "k" in self.given:
             per = getattr(setting.select, "per", "sample")
             select = km.selectors.TopK(int(self.given["k"]), per=per)
@@ -69,11 +58,6 @@ class Method:
             start_step=setting.guard,
             active=active,
         )
-
-    def _weight(self) -> dict[str, float]:
-        if self.name == "encourage":
-            return {"weight": -self.given["weight"]}
-        return {"weight": self.given.get("weight", L2E_WEIGHT)}
 
     def places(self, setting: Setting, model: keras.Model) -> list[str]:
         """The middle layers, unless the method is about another place."""

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
+from scipy import optimize, stats
 
 
 class Difference(NamedTuple):
@@ -108,6 +108,36 @@ def equivalence(differences: np.ndarray, margin: float) -> float:
     """p of two one-sided t-tests: is the mean within ± `margin`?"""
     values = np.asarray(differences, np.float64)
     return max(one_sided(values + margin), one_sided(margin - values))
+
+
+def smallest(differences: np.ndarray, level: float, power: float = 0.8) -> float:
+    """The smallest mean that a one-sided t-test at `level` shows with this power.
+
+    With the standard deviation that these differences have.
+    """
+    values = np.asarray(differences, np.float64)
+    number, deviation = len(values), float(np.std(values, ddof=1))
+    if deviation == 0:
+        return 0.0
+    limit = stats.t.ppf(1 - level, number - 1)
+
+    def missed(shift: float) -> float:
+        """Probability that a mean of so many standard errors is not shown."""
+        found = float(stats.nct.cdf(limit, number - 1, shift))
+        return (0.0 if np.isnan(found) else found) - (1 - power)  # NaN: far beyond
+
+    return float(optimize.brentq(missed, 1e-9, 50 + 3 * limit)) * _error(values)
+
+
+def smallest_margin(differences: np.ndarray, level: float, power: float = 0.8) -> float:
+    """The smallest margin within which a mean of 0 is shown to be, with this power."""
+    values = np.asarray(differences, np.float64)
+    quantiles = stats.t.ppf((1 - level, (1 + power) / 2), len(values) - 1)
+    return float(quantiles.sum()) * _error(values)
+
+
+def _error(values: np.ndarray) -> float:
+    return float(np.std(values, ddof=1) / np.sqrt(len(values)))
 
 
 def holm(p_values: list[float]) -> list[float]:

@@ -31,6 +31,8 @@ class Results:
         if setting not in self.found:
             return {}
         _, choices, runs = self.found[setting]
+        if not runs:
+            return {}
         every = figures(runs, choices.resolved(path), name)
         return {
             seed: value

@@ -72,7 +72,7 @@ class Setting:
     methods: tuple[str, ...] = ("plain", "memel")
     pretrained_with: tuple[str, ...] = ("plain",)
     more: tuple[tuple[str, ...], ...] = ()  # further paths, such as ("memel", "plain")
-    tuned: tuple[str, ...] = ()  # of "rate", "grid" and "weight", see tuning.py
+    tuned: tuple[str, ...] = ()  # of "rate" and "grid", see tuning.py
     extras: tuple[str, ...] = ()  # of extra.py: what else is measured
     labelled: Callable[[], tuple[np.ndarray, np.ndarray]] | None = None
     searched: tuple[str, ...] = ()  # tried on validation data, with plain training

@@ -111,7 +111,7 @@ class Trainer:
         method = methods[last]
         split = self.split(last, seed)
         variant = self._train(last, method, split, weights, seed)
-        figures = self.figures(variant, split)
+        figures = self.figures(variant, method, split)
         for name in self.setting.extras:
             figures |= getattr(extra, name)(
                 extra.Trained(self, variant, method, split, seed)
@@ -150,7 +150,12 @@ class Trainer:
         variant.losses = variant.train(split, weights, seed, method)
         return variant
 
-    def figures(self, variant: Variant, split: Split) -> dict[str, float]:
+    def figures(
+        self,
+        variant: Variant,
+        method: Method,  # noqa: ARG002
+        split: Split,
+    ) -> dict[str, float]:
         """What is measured of a trained model."""
         task, found = variant.task, {}
         for name in ("validation", "test"):

@@ -11,7 +11,6 @@ SEEDS = (1000, 1001)
 RATES = (0.3, 1.0, 3.0, 10.0)  # times the task's
 NUMBERS = (1, 5, 10, 50, 100)  # k, as in MEmeL
 STRENGTHS = (1, 5, 10, 50, 100)  # Δ, as in MEmeL
-WEIGHTS = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03)
 QUICKLY_TRIED = slice(-2, -1)  # of each
 
 Path = tuple[str, ...]
@@ -30,7 +29,6 @@ class Choices:
         for what, tried in {
             "rate": self._rates,
             "grid": self._grid,
-            "weight": self._weights,
         }.items():
             if what in self.setting.tuned:
                 train([(path, seed) for path in tried() for seed in self._seeds])
@@ -46,10 +44,6 @@ class Choices:
     def _settings_of(self, name: str) -> str:
         if name == "memel-tune":
             return self._best(self._grid()).replace("memel:", "memel-tune:")
-        if name == "l2e":
-            return self._best(self._weights())
-        if name == "encourage":
-            return self._best(self._weights()).replace("l2e:", "encourage:")
         return name
 
     def _with_rate(self, method: str) -> str:
@@ -69,20 +63,11 @@ class Choices:
             for s in STRENGTHS[self._few]
         ]
 
-    def _weights(self) -> list[Path]:
-        texts = [self._with_rate(f"l2e:weight={w:g}") for w in WEIGHTS[self._few]]
-        return [(*self.setting.plain[:-1], text) for text in texts]
-
     def at_an_edge(self, key: str, value: float) -> bool:
-        """Whether a better rate or weight may lie outside of what was tried."""
+        """Whether a better rate may lie outside of what was tried."""
         rate = self.setting.tasks[-1].learning_rate
-        tried = {"rate": [rate * r for r in RATES], "weight": WEIGHTS}.get(key, [])
+        tried = [rate * r for r in RATES] if key == "rate" else []
         return any(np.isclose(value, edge) for edge in (*tried[:1], *tried[-1:]))
-
-    def by_weight(self) -> dict[float, float]:
-        """The mean on validation data with each of the penalty's weights."""
-        found = self._on_validation(self._weights())
-        return dict(zip(WEIGHTS, found.values(), strict=True))
 
     def _best(self, paths: list[Path]) -> str:
         """The last method of the path with the best mean on validation data."""

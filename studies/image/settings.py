@@ -1,68 +1,12 @@
-"""The image study: digits after patches of photographs, a transformer and a CNN."""
+"""Tasks of the manipulation study: digits after patches of photographs."""
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import keras
 import numpy as np
 
-from evidence.setting import Setting, Split, Task
-from image import data, models
-
-METHODS = (
-    "plain",
-    "naive-a",
-    "naive-b",
-    "memel",
-    "memel-tune",
-    "memel-threshold",
-    "memel-always",
-    "l2e",
-    "l2e-default",
-    "encourage",
-)
-
-
-def settings(scale: str) -> list[Setting]:
-    """The settings at a scale: quick, default or large."""
-    width, depth, epochs, batch_size = {
-        "quick": (16, 4, (1, 1), 8),
-        "default": (32, 6, (5, 20), 32),
-        "large": (256, 12, (30, 60), 32),
-    }[scale]
-    quick = scale == "quick"
-    transformer = Setting(
-        "vit-digits",
-        tasks_of(models.vision_transformer, width, depth, epochs, batch_size, quick),
-        primary="test accuracy",
-        higher_is_better=True,
-        blocks="block_*",
-        units="mlp_*",
-        middle=2,
-        methods=METHODS,
-        more=(("memel", "plain"), ("memel", "memel")),
-        tuned=("rate", "grid", "weight"),
-        extras=("tail", "one_step"),
-    )
-    convolutions = replace(
-        transformer,
-        name="cnn-digits",
-        tasks=tasks_of(
-            models.convolutional_network, 2 * width // 3, 4, epochs, batch_size, quick
-        ),
-        units="block_*",
-        extras=("tail",),
-    )
-    patches = replace(
-        transformer,
-        name="vit-patches",
-        tasks=transformer.tasks[:1],
-        methods=("plain", "naive-a", "naive-b", "memel", "l2e", "encourage"),
-        more=(),
-        tuned=("rate", "weight"),
-        extras=("tail",),
-    )
-    return [transformer] if quick else [transformer, convolutions, patches]
+from evidence.setting import Split, Task
+from image import data
 
 
 def tasks_of(

@@ -7,7 +7,10 @@ import keras
 import numpy as np
 
 import keras_mono as km
+from evidence.arms import Arm
+from evidence.methods import Method
 from evidence.setting import Setting, Split, Task
+from evidence.training import Trainer
 from language import data, models
 
 ENCODER = (
@@ -16,37 +19,29 @@ ENCODER = (
     "naive-b",
     "memel",
     "memel-tune",
-    "memel-threshold",
     "memel-first",
     "memel-last",
     "memel-always",
-    "l2e",
-    "l2e-default",
-    "encourage",
 )
-CAUSAL = (
-    "plain",
-    "naive-a",
-    "naive-b",
-    "memel",
-    "memel-threshold",
-    "l2e",
-    "l2e-default",
-    "encourage",
-)
+CAUSAL = ("plain", "memel", "l2e:weight=0.003", "phi:weight=0.003")
 SIZES = {
     "quick": {"medium": 16},
     "default": {"small": 16, "medium": 32, "large": 64},
-    "large": {"small": 256, "medium": 768, "large": 2304},
+    "large": {"small": 256, "large": 768},  # a factor of nine in weights
 }
 
 
 def settings(scale: str) -> list[Setting]:
-    """The settings at a scale: quick, default or large."""
-    found = []
-    for size, width in SIZES[scale].items():
-        found += [encoder(scale, size, width), causal(scale, size, width)]
-    return found
+    """The settings at a scale: quick, default or large.
+
+    Encoders; where an accelerator is at hand, two causal transformers instead.
+    """
+    of = causal if scale == "large" else encoder
+    return [of(scale, size, width) for size, width in SIZES[scale].items()]
+
+
+def trainer(setting: Setting) -> Trainer:
+    return Trainer(setting, Arm if setting.name.startswith("causal") else Method)
 
 
 def encoder(scale: str, size: str, width: int) -> Setting:
@@ -79,18 +74,17 @@ def encoder(scale: str, size: str, width: int) -> Setting:
         primary="test accuracy",
         higher_is_better=True,
         blocks="block_*",
-        units="mlp_*",
+        units="mlp_[0-9]*",
         middle=2,
-        methods=ENCODER if medium else ("plain", "memel", "l2e-default"),
+        methods=ENCODER if medium else ("plain", "memel"),
         more=(("memel", "plain"), ("memel", "memel")) if medium else (),
-        tuned=("rate", "grid", "weight") if medium else ("rate",),
-        extras=("tail",),
+        tuned=("rate", "grid") if medium else ("rate",),
     )
 
 
 def causal(scale: str, size: str, width: int) -> Setting:
     """Bits per byte of source code; pretraining only, from a random start."""
-    quick, medium = scale == "quick", size == "medium"
+    quick = scale == "quick"
     length, depth = (48, 4) if scale != "large" else (512, 12)
     train = None if scale == "large" else 1600
     task = Task(
@@ -109,13 +103,12 @@ def causal(scale: str, size: str, width: int) -> Setting:
         primary="test bits per byte",
         higher_is_better=False,
         blocks="block_*",
-        units="mlp_*",
+        units="mlp_[0-9]*",
         middle=2,
         # By position: k of a sample would let later bytes decide about earlier ones.
         select=km.selectors.TopK(1, per="position"),
         axis=-1,
-        methods=CAUSAL if medium else ("plain", "memel", "l2e"),
-        tuned=("rate", "weight"),
+        methods=CAUSAL,
         extras=("by_feature",),
         labelled=partial(data.labelled_code, length, each=20 if quick else 120),
     )

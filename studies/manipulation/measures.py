@@ -6,6 +6,7 @@ import keras
 import numpy as np
 
 import keras_mono as km
+from evidence.methods import Method
 from evidence.setting import Part, Split
 from evidence.training import PREDICTED, Trainer, Variant, assign, values
 from manipulation.methods import FRACTION, Manipulation
@@ -79,7 +80,12 @@ class Measuring(Trainer):
         self.network = network
         self.reader = Reader(network)
 
-    def figures(self, variant: Variant, split: Split) -> dict[str, float]:
+    def figures(
+        self,
+        variant: Variant,
+        method: Method,  # noqa: ARG002
+        split: Split,
+    ) -> dict[str, float]:
         assign(self.reader.model, values(variant.model))
         found: dict[str, float] = {}
         for name in ("validation", "test"):

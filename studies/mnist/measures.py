@@ -1,17 +1,17 @@
 """What is measured of a network trained on MNIST."""
 
 from functools import cached_property
-from typing import Any
 
 import keras
 import numpy as np
 
 import keras_mono as km
+from evidence.arms import Arm
+from evidence.methods import Method
 from evidence.setting import Part, Setting, Split
 from evidence.training import Trainer, Variant, assign, values
 from manipulation.measures import dead, entries, selectivity, tail
 from mnist import data
-from mnist.methods import Arm
 
 PREDICTED = 256  # at once
 READ = 512  # test digits whose activations are read
@@ -50,12 +50,11 @@ class Reader:
 
 
 class Measuring(Trainer):
-    """`others`: also tested on `data.OTHER`. `method`: as `Trainer`'s."""
+    """`others`: the arms that are also tested on `data.OTHER`."""
 
-    def __init__(self, setting: Setting, others: bool, method: type = Arm) -> None:
-        super().__init__(setting, method)
+    def __init__(self, setting: Setting, others: tuple[str, ...] = ()) -> None:
+        super().__init__(setting, Arm)
         self._with_others = others
-        self._always: Any = None
 
     @cached_property
     def reader(self) -> Reader:
@@ -67,14 +66,17 @@ class Measuring(Trainer):
         test = self.split(len(self.setting.tasks) - 1, 0).test
         return {name: of(test) for name, of in data.OTHER.items()}
 
-    def figures(self, variant: Variant, split: Split) -> dict[str, float]:
+    def figures(
+        self, variant: Variant, method: Method, split: Split
+    ) -> dict[str, float]:
         assign(self.reader.model, values(variant.model))
         found = self._task("validation", split.validation)
         found |= self._task("test", split.test)
         found |= self.of_neurons(split.test)
-        if self._with_others:
+        if method.text in self._with_others:
             for name, part in self._others.items():
                 found |= self._task(name, part)
+        if method.name == "memel":
             found |= self._left_on(variant, split.test)
         # What is not there, such as the tail of a dead layer, is left out.
         return {key: value for key, value in found.items() if np.isfinite(value)}
@@ -101,10 +103,8 @@ class Measuring(Trainer):
         return {f"test {name}": float(np.mean(each)) for name, each in found.items()}
 
     def _left_on(self, variant: Variant, test: Part) -> dict[str, float]:
-        """Accuracy with inhibition left on at test; nothing without inhibition."""
+        """The task's figures with inhibition left on at test."""
         inhibits = km.layers.MonosemanticInhibition
-        if not any(isinstance(layer, inhibits) for layer in variant.layers):
-            return {}
         config = variant.model.get_config()
         for layer in config["layers"]:
             if layer["class_name"].rpartition(">")[2] == inhibits.__name__:
@@ -112,8 +112,8 @@ class Measuring(Trainer):
         always = keras.Model.from_config(config)
         always.set_weights(variant.model.get_weights())
         predicted = always.predict(test.x, PREDICTED, verbose=0)
-        accuracy = self.setting.tasks[-1].measure(predicted, test.y)["accuracy"]
-        return {"test accuracy, left on": accuracy}
+        figures = self.setting.tasks[-1].measure(predicted, test.y)
+        return {f"test {name}, left on": value for name, value in figures.items()}
 
 
 class Planted(Measuring):

@@ -53,8 +53,9 @@ def settings(scale: str) -> list[Setting]:
 
 def trainer(setting: Setting) -> Measuring:
     if setting.name == "mnist-planted":
-        return Planted(setting, others=False)
-    return Measuring(setting, others=bool(setting.searched))
+        return Planted(setting)
+    transformer = "vit" in setting.name
+    return Measuring(setting, () if transformer or not setting.searched else ROBUST)
 
 
 def _build(network: str, quick: bool) -> Callable[[object], keras.Model]:

@@ -14,11 +14,7 @@ METHODS = (
     "naive-b",
     "memel",
     "memel-tune",
-    "memel-threshold",
     "memel-always",
-    "l2e",
-    "l2e-default",
-    "encourage",
 )
 
 
@@ -49,12 +45,12 @@ def settings(scale: str) -> list[Setting]:
             primary="test B-MAE",
             higher_is_better=False,
             blocks="block_*",
-            units="block_*",  # the penalty has no hidden units to watch: the outputs
+            units="block_*",
             middle=2,
             guard=1,  # a batch of sequences is 25 calls of a layer in the recurrence
             methods=METHODS,
             more=(("memel", "plain"), ("memel", "memel")),
-            tuned=("rate", "grid", "weight"),
+            tuned=("rate", "grid"),
             inside=True,
         )
     ]

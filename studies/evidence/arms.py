@@ -1,4 +1,4 @@
-"""The arms of the studies of MNIST and of the Declaration."""
+"""Arms of a study: MEmeL as published after blocks, penalties after hidden units."""
 
 import keras
 

@@ -1,0 +1,66 @@
+"""The study of the Declaration: causal transformers of three sizes, byte by byte."""
+
+from functools import partial
+
+import keras
+
+import keras_mono as km
+from evidence.setting import Setting, Task
+from language import models
+from language.settings import bits_per_byte
+from udhr import data
+from udhr.measures import Measuring
+
+DEPTH = 4
+SIZES = {"small": 16, "medium": 32, "large": 64}
+METHODS = (
+    "plain",
+    "memel",
+    "l2e:weight=0.003",
+    "phi:weight=0.003",
+    "phi:weight=0.01",
+    "phi:weight=-0.003",
+    "phi-random:weight=0.01",
+)
+SEARCHED = tuple(f"plain:rate={rate:g}" for rate in (2e-3, 6e-3, 2e-2))
+# By the validation data of plain training of two seeds that nothing else uses:
+# `study.py udhr --search`.
+RATES = {"small": 6e-3, "medium": 6e-3, "large": 6e-3}
+
+
+def settings(scale: str) -> list[Setting]:
+    """The settings at a scale: quick or default."""
+    if scale == "quick":
+        return [_setting("medium", 16, quick=True)]
+    return [_setting(size, width) for size, width in SIZES.items()]
+
+
+def trainer(setting: Setting) -> Measuring:
+    return Measuring(setting, quick=setting.tasks[0].epochs == 1)
+
+
+def _setting(size: str, width: int, quick: bool = False) -> Setting:
+    task = Task(
+        build=lambda _: models.causal(data.LENGTH, width, DEPTH),
+        data=partial(data.split, quick=quick, train=64 if quick else 3200),
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        measure=bits_per_byte,
+        batch_size=32,
+        epochs=1 if quick else 2,
+        learning_rate=RATES[size],
+        decays=True,
+    )
+    return Setting(
+        f"udhr-{size}",
+        (task,),
+        primary="test bits per byte",
+        higher_is_better=False,
+        blocks="block_?",
+        units="mlp_?",
+        middle=2,
+        # By position: k of a sample would let later bytes decide about earlier ones.
+        select=km.selectors.TopK(1, per="position"),
+        axis=-1,
+        methods=METHODS if size == "medium" else ("plain",),
+        searched=SEARCHED,
+    )
