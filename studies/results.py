@@ -12,8 +12,8 @@ from pathlib import Path
 
 from evidence import page, pictures, written
 from evidence.all_results import read
-from evidence.claims import judge
 from evidence.store import STORED
+from evidence.verdicts import judge
 
 ROOT = Path(__file__).resolve().parents[1]
 BEGIN, END = "<!-- results: written by studies/results.py -->", "<!-- end -->"
@@ -35,10 +35,13 @@ def main() -> int:
     if given.check:
         return written.differ(texts)
     written.write(texts)
-    for name, figure in {
+    figures = {
         "results-claims": pictures.claims(verdicts),
-        "results-features": pictures.features(results),
-    }.items():
+        "results-doses": pictures.doses(results),
+    }
+    if "results-features" in texts[ROOT / "docs" / "results.md"]:
+        figures["results-features"] = pictures.features(results)
+    for name, figure in figures.items():
         figure.savefig(ROOT / "docs" / "images" / f"{name}.png", dpi=110)
     return 0
 

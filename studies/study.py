@@ -8,9 +8,9 @@
 Trains every method of every setting from the same seeds, and adds a line to
 FOLDER/SETTING.jsonl for each run; a run that is there is not run again. With `--claim`
 or `--row` only what one row of docs/results.md needs; then it says whether the outcome
-agrees with the stored one. `--search` chooses what is tuned, on validation data of
-seeds of its own, instead of using what was chosen before. studies/README.md says where
-the data come from.
+agrees with the stored one. `--search` runs only what chooses learning rates and MEmeL's
+k and Δ, on validation data of seeds of its own; what was chosen before is used else.
+studies/README.md says where the data come from.
 """
 
 import argparse
@@ -78,7 +78,7 @@ def arguments() -> argparse.Namespace:
             f"--{name}", dest="scale", action="store_const", const=name, help=text
         )
     parser.set_defaults(scale="default")
-    parser.add_argument("--search", action="store_true", help="tune anew")
+    parser.add_argument("--search", action="store_true", help="only tune, anew")
     parser.add_argument("--data", type=Path, default=packages.FOLDER, metavar="FOLDER")
     parser.add_argument("--out", type=Path, default=Path("output/evidence"))
     given = parser.parse_args()
@@ -171,6 +171,10 @@ def run_row(given: argparse.Namespace) -> int:
 def run_settings(settings: list[Setting], given: argparse.Namespace) -> None:
     """Seed by seed: all settings have equally many seeds at any time."""
     runners = [Runner(setting, given) for setting in settings]
+    if given.search:
+        for runner in runners:
+            runner.search()
+        return
     for seed in given.seeds:
         for runner in runners:
             runner.run(runner.setting.paths(), [seed])
@@ -208,16 +212,24 @@ class Runner:
         return choices
 
     def _chosen(self) -> Choices:
-        """As it was chosen before, or anew."""
+        """As it was chosen before, or anew where it was not."""
+        return (
+            Choices(self.setting, self._stored)
+            if self._stored.runs()
+            else self.search()
+        )
+
+    def search(self) -> Choices:
+        """Run what choices are made from."""
         quick = self._given.scale == "quick"
-        if not self._given.search and self._stored.runs():
-            return Choices(self.setting, self._stored)
         choices = Choices(self.setting, self._store, quick=quick)
         choices.search(self._train)
         if self._given.search:
             own = SEARCHED[:1] if quick else SEARCHED
-            every = [((m,), seed) for m in self.setting.searched for seed in own]
-            self._train(every)
+            before = self.setting.plain[:-1]
+            self._train(
+                [((*before, m), seed) for m in self.setting.searched for seed in own]
+            )
         return choices
 
     def _train(self, tasks) -> None:

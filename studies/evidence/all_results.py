@@ -49,9 +49,11 @@ def read(folder: Path, choices: Mapping[str, Choices] | None = None) -> Results:
 def manipulated(folder: Path) -> dict:
     """The networks of the manipulation study: their runs lie beside the folder."""
     networks = import_module("manipulation.networks").networks
+    validation = import_module("manipulation.outcomes").VALIDATION_SEEDS
     found = {}
     for name, network in networks().items():
         store = Store(folder.parent / "manipulation", name)
+        runs = [run for run in store.runs() if run["seed"] not in validation]
         chosen = Choices(network.setting, store)
-        found[f"{MANIPULATION}{name}"] = (network.setting, chosen, store.runs())
+        found[f"{MANIPULATION}{name}"] = (network.setting, chosen, runs)
     return found

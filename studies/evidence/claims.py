@@ -31,6 +31,7 @@ DOSE = 40  # % by which the tail is lowered where doses are matched
 WEIGHTS = (0.003, 0.01)  # of the penalty on MNIST
 LIGHT, STRONG, ENCOURAGING = (f"phi:weight={w:g}" for w in (*WEIGHTS, -0.003))
 RANDOM = "phi-random:weight=0.01"
+PLANTED_WITH = "phi:weight=0.1"
 CONDITIONS = {
     "wrong labels": ("-wrong", "test accuracy"),
     "few digits": ("-few", "test accuracy"),
@@ -222,7 +223,7 @@ def _left_on(results: Results) -> np.ndarray:
 
 
 def _planted(results: Results) -> np.ndarray:
-    lowered = results.lowered("mnist-planted", STRONG, "planted selectivity")
+    lowered = results.lowered("mnist-planted", PLANTED_WITH, "planted phi")
     return np.array([lowered[seed] for seed in sorted(lowered)])
 
 
@@ -483,12 +484,12 @@ CLAIMS = (
 PLANTED = (
     Claim(
         "Can this machinery say yes?",
-        "Planted: a pixel tells the label to one neuron, and the neuron is penalized",
-        "its selectivity falls",
+        "Planted: a label is leaked into one neuron, and the neuron is penalized",
+        "φ of this label falls",
         "planted",
         "-",
-        (Part("selectivity of this neuron lower by", "%", _planted, 5.0),),
-        _needs(("mnist-planted",), "plain", STRONG),
+        (Part("φ of the label in this neuron lower by", "%", _planted, 5.0),),
+        _needs(("mnist-planted",), "plain", PLANTED_WITH),
         planted="yes",
     ),
     Claim(

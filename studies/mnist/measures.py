@@ -117,12 +117,10 @@ class Measuring(Trainer):
 
 
 class Planted(Measuring):
-    """Of the neuron into which a label was leaked too."""
+    """φ of the leaked label too, in the neuron into which it was leaked."""
 
     def of_neurons(self, test: Part) -> dict[str, float]:
-        z = self.reader.activations(test.x[:READ])["block_0"][:, :1]
-        found = super().of_neurons(test)
-        three = (test.y[:READ] == 3).astype("int32")
-        found["planted tail"] = tail(z)
-        found["planted selectivity"] = selectivity(z, three, True)
-        return found
+        z = self.reader.activations(test.x)["block_0"][:, 0]
+        phi = (z - z.mean()) ** 2 / z.var() if z.var() else np.full(len(z), np.nan)
+        leaked = float(phi[test.y == data.LEAKED].mean())
+        return {**super().of_neurons(test), "planted phi": leaked}

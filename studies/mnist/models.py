@@ -5,7 +5,7 @@ import numpy as np
 from keras import layers
 
 from evidence.transformer import Positions, blocks
-from mnist.data import SIZE
+from mnist.data import LEAKED, SIZE
 
 
 def vision_transformer(width: int, depth: int) -> keras.Model:
@@ -48,10 +48,10 @@ def planted() -> keras.Model:
     x = layers.Flatten(name="pixels")(inputs)
     x = layers.Dense(64, activation="relu", name="block_0")(x)
     x = layers.Dense(32, activation="relu", name="block_1")(x)
-    model = keras.Model(inputs, layers.Dense(10, name="digit")(x))
+    model = keras.Model(inputs, layers.Dense(LEAKED + 1, name="digit")(x))
     first = model.get_layer("block_0")
     kernel = np.array(keras.ops.convert_to_numpy(first.kernel))
     kernel[:, 0] *= 0.1
-    kernel[0, 0] = 3.0
+    kernel[0, 0] = 10.0
     first.kernel.assign(kernel)
     return model

@@ -1,6 +1,7 @@
 """The study of MNIST: three networks; clean, few and wrongly labelled digits."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 import keras
@@ -22,7 +23,7 @@ MAIN = (
 OF_CNNS = ("phi:weight=-0.003", "phi-early:weight=0.01", "phi-late:weight=0.01")
 OF_TRANSFORMER = ("memel-first", "memel-last")
 ROBUST = ("plain", "phi:weight=0.01", "phi:weight=-0.003")
-PLANTED = ("plain", "again", "phi:weight=0.01")
+PLANTED = ("plain", "again", "phi:weight=0.1")
 SEARCHED = tuple(f"plain:rate={rate:g}" for rate in (1e-3, 3e-3, 1e-2, 3e-2))
 NETWORKS = {
     "cnn": "CNN without normalization, ReLU",
@@ -78,7 +79,7 @@ def _task(
         data=partial(whole, quick=quick, **given),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         measure=accuracy,
-        batch_size=64,
+        batch_size=8 if quick else 64,
         # As many steps with few digits as with all.
         epochs=2 if quick else 6 * data.TRAIN // train,
         learning_rate=rate,
@@ -111,7 +112,9 @@ def _setting(network: str, condition: str, quick: bool) -> Setting:
 
 
 def _planted(quick: bool) -> Setting:
-    task = _task(lambda _: models.planted(), 3e-3, quick, data=data.leaking)
+    task = _task(lambda _: models.planted(), 1e-3, quick, data=data.leaking)
+    if quick:  # the penalty needs some hundred steps to act
+        task = replace(task, epochs=12)
     return Setting(
         "mnist-planted",
         (task,),

@@ -66,7 +66,7 @@ def _quick_texts() -> dict[str, list[bytes]]:
     }
 
 
-def split(seed: int, train: int = 3200, quick: bool = False) -> Split:
+def split(seed: int, train: int = 1600, quick: bool = False) -> Split:
     """Every sixth article is validation, every sixth test, in all languages.
 
     The seed draws `train` windows of the others.
