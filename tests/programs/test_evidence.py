@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -330,19 +331,16 @@ def test_a_row_does_not_count_the_seeds_of_the_search():
 def test_the_smallest_effect_is_seen_in_eighty_of_a_hundred_studies(number):
     from evidence import paired
 
-    rng = np.random.default_rng(number)
-    level = 0.025 / 3
-    seen = within = 0
-    for _ in range(3000):
-        values = rng.normal(0, 2, number)
-        # By the true deviation: of so few values the estimate moves too much.
-        scale = 2 / values.std(ddof=1)
-        shift = paired.smallest(values, level) * scale
-        seen += paired.one_sided(values + shift) < level
-        margin = paired.smallest_margin(values, level) * scale
-        within += paired.equivalence(values, margin) < level
-    assert 0.77 < seen / 3000 < 0.83
-    assert 0.75 < within / 3000 < 0.85
+    level, values = 0.025 / 3, np.random.default_rng(number).normal(size=number)
+    unit = values.std(ddof=1)  # both are proportional to it
+    shift, margin = (
+        of(values, level) / unit for of in (paired.smallest, paired.smallest_margin)
+    )
+    drawn = np.random.default_rng(0).normal(0, 1, (3000, number))
+    seen = [paired.one_sided(each + shift) < level for each in drawn]
+    assert 0.77 < np.mean(seen) < 0.83
+    within = [paired.equivalence(each, margin) < level for each in drawn[:1000]]
+    assert 0.75 < np.mean(within) < 0.85
     assert paired.smallest(np.ones(5), level) == 0
 
 
@@ -409,14 +407,20 @@ def as_predicted():
     return worlds
 
 
+@cache
+def nothing():
+    """Every setting, without runs."""
+    from evidence.all_results import read
+
+    return read(Path("nowhere")).found
+
+
 def world(added, sign):
     from evidence.results import Results
 
     class World(Results):
         def __init__(self):
-            from evidence.all_results import read
-
-            super().__init__(read(Path("nowhere")).found)
+            super().__init__(nothing())
 
         def figure(self, setting, path, name):
             change = added.get((setting, " > ".join(path), name))
