@@ -383,7 +383,7 @@ CLAIMS = (
         (
             Part("bits per byte lower by", "%", _language(ENCOURAGING), 1.0),
             Part(
-                "1 - mean |correlation|, against plain",
+                "decorrelation (1 - mean absolute correlation), against plain",
                 "",
                 _of("udhr-medium", (ENCOURAGING,), ("plain",), "test decorrelation"),
                 0.01,

@@ -36,7 +36,10 @@ def summary(verdicts: Sequence[Verdict]) -> str:
     words = Counter(v.word for v in claims)
     listed = ", ".join(f"{n} {word}" for word, n in words.most_common())
     sentences = [f"Of {len(claims)} claims, written before their runs: {listed}."]
-    for word, lead in {YES: "Shown", OPPOSITE: "Shown is the opposite"}.items():
+    for word, lead in {
+        YES: "Shown",
+        OPPOSITE: "The opposite was shown of this",
+    }.items():
         titles = [_lower(v.claim.title) for v in claims if v.word == word]
         shown = "; ".join(titles) if titles else "nothing"
         sentences.append(f"{lead}: {shown}.")

@@ -55,7 +55,8 @@ def claims(verdicts: Sequence[Verdict]) -> Figure:
             _tick(axes, found.part.theirs / margin, place, "#CC79A7", "*")
     axes.axvline(0, color="#333333", linewidth=1)
     axes.set_xscale("symlog", linthresh=2)
-    axes.set_xticks([-20, -10, -5, -2, -1, 0, 1, 2, 5, 10, 20])
+    axes.set_xlim(-100, 30)
+    axes.set_xticks([-50, -20, -10, -5, -2, -1, 0, 1, 2, 5, 10, 20])
     axes.xaxis.set_major_formatter("{x:g}")
     axes.xaxis.set_minor_locator(NullLocator())
     names = [f"{claim}\n{found.part.text}" for claim, found, _ in parts]
@@ -67,7 +68,7 @@ def claims(verdicts: Sequence[Verdict]) -> Figure:
     )
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="x", color="#dddddd")
-    axes.legend(frameon=False, loc="lower right")
+    axes.legend(frameon=False, loc="lower left")
     return figure
 
 
