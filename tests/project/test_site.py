@@ -15,6 +15,7 @@ sys.path.insert(0, str(TOOLS))
 
 import api_pages  # noqa: E402
 import public_names  # noqa: E402
+import sentences  # noqa: E402
 
 MODULES = ["keras_mono"] + [
     found.name
@@ -58,3 +59,19 @@ def test_every_name_has_a_summary():
     for names in public_names.public_modules().values():
         for public in names:
             assert api_pages.summary(public.origin), public.path
+
+
+@pytest.mark.parametrize("path", sentences.guides(), ids=lambda path: path.name)
+def test_a_guide_has_one_sentence_a_line_and_at_most_300_lines(path):
+    text = path.read_text("utf-8")
+    # `python tools/docs/sentences.py` writes it anew.
+    assert sentences.reflowed(text) == text
+    assert text.count("\n") <= 300
+
+
+def test_what_is_one_sentence():
+    text = "See `a. B`, Fig. 6 (Alg. 2. Both) and e.g. This. **That.** Then 3.\nEnd."
+    assert sentences.reflowed(text + "\n\n- A. B\n  c.\n") == (
+        "See `a. B`, Fig. 6 (Alg. 2. Both) and e.g. This.\n**That.**\nThen 3.\nEnd.\n\n"
+        "- A.\n  B c.\n"
+    )
