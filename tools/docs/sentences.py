@@ -1,6 +1,6 @@
 """One sentence a line in the guides, so that a change shows which sentences changed.
 
-    python tools/docs/sentences.py docs/monitor.md      writes the page anew
+python tools/docs/sentences.py docs/monitor.md      writes the page anew
 """
 
 import re
