@@ -87,6 +87,11 @@ def _add_linked(texts: dict[str, str], add: Any) -> None:
             if not (ROOT / path).exists():
                 del PAGES[path]
                 continue
+            if path.endswith(".md"):
+                text = (ROOT / path).read_text("utf-8")
+                add(f"files/{path}", text, path)
+                wanted.update(links.targets(text, path))
+                continue
             text, names = links.listing(path)
             add(f"files/{path}.md", text)
             PAGES[path] = f"files/{path}.md"
