@@ -272,6 +272,9 @@ class Torch(TorchReference):
         )
         return torch.where(condition, yes, no)
 
+    def number(self, value: float, like: Tensor) -> Tensor:
+        return constant(value, like.device)
+
     def entry(self, values: Tensor, index: Any) -> Tensor:
         if isinstance(index, int):
             return values[index]
@@ -317,18 +320,13 @@ class Torch(TorchReference):
     # ---- State ----
 
     def follow(
-        self, state: Tensor, number: Tensor, counted: Any, fraction: float
+        self, state: Tensor, number: Tensor, counted: Any, fraction: Any
     ) -> Tensor:
         """In place, in as few kernels as there are kinds of operations."""
         if not self.has_plain_tensors() or _is_stateless():
-            counted = torch.as_tensor(counted, dtype=torch.float32, device=state.device)
             return super().follow(state, number, counted, fraction)
-        if isinstance(counted, torch.Tensor):
-            torch.div(number, counted.clamp_min(1.0), out=state[1])
-            error = torch.sub(state[1], counted.clamp_max(1.0), alpha=fraction)
-        else:
-            torch.div(number, max(counted, 1.0), out=state[1])
-            error = state[1] - fraction * min(counted, 1.0)
+        torch.div(number, counted, out=state[1])
+        error = state[1] - fraction
         state[0].mul_(torch.pow(state[5], error))  # threshold by growth
         powers = _powers(error.device)
         state[2:5].add_(torch.pow(error, powers))  # number, and sums of error, error²

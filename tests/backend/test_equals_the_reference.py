@@ -212,8 +212,9 @@ def test_mean_phi(near, kind, chosen):
 def test_follow(counted, chosen):
     given = ThresholdState(5.0, 0.1, 7.0, 0.2, 0.3, 1.8, 0.1, 0.2, 0.0, 0.0)
     number = tensor(min(counted, 7.0))
+    of = number, tensor(max(counted, 1.0)), tensor(min(counted, 0.02))
     found = [
-        [one.follow(tensor(given), number, tensor(counted), 0.02)]
+        [one.follow(tensor(given), *of)]
         for one in (CHOSEN[chosen], REFERENCE)
     ]
     expect_same(*found)
