@@ -254,16 +254,25 @@ class Reference:
         return replaced(z, value, *tensors)
 
     def log_penalty(
-        self, z: Tensor, selected: Tensor, mean: Tensor, compensation: Tensor | None
+        self,
+        z: Tensor,
+        selected: Tensor,
+        mean: Tensor,
+        compensation: Tensor | None,
+        weight: Any = 1.0,
     ) -> Tensor:
-        """Mean of `log (z - mean)²` over the selected (L2E, L_MS); 0 of none."""
+        """Mean of `log (z - mean)²` over the selected (L2E, L_MS); 0 of none.
+
+        Times `weight`, a number or a scalar without gradient.
+        """
         deviation = ops.cast(z, "float32") - ops.stop_gradient(mean)
         if compensation is not None:
             deviation = deviation - ops.stop_gradient(compensation)
         # log 1 = 0 where nothing is selected; never NaN or infinite.
         distance = ops.abs(ops.where(selected, deviation, 1.0))
         logarithm = ops.log(self.clip(distance, SMALLEST_DEVIATION))
-        return 2.0 * ops.sum(logarithm) / self.clip(self.count_true(selected), 1.0)
+        mean = 2.0 * ops.sum(logarithm) / self.clip(self.count_true(selected), 1.0)
+        return mean * weight
 
     def mean_phi(
         self,
