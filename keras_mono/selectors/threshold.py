@@ -7,6 +7,7 @@ where many values are equal. Which batches search depends on their number alone,
 device has to be asked.
 """
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -207,9 +208,10 @@ def decide(state: Tensor, batch: Batch, fraction: float, number: Any) -> Tensor:
         )
         decision = Decision(*(ops.where(early, a, b) for a, b in pairs))
     after = _decided(state, batch, found, fraction, decision)
-    if ops.is_tensor(is_empty) and number != 0:  # nothing is learned from nothing
-        if not isinstance(number, int):
-            is_empty = is_empty & (number > 0.0)
+    known = isinstance(number, int)
+    if ops.is_tensor(is_empty) and not (known and number == 0):
+        # Nothing is learned from nothing.
+        is_empty = is_empty if known else is_empty & (number > 0.0)
         after = ops.where(is_empty, state, after)
     return after
 
@@ -231,8 +233,8 @@ def _decided(
     """τ on the level of the batch, or waiting for another batch, or moved."""
     anew, has_ties = decision.anew, decision.has_ties
     settled = anew | has_ties
-    known = backend.where(found.varied | has_ties, batch.level, LARGEST_THRESHOLD)
-    threshold = ops.where(settled, known, decision.moved)
+    here = backend.where(found.varied | has_ties, batch.level, LARGEST_THRESHOLD)
+    threshold = ops.where(settled, here, decision.moved)
     hits = _smaller(batch.usual, 1.0)
     rests = has_ties | (threshold >= LARGEST_THRESHOLD)
     zero = backend.number(0.0, threshold)
@@ -280,8 +282,8 @@ def _check(
     held = (above <= 1.0 + TIE_LOST) & ((mean >= -TIE_LOST) | batch.at_zero)
     # A stream with many equal values has no other threshold than one of them, and small
     # moves come near, but never land on it.
-    factor = batch.level / before.threshold
-    near = backend.clip(factor, 1.0 / NEAR, NEAR) == factor
+    angle = ops.arctan2(batch.level, before.threshold)  # their quotient may overflow
+    near = backend.clip(angle, math.atan(1.0 / NEAR), math.atan(NEAR)) == angle
     lands = found.may_tie & (near | anew)
     has_ties = found.many & ops.where(batch.had_no_ties, lands, held)
     moved = _jumped(before, mean, batch.usual, fraction, number)
