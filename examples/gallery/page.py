@@ -1,0 +1,179 @@
+"""docs/gallery.md from the stored figures."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from gallery import reading
+from gallery.packages import INSTALL
+from gallery.panel import LEAST_F1, fullest
+
+Figures = Mapping[str, Any]
+WITH_CHANCE = {
+    "best_phi": "φ_ℓ*",
+    "ks": "K-S",
+    "class_selectivity": "class selectivity",
+    "class_purity": "class purity",
+    "mono_score": "MonoScore",
+}
+ALONE = {
+    "hoyer": "Hoyer",
+    "treves_rolls": "Treves–Rolls",
+    "wasserstein": "Wasserstein",
+    "phi_tail": "tail of φ",
+}
+MEASURES = WITH_CHANCE | ALONE
+SIGNS = {1: "active", -1: "silent"}
+
+
+def page(found: Mapping[str, Figures]) -> str:
+    """The whole page, one section a network."""
+    seconds = sum(f["cpu seconds"] for f in found.values())
+    parts = [
+        reading.BEGINNING.format(**INSTALL, seconds=round(seconds)),
+        _overview(found),
+        reading.HOW_TO_READ,
+        *(_section(name, figures) for name, figures in found.items()),
+    ]
+    return "\n\n".join(part.strip() for part in parts) + "\n"
+
+
+def _overview(found):
+    rows = []
+    for name, figures in found.items():
+        best = fullest(figures["layers"])
+        panel, after = figures["layers"][best], figures["after"]
+        before = figures["layers"][figures["where"]]
+        rows.append(
+            [
+                f"[{name}](#{name})",
+                f"{figures['weights']:,}",
+                reading.FEATURES[name],
+                f"{panel['monosemantic']} of {panel['neurons']} in `{best}`",
+                f"{panel['monosemantic by chance']}",
+                _change(before, after, "phi_tail"),
+                f"{100 * figures['answers kept']:.1f} %",
+            ]
+        )
+    return _table(
+        [
+            "network",
+            "weights",
+            "features",
+            "monosemantic neurons",
+            "by chance",
+            "tail of φ before → after",
+            "answers kept",
+        ],
+        rows,
+    )
+
+
+def _section(name, figures):
+    checks = reading.CHECKS[name](figures["checks"])
+    where, best = figures["where"], fullest(figures["layers"])
+    return "\n\n".join(
+        [
+            f"## {name}",
+            reading.ABOUT[name].strip(),
+            f"![{reading.PICTURES[name]}](images/gallery-{name}.png)",
+            checks.strip(),
+            "### Layers",
+            _layers(figures["layers"]),
+            _for_what(figures["layers"]),
+            f"### Neurons of `{best}`",
+            f"The best by F1, the best of each feature first. Below {LEAST_F1} a neuron is not "
+            "called monosemantic.",
+            _neurons(figures["layers"][best]["top"]),
+            "### Fine-tuned with a layer of this library",
+            reading.TUNED[name].strip().format(
+                steps=figures["steps"], where=where, layer=figures["layer of ours"]
+            ),
+            _tuned(figures["layers"][where], figures["after"]),
+            f"Answers that stay as they were: {100 * figures['answers kept']:.1f} %. "
+            "`km.strip` gave the package's network bit for bit before the fine-tuning, "
+            "and the fine-tuned one after it.",
+            _about(name, figures),
+        ]
+    )
+
+
+def _layers(layers):
+    heads = ["", *(f"`{name}`" for name in layers)]
+    panels = list(layers.values())
+    rows = [
+        ["neurons", *(str(p["neurons"]) for p in panels)],
+        ["inputs (features)", *(f"{p['inputs']} ({len(p['features'])})" for p in panels)],
+        [
+            "monosemantic (by chance)",
+            *(f"{p['monosemantic']} ({p['monosemantic by chance']})" for p in panels),
+        ],
+    ]
+    for name, title in WITH_CHANCE.items():
+        cells = (f"{p['mean'][name]:.2f} ({p['chance'][name]:.2f})" for p in panels)
+        rows.append([f"{title}, mean (chance)", *cells])
+    for name, title in ALONE.items():
+        rows.append([f"{title}, mean", *(f"{p['mean'][name]:.2f}" for p in panels)])
+    return _table(heads, rows)
+
+
+def _for_what(layers):
+    lines = []
+    for name, panel in layers.items():
+        found = sorted(panel["count"].items(), key=lambda item: -sum(item[1]))
+        texts = [
+            f"{feature} {active} active" + (f", {silent} silent" if silent else "")
+            if active
+            else f"{feature} {silent} silent"
+            for feature, (active, silent) in found
+            if active + silent
+        ]
+        lines.append(f"- `{name}`: {'; '.join(texts) or 'none'}.")
+    return "\n".join(["What the monosemantic neurons are for:", "", *lines])
+
+
+def _neurons(top):
+    heads = ["neuron", "feature", "on it", "F1", *MEASURES.values()]
+    strongest = any("strongest" in row for row in top)
+    rows = [
+        [
+            str(row["neuron"]),
+            row["feature"],
+            SIGNS[row["sign"]],
+            f"{row['f1']:.2f}",
+            *(f"{row[name]:.2f}" for name in MEASURES),
+            *([f"`{row['strongest']}`"] if strongest else []),
+        ]
+        for row in top
+    ]
+    return _table([*heads, *(["strongest at"] if strongest else [])], rows)
+
+
+def _tuned(before, after):
+    rows = [
+        ["monosemantic", f"{before['monosemantic']}", f"{after['monosemantic']}"],
+        *(
+            [title, f"{before['mean'][name]:.3f}", f"{after['mean'][name]:.3f}"]
+            for name, title in MEASURES.items()
+        ),
+        ["scale", f"{before['scale']:.3f}", f"{after['scale']:.3f}"],
+    ]
+    return _table(["mean over neurons", "before", "after"], rows)
+
+
+def _change(before, after, name):
+    return f"{before['mean'][name]:.2f} → {after['mean'][name]:.2f}"
+
+
+def _about(name, figures):
+    about = figures["about"]
+    versions = ", ".join(f"{n} {v}" for n, v in about["versions"].items())
+    return (
+        f"{figures['cpu seconds']:.0f} s of CPU time on {about['machine']}, Python "
+        f"{about['python']}, {about['backend']}; {versions}. Repeat it with "
+        f"`KERAS_BACKEND=jax python examples/gallery.py {name}`."
+    )
+
+
+def _table(heads, rows):
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
