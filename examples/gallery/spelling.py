@@ -21,11 +21,13 @@ from gallery.panel import balanced
 LETTERS = ["<pad>", "<unk>", "</s>", *"abcdefghijklmnopqrstuvwxyz"]
 START, END, LONGEST = 2, 3, 20
 # In the order of the checkpoint's rows; vowels carry their stress.
-SOUNDS = ["<pad>", "<unk>", "<s>", "</s>"] + (
+_SOUNDS = (
+    "<pad> <unk> <s> </s> "
     "AA0 AA1 AA2 AE0 AE1 AE2 AH0 AH1 AH2 AO0 AO1 AO2 AW0 AW1 AW2 AY0 AY1 AY2 B CH D DH "
     "EH0 EH1 EH2 ER0 ER1 ER2 EY0 EY1 EY2 F G HH IH0 IH1 IH2 IY0 IY1 IY2 JH K L M N NG "
     "OW0 OW1 OW2 OY0 OY1 OY2 P R S SH T TH UH0 UH1 UH2 UW UW0 UW1 UW2 V W Y Z ZH"
-).split()
+)
+SOUNDS = _SOUNDS.split()
 
 
 def checkpoint() -> dict[str, np.ndarray]:
@@ -47,7 +49,7 @@ def network() -> keras.Model:
         layers.RNN(layers.GRUCell(units), return_sequences=True, name=name)
         for name in ("encoder", "decoder")
     )
-    # A state stays as it is over padding, so that the last one is that of the word's end.
+    # Over padding a state stays as it is, so that the last is that of the word's end.
     last = encoder(embedded("enc", letters))[:, -1]
     states = decoder(embedded("dec", sounds), initial_state=[last])
     logits = layers.Dense(len(SOUNDS), name="sound")(states)
@@ -160,7 +162,10 @@ def case() -> tuple[Case, dict]:
     """Words of Python's manual; the states of encoder and decoder are the neurons."""
     arrays = checkpoint()
     every = spelled(words(MEASURED + TRAINED), arrays)
-    measured, trained = every.part(slice(0, MEASURED)), every.part(slice(MEASURED, None))
+    measured, trained = (
+        every.part(slice(0, MEASURED)),
+        every.part(slice(MEASURED, None)),
+    )
     model = network()
     there = every.next_sounds > 0
     y = model.predict(every.inputs, batch_size=128, verbose=0).argmax(-1)

@@ -58,7 +58,7 @@ def test_a_page_that_differs_is_named(tmp_path, monkeypatch, capsys):
 def test_a_package_that_is_not_there_is_named_with_the_install_line():
     from gallery.packages import NotInstalled, need
 
-    with pytest.raises(NotInstalled, match="no_such_package.*pip install --no-deps"):
+    with pytest.raises(NotInstalled, match=r"no_such_package.*pip install --no-deps"):
         need("no_such_package")
 
 
