@@ -109,7 +109,9 @@ def _fit(case, big, targets):
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.trainable = False  # its statistics stay those of the package
     km.calibrate(big, case.train, batch_size=case.batch)
-    big.compile(keras.optimizers.Adam(case.rate), case.loss)
+    # Without a layer of ours the gradient is 0 but for rounding, which Adam's usual
+    # epsilon would make steps of.
+    big.compile(keras.optimizers.Adam(case.rate, epsilon=1e-4), case.loss)
     big.fit(case.train, targets, batch_size=case.batch, epochs=case.epochs, verbose=0)
 
 

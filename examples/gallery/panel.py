@@ -30,6 +30,7 @@ def panel(z: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
         "best_phi": km.analysis.feature_scores(z, shuffled).best_phi,
         "ks": km.analysis.ks_statistic(z, shuffled),
     }
+    tails = measured["phi_tail"]
     by_chance = km.analysis.probe(z, shuffled, HELD_OUT).f1.max(axis=0) >= LEAST_F1
     return {
         "inputs": len(z),
@@ -41,7 +42,7 @@ def panel(z: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
         "chance": {name: float(np.nanmean(x)) for name, x in chance.items()},
         "monosemantic": int(single.sum()),
         "monosemantic by chance": int(by_chance.sum()),
-        "phi_tail": np.sort(np.nan_to_num(measured["phi_tail"])).round(3).tolist(),
+        "phi_tail": np.sort(tails[np.isfinite(tails)]).round(3).tolist(),
         **_each(probe, measured, single),
     }
 

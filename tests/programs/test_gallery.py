@@ -79,6 +79,66 @@ def test_the_neuron_that_is_active_on_a_feature_and_the_one_that_is_silent():
     assert found["monosemantic by chance"] == 0
 
 
+def small_case(weight):
+    """Four features, of which neurons answer to one each, in a network of two layers."""
+    import keras
+
+    import keras_mono as km
+    from gallery.experiment import Case, penalty
+
+    keras.utils.set_random_seed(0)
+    labels = np.random.default_rng(0).permutation(np.repeat([0, 1, 2, 3], 40))
+    x = (4 * np.eye(4)[labels]).astype("float32")
+    x += np.random.default_rng(0).normal(size=x.shape, scale=0.2)
+    model = keras.Sequential([keras.Input((4,))])
+    model.add(keras.layers.Dense(4, activation="relu", name="hidden"))
+    model.add(keras.layers.Dense(3, activation="softmax"))
+    model.layers[0].set_weights([np.eye(4), np.zeros(4)])
+    return Case(
+        model,
+        x,
+        {"hidden": lambda z: (z, labels.astype(str))},
+        "hidden",
+        x[::-1],
+        lambda model: km.insert_after(model, "hidden", penalty(weight)),
+        "categorical_crossentropy",
+        rate=0.03,
+        batch=40,
+        epochs=5,
+        answer=lambda y: y.argmax(-1),
+    )
+
+
+def test_an_experiment_changes_what_it_trains_with_and_nothing_without():
+    from gallery.experiment import run
+
+    done = run(small_case(0.3))
+    before, after = done.figures["layers"]["hidden"], done.figures["after"]
+    assert before["count"] == {f: [1, 0] for f in "0123"}
+    assert done.figures["steps"] == 20
+    assert done.figures["layer of ours"] == "MonosemanticPenalty"
+    assert after["mean"]["phi_tail"] < 0.97 * before["mean"]["phi_tail"]
+    without = run(small_case(0.0)).figures["after"]["mean"]
+    tail = before["mean"]["phi_tail"]
+    assert without["phi_tail"] == pytest.approx(tail, rel=1e-3)
+
+
+def test_a_network_that_strip_changes_is_an_error():
+    from dataclasses import replace
+
+    from gallery.experiment import run
+
+    case = small_case(0.1)
+
+    def other(model):
+        big = case.with_ours(model)
+        big.layers[-1].set_weights([2 * w for w in big.layers[-1].get_weights()])
+        return big
+
+    with pytest.raises(AssertionError, match="strip before training differs"):
+        run(replace(case, with_ours=other))
+
+
 def test_every_step_of_an_edge_is_told_by_its_direction():
     from gallery.photographs import features
 
@@ -129,8 +189,8 @@ def test_magika_gives_what_onnxruntime_gives():
     y = file_types.network().predict(tokens, batch_size=50, verbose=0)
     exact = file_types.of_onnxruntime(tokens, exact=True)
     np.testing.assert_allclose(y, exact, rtol=0, atol=1e-4)
-    raw = file_types.of_onnxruntime(tokens, exact=False)
-    assert (y.argmax(-1) == raw.argmax(-1)).all()
+    raw = file_types.of_onnxruntime(tokens[::10], exact=False)
+    assert (y[::10].argmax(-1) == raw.argmax(-1)).all()
 
 
 @pytest.mark.slow
