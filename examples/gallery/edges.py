@@ -93,7 +93,7 @@ def case() -> tuple[Case, dict]:
         prepared(_patches(portrait())),
         lambda model: km.insert_after(model, WHERE, penalty(0.1)),
         "binary_crossentropy",
-        rate=1e-5,
+        rate=3e-5,
         batch=8,
         epochs=1,
         answer=lambda y: y >= 0.5,
