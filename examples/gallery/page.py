@@ -71,6 +71,7 @@ def _section(name, figures):
         f"![{reading.part(f'picture {name}')}](images/gallery-{name}.png)",
         reading.checks(name, figures["checks"]),
         "### Layers",
+        "Means over the neurons:",
         _layers(layers),
         _for_what(layers),
         f"### Neurons of `{best}`",
@@ -79,6 +80,7 @@ def _section(name, figures):
         _neurons(layers[best]["top"]),
         "### Fine-tuned with a layer of this library",
         reading.part(f"tuned {name}", steps=figures["steps"], **inserted),
+        f"Means over the neurons of `{where}`:",
         _tuned(layers[where], figures["after"]),
         f"Answers that stay as they were: {_kept(figures)}.\n"
         "`km.strip` gave the package's network bit for bit before the fine-tuning, "
@@ -89,25 +91,19 @@ def _section(name, figures):
 
 
 def _layers(layers):
-    heads = ["", *(f"`{name}`" for name in layers)]
-    panels = list(layers.values())
-    rows = [
-        ["neurons", *(str(p["neurons"]) for p in panels)],
-        [
-            "inputs (features)",
-            *(f"{p['inputs']} ({len(p['features'])})" for p in panels),
-        ],
-        [
-            "monosemantic (by chance)",
-            *(f"{p['monosemantic']} ({p['monosemantic by chance']})" for p in panels),
-        ],
-    ]
-    for name, title in WITH_CHANCE.items():
-        cells = (f"{p['mean'][name]:.2f} ({p['chance'][name]:.2f})" for p in panels)
-        rows.append([f"{title}, mean (chance)", *cells])
-    for name, title in ALONE.items():
-        rows.append([f"{title}, mean", *(f"{p['mean'][name]:.2f}" for p in panels)])
-    return _table(heads, rows)
+    heads = ["layer", "neurons", "inputs (features)", "monosemantic (by chance)"]
+    heads += [f"{title} (chance)" for title in WITH_CHANCE.values()]
+    rows = []
+    for name, panel in layers.items():
+        mean, chance = panel["mean"], panel["chance"]
+        row = [f"`{name}`", str(panel["neurons"])]
+        row += [f"{panel['inputs']} ({len(panel['features'])})"]
+        row += [f"{panel['monosemantic']} ({panel['monosemantic by chance']})"]
+        row += [
+            f"{mean[measure]:.2f} ({chance[measure]:.2f})" for measure in WITH_CHANCE
+        ]
+        rows.append([*row, *(f"{mean[measure]:.2f}" for measure in ALONE)])
+    return _table([*heads, *ALONE.values()], rows)
 
 
 def _for_what(layers):
@@ -143,15 +139,12 @@ def _neurons(top):
 
 
 def _tuned(before, after):
-    rows = [
-        ["monosemantic", f"{before['monosemantic']}", f"{after['monosemantic']}"],
-        *(
-            [title, f"{before['mean'][name]:.3f}", f"{after['mean'][name]:.3f}"]
-            for name, title in MEASURES.items()
-        ),
-        ["scale", f"{before['scale']:.3f}", f"{after['scale']:.3f}"],
-    ]
-    return _table(["mean over neurons", "before", "after"], rows)
+    rows = []
+    for name, panel in {"before": before, "after": after}.items():
+        figures = [*(panel["mean"][measure] for measure in MEASURES), panel["scale"]]
+        row = [name, str(panel["monosemantic"])]
+        rows.append([*row, *(f"{figure:.3f}" for figure in figures)])
+    return _table(["", "monosemantic", *MEASURES.values(), "scale"], rows)
 
 
 def _about(name, figures):

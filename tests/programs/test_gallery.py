@@ -80,7 +80,7 @@ def test_the_neuron_that_is_active_on_a_feature_and_the_one_that_is_silent():
 
 
 def small_case(weight):
-    """Four features, of which neurons answer to one each, in a network of two layers."""
+    """Two layers, each neuron of the first for one of four features."""
     import keras
 
     import keras_mono as km
