@@ -132,18 +132,17 @@ def _model(path: Path) -> keras.Model:
 def _loaded(path: Path, shown: str | None) -> tuple[Any, np.ndarray, Any]:
     """The inputs, the labels, and what to show for the samples."""
     arrays = _arrays(path)
-    needed = [name for name in ("labels", shown) if name is not None]
-    missing = [name for name in needed if name not in arrays]
-    if missing or len(arrays) <= len(needed):
+    apart = {"labels", shown} - {"x"}  # `x` may be shown and go into the model
+    inputs = {name: x for name, x in arrays.items() if name not in apart}
+    if not inputs or not {"labels", shown or "labels"} <= set(arrays):
         and_shown = "" if shown is None else f", the array `{shown}` to show"
         raise ValueError(
             f"'{path}' must hold the array `labels`{and_shown} and the inputs, as `x` "
             f"or by their names. Received: {sorted(arrays)}. Save it with "
             "`numpy.savez('data.npz', x=inputs, labels=labels)`."
         )
-    looks = None if shown is None else arrays.pop(shown)
-    labels = arrays.pop("labels")
-    return (arrays["x"] if list(arrays) == ["x"] else arrays), labels, looks
+    looks = None if shown is None else arrays[shown]
+    return inputs["x"] if list(inputs) == ["x"] else inputs, arrays["labels"], looks
 
 
 def _arrays(path: Path) -> dict[str, np.ndarray]:

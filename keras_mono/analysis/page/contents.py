@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 
+from keras_mono._internal.visible_text import as_text
 from keras_mono._version import __version__
 from keras_mono.analysis.measure_agreement import measures_of, title_of
+from keras_mono.analysis.page.numbers import numbers
 from keras_mono.analysis.page.pairing import pairings
 from keras_mono.analysis.page.responses import QUANTILES, responses
 from keras_mono.analysis.page.shown import Shown
 from keras_mono.analysis.page.strongest import Activity
-from keras_mono.analysis.page.text import as_text, numbers
 from keras_mono.analysis.profile import Profile
 
 FORMAT, VERSION = "keras_mono report", 1

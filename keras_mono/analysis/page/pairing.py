@@ -5,8 +5,9 @@ from typing import Any
 
 import numpy as np
 
+from keras_mono._internal.visible_text import as_text
+from keras_mono.analysis.page.numbers import numbers
 from keras_mono.analysis.page.strongest import Activity
-from keras_mono.analysis.page.text import as_text, numbers
 from keras_mono.analysis.profile import Profile
 
 

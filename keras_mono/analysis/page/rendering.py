@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from keras_mono._internal.optional_imports import require
+from keras_mono._internal.visible_text import visible
 from keras_mono.analysis.page.sections import Section
-from keras_mono.analysis.page.text import visible
 
 TEMPLATES = Path(__file__).parent / "templates"
 _SCRIPTS = ("dom", "data", "table", "neuron", "comparison", "views")
@@ -80,7 +80,7 @@ def _hash(text: str) -> str:
 
 
 def _within_script(text: str) -> str:
-    """JSON in which nothing ends the element that it stands in."""
-    for character in "<>&\u2028\u2029":
+    """JSON in which nothing ends the element that it stands in, and nothing hides."""
+    for character in "<>&":
         text = text.replace(character, f"\\u{ord(character):04x}")
-    return text
+    return str(visible(text))  # JSON has the same escapes

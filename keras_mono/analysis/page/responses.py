@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from keras_mono.analysis.feature_scores import FeatureScores
-from keras_mono.analysis.page.text import numbers
+from keras_mono.analysis.page.numbers import numbers
 
 QUANTILES = (0.01, 0.25, 0.5, 0.75, 0.99)
 _MOST_FEATURES = 20  # of a neuron

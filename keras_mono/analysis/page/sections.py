@@ -11,13 +11,13 @@ import numpy as np
 
 from keras_mono._internal.model_layers import named_layers
 from keras_mono._internal.table import Table
+from keras_mono._internal.visible_text import as_text
 from keras_mono.analysis import plots
 from keras_mono.analysis.compare import compare
 from keras_mono.analysis.compare_measures import compare_measures
 from keras_mono.analysis.measure_table import measure_table
 from keras_mono.analysis.page.png import as_url
 from keras_mono.analysis.page.strongest import Activity
-from keras_mono.analysis.page.text import as_text
 from keras_mono.analysis.plots.by_feature import MOST_FEATURES
 from keras_mono.analysis.profile import Profile
 from keras_mono.layers.running_statistics import RunningStatistics

@@ -7,8 +7,9 @@ import keras
 import numpy as np
 
 from keras_mono._internal.data import Batches, as_array
+from keras_mono._internal.visible_text import as_text
+from keras_mono.analysis.page.numbers import numbers
 from keras_mono.analysis.page.png import as_url, png_of
-from keras_mono.analysis.page.text import as_text, numbers
 
 _CHANNELS = (1, 3, 4)
 _AT_ONCE = 256
@@ -123,20 +124,18 @@ def _checked(given: Any, samples: int) -> tuple[str, Any]:
 
 
 def _kind_and_entries(given: Any) -> tuple[str | None, Any]:
-    if isinstance(given, list | tuple):
-        if given and all(isinstance(x, str) for x in given):
+    if getattr(getattr(given, "dtype", None), "kind", "") in ("U", "O"):
+        given = given.tolist()
+    if isinstance(given, list | tuple) and given:
+        if all(isinstance(x, str) for x in given):
             return "texts", given
         pieces = all(isinstance(x, list | tuple) for x in given)
-        if given and pieces and all(isinstance(p, str) for x in given for p in x):
+        if pieces and all(isinstance(p, str) for x in given for p in x):
             return "pieces", given
     try:
         array = as_array(given)
     except ValueError:  # lists of different lengths
         return None, ()
-    if array.dtype.kind in "UO" and array.ndim in (1, 2):
-        return _kind_and_entries(array.tolist()) if array.size else (None, ())
-    is_number = array.dtype.kind in "biuf"
-    grey = array.ndim == 3
-    if is_number and (grey or (array.ndim == 4 and array.shape[-1] in _CHANNELS)):
-        return "images", array
-    return None, ()
+    grey, in_colour = array.ndim == 3, array.ndim == 4 and array.shape[-1] in _CHANNELS
+    is_image = array.dtype.kind in "biuf" and (grey or in_colour) and array.size
+    return ("images", array) if is_image else (None, ())

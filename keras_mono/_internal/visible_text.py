@@ -1,10 +1,7 @@
-"""Texts and numbers as a page and a JSON file hold them."""
+"""Texts as they can be written and seen."""
 
-import math
 import re
 from typing import Any
-
-import numpy as np
 
 # Characters without a picture, and those that turn the direction of what follows.
 _HIDDEN = re.compile(
@@ -23,17 +20,3 @@ def visible(value: Any) -> Any:
     if type(value) is not str:
         return value
     return _HIDDEN.sub(lambda found: f"\\u{ord(found[0]):04x}", as_text(value))
-
-
-def numbers(values: Any) -> list[Any]:
-    """Nested lists of numbers with four significant digits; None if not finite."""
-    if isinstance(values, np.ndarray):
-        values = values.tolist()
-    return [numbers(v) if isinstance(v, list) else _number(v) for v in values]
-
-
-def _number(value: float) -> float | int | None:
-    if not math.isfinite(value):
-        return None
-    short = float(f"{value:.4g}")
-    return int(short) if short.is_integer() and abs(short) < 1e15 else short
