@@ -34,9 +34,8 @@ def page(tmp_path_factory):
         ]
         models[name] = keras.Sequential(layers)
     path = tmp_path_factory.mktemp("page") / "page.html"
-    return km.analysis.report(
-        models, images, labels, ["conv", "units"], path, verbose=0
-    )
+    layers = ["conv", "units"]
+    return km.analysis.report(models, images, labels, layers, path, verbose=0)
 
 
 FITS = """
@@ -69,7 +68,7 @@ def test_it_fits_and_shows_every_picture(page, width, tmp_path):
 
 
 TABLE = """
-  const figures = () => all("#view-neurons tbody tr").map((x) => x.cells[3].textContent);
+  const figures = () => column("#view-neurons", 3);
   const names = () => texts("#view-neurons tbody th");
   const heads = () => all("#view-neurons thead th")
     .map((x) => x.getAttribute("aria-sort")).filter((x) => x !== "none");
@@ -117,8 +116,8 @@ NEURON = """
     summary: one(".summary").textContent,
     alt: all("#view-neuron img").map((x) => x.alt),
     cells: all("#view-neuron .cell").length,
-    features: all("#view-neuron .response tbody tr").map((x) => x.cells[1].textContent),
-    ranks: all("#view-neuron section:last-child tbody tr").map((x) => x.cells[2].textContent),
+    features: column("#view-neuron .response", 1),
+    ranks: column("#view-neuron section:last-child", 2),
   };
   await go("#small/nowhere/1");
   found.unknown = one("#view-neuron").textContent;
@@ -159,7 +158,6 @@ KEYS = """
   await press("Escape");
   found.hash = page.location.hash;
   found.returned = focused();
-  one("#view-neurons tr:nth-child(3) a").focus();
   return found;"""
 
 
@@ -216,7 +214,8 @@ def test_the_download_is_the_data_of_the_page(page, tmp_path):
 
 
 MARKS = """
-  return all("#view-neuron .text").map((x) => [x.textContent, one("mark").textContent]);"""
+  return all("#view-neuron .text")
+    .map((x) => [x.textContent, x.querySelector("mark").textContent]);"""
 
 
 def test_the_position_is_marked_in_a_text(tmp_path):

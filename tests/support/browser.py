@@ -29,6 +29,8 @@ const go = async (hash) => {{ page.location.hash = hash; await pause(); }};
 const one = (query) => inside.querySelector(query);
 const all = (query) => [...inside.querySelectorAll(query)];
 const texts = (query) => all(query).map((x) => x.textContent);
+const column = (query, i) =>
+  all(`${{query}} tbody tr`).map((x) => x.cells[i].textContent);
 const isShown = (x) => x.getClientRects().length > 0;
 const press = async (key) => {{
   const options = {{ key, bubbles: true, cancelable: true }};

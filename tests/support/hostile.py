@@ -17,22 +17,21 @@ SHOWN = (*HOSTILE[:4], "\\u202edetcerid\\u2066\\u0000\\u2028", HOSTILE[5])
 
 
 def hostile_report(folder):
-    """Every text that a report takes is hostile."""
+    """A page; Keras allows no / in a layer's name."""
     n = 6 * 30
     labels = np.array(HOSTILE)[np.arange(n) % 6]
     x = np.random.default_rng(0).normal(size=(n, 5)).astype("float32")
     x[:, 0] += np.arange(n) % 6
-    models, layers = {}, {}
-    for name in HOSTILE:
-        models[name] = keras.Sequential(
-            [keras.Input((5,)), keras.layers.Dense(6, name=name.replace("/", "|"))]
-        )
-        layers[name] = [name.replace("/", "|")]
+    layers = {name: [name.replace("/", "|")] for name in HOSTILE[:2]}
+    models = {
+        name: keras.Sequential([keras.Input((5,)), keras.layers.Dense(6, name=layer)])
+        for name, (layer,) in layers.items()
+    }
     return km.analysis.report(
-        dict(list(models.items())[:3]),
+        models,
         x,
         labels,
-        dict(list(layers.items())[:3]),
+        layers,
         folder / "a.html",
         title=HOSTILE[0] + HOSTILE[4],
         shown=[f"{HOSTILE[i % 6]} {i}" for i in range(n)],
