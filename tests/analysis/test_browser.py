@@ -179,6 +179,30 @@ def test_keys_move_between_rows_and_neurons(tmp_path):
     assert found["returned"] == order[0]
 
 
+STATES = """
+  const found = [one("#view-neuron").innerText];
+  await go("#same/1");
+  found.push(one("#view-neuron").innerText);
+  await go("#neurons");
+  await set(all("#view-neurons select")[2], "dead");
+  found.push(texts("#view-neurons tbody th"));
+  return found;"""
+
+
+def test_silent_and_dead_neurons(tmp_path):
+    z, labels = labelled_data()
+    z[:, 0] = labels != "fr"
+    z[:, 1] = 3.0
+    same = keras.layers.Identity(name="same")
+    model, path = keras.Sequential([keras.Input((5,)), same]), tmp_path / "a.html"
+    km.analysis.report(model, z, labels, ["same"], path, verbose=0)
+    silent, dead, listed = seen(tmp_path, path, STATES, "#same/0")
+    assert "Own feature fr" in silent
+    assert "answers by silence" in silent
+    assert "dead It gives the same on every input" in dead
+    assert listed == ["same/1"]
+
+
 COMPARISON = """
   const [model, layer, measure] = all("#view-comparison select");
   const rows = () => all("#view-comparison tbody tr")
@@ -222,11 +246,11 @@ def test_the_position_is_marked_in_a_text(tmp_path):
     texts = [f"{'.' * (i % 7)}ö{'.' * (7 - i % 7)}" for i in range(40)]
     labelled = km.analysis.LabelledTexts(texts, np.arange(40) % 2)
     x = labelled.as_bytes(9)
-    first_of_o = "ö".encode()[0] + 1
+    second_of_o = "ö".encode()[1] + 1  # where its piece is empty
     model = keras.Sequential(
         [keras.Input((9,), dtype="int32"), keras.layers.Embedding(257, 1, name="a")]
     )
-    model.set_weights([(np.arange(257) == first_of_o)[:, None].astype("float32")])
+    model.set_weights([(np.arange(257) == second_of_o)[:, None].astype("float32")])
     path = tmp_path / "a.html"
     options = {"shown": labelled.byte_pieces(9), "verbose": 0}
     km.analysis.report(model, x, labelled.labels, ["a"], path, **options)

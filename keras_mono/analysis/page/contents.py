@@ -1,6 +1,6 @@
 """What a report holds, as data for its page and for other programs.
 
-`docs/analysis.md` describes the format.
+`docs/report.md` describes the format.
 """
 
 import math

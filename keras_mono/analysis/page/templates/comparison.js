@@ -41,7 +41,7 @@ function pairRow(number, index, largest) {
     const own = ownFeature(neuron);
     return el("td", { class: moved ? "name moved" : "name" }, own === null ? el("span", { class: "dead" }, "dead") : named(own, 24));
   };
-  const link = (neuron) => el("a", { href: linkOf(neuron), "aria-label": `Neuron ${number} of ${short(neuron.model.name, 24)}` }, figure(value(neuron, PAIRS.measure)));
+  const link = (neuron) => el("a", { href: linkOf(neuron), "aria-label": `${figure(value(neuron, PAIRS.measure))}, neuron ${number} of ${short(neuron.model.name, 24)}` }, figure(value(neuron, PAIRS.measure)));
   const difference = changeOf(number);
   return el(
     "tr",

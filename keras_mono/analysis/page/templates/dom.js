@@ -81,7 +81,7 @@ function choice(label, options, chosen, onChange) {
 
 /** A table in a box that scrolls sideways, which keys reach. */
 function scrolling(label, table) {
-  return el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": label }, table);
+  return el("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": label }, table);
 }
 
 /** Heads of a table by which it can be sorted. */
