@@ -134,7 +134,7 @@ class _Report:
     def measure(self, data: Any, labels: Any, shown: Any, top: int) -> None:
         batch_size, _, steps = self.options
         held = Batches(pairs(data, batch_size, steps))
-        self.shown = Shown(held, shown)
+        self.shown = Shown(held, shown, more=steps is not None)
         known = _labels_of(held) if labels is None else as_labels(labels)
         self.profiles = _profiles(self.models, self.layers, held, known, self.options)
         self.labels = known[: held.samples()]  # `steps` may take fewer

@@ -10,6 +10,8 @@ import pytest
 from matplotlib import image as images
 
 import keras_mono as km
+from keras_mono._internal.data import Batches
+from keras_mono.analysis.page.shown import Shown
 
 pytestmark = pytest.mark.one_backend
 
@@ -93,6 +95,16 @@ def test_whole_numbers_are_pieces(tmp_path):
     assert found["2"] == ["6", "7", "8"]
 
 
+@pytest.mark.parametrize("dtype", ["U9", "S9", object])
+def test_strings_are_shown_whole(dtype):
+    x = np.array([["zwölf"], ["a"]]).astype("U9")
+    if dtype == "S9":
+        x = np.char.encode(x, "utf-8")
+    found = Shown(Batches([(x.astype(dtype), None)]))
+    assert found.kind == "strings"
+    assert found.some([1, 0]) == {"1": "a", "0": "zwölf"}
+
+
 TEXTS = [f"text {i}" for i in range(SAMPLES)]
 
 
@@ -129,6 +141,15 @@ def test_texts_that_are_given(given, kind, second, tmp_path):
 def test_what_cannot_be_shown(given, received, tmp_path):
     with pytest.raises(ValueError, match=rf"`shown` must hold.*Received: ({received})"):
         shown(tmp_path, numbers(SAMPLES, 3), shown=given)
+
+
+def test_batches_that_are_not_taken_may_have_texts(tmp_path):
+    x = numbers(SAMPLES, 3)
+    options = {"shown": TEXTS, "batch_size": 4}
+    _, found = shown(tmp_path, x, steps=1, **options)
+    assert {*found} <= {"0", "1", "2", "3"}
+    with pytest.raises(ValueError, match="Received: 11 texts"):
+        shown(tmp_path, x, steps=3, shown=TEXTS[1:], batch_size=4)
 
 
 def test_a_page_does_not_become_too_large(tmp_path, monkeypatch):

@@ -262,8 +262,8 @@ def _response(found: Profile, seen: Activity, neuron: int) -> Picture:
     )
     if len(features) < len(found.scores.features):
         caption += f" Only the {len(features)} features with its largest φ."
-    z = seen.z[here].astype(float)
-    return _picture(plots.neuron_response(z, seen.labels[here], neuron), caption)
+    z, title = seen.z[here, neuron][:, None], f"Neuron {neuron} by feature"
+    return _picture(plots.neuron_response(z, seen.labels[here], 0, title), caption)
 
 
 def _measures(found: Profile, path: list[str]) -> list[Text | Picture | Rows]:

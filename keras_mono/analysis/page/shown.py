@@ -25,18 +25,19 @@ class Shown:
         held: The model's inputs.
         given: One image, text or list of pieces per sample. None: what `held` looks
             like.
+        more: Whether `given` may have entries beyond the samples.
 
     Attributes:
         kind: "images"; "texts", whose positions are characters; "pieces", one text a
-            position; or "numbers".
+            position; "strings", whose positions are not known; or "numbers".
     """
 
-    def __init__(self, held: Batches, given: Any = None) -> None:
+    def __init__(self, held: Batches, given: Any = None, more: bool = False) -> None:
         self._held, self._given = held, None
         if given is None:
             self.kind, low, high = _kind_of(held)
         else:
-            self.kind, self._given = _checked(given, held.samples())
+            self.kind, self._given = _checked(given, held.samples(), more)
             low, high = _range([self._given]) if self.kind == "images" else (0.0, 1.0)
         self._low, self._high = low, high
 
@@ -75,6 +76,10 @@ class Shown:
             return as_text(value)[:_MOST_PIECES]
         if self.kind == "pieces":
             return [as_text(piece) for piece in value[:_MOST_PIECES]]
+        if self.kind == "strings":
+            text = np.ravel(value)[0]
+            text = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
+            return as_text(text)[:_MOST_PIECES]
         return numbers(np.asarray(value, float).reshape(-1)[:_MOST_NUMBERS])
 
     def _as_bytes(self, image: np.ndarray) -> np.ndarray:
@@ -95,6 +100,8 @@ def _kind_of(held: Batches) -> tuple[str, float, float]:
     first = arrays[0]
     if first.ndim == 4 and first.shape[-1] in _CHANNELS:
         return "images", *_range(arrays)
+    if first.dtype.kind in "OSU":
+        return "strings", 0.0, 1.0
     whole = first.dtype.kind in "iu" and first.ndim == 2
     return "pieces" if whole else "numbers", 0.0, 1.0
 
@@ -109,10 +116,11 @@ def _range(arrays: Sequence[np.ndarray]) -> tuple[float, float]:
     return low, high if high > low else low + 1.0
 
 
-def _checked(given: Any, samples: int) -> tuple[str, Any]:
+def _checked(given: Any, samples: int, more: bool) -> tuple[str, Any]:
     """The kind of what is given to be shown, and it with an entry per sample."""
     kind, entries = _kind_and_entries(given)
-    if kind is None or len(entries) != samples:
+    fits = len(entries) == samples or (more and len(entries) > samples)
+    if kind is None or not fits:
         what = type(given).__name__ if kind is None else f"{len(entries)} {kind}"
         raise ValueError(
             "`shown` must hold what to show for each sample of `data`, that is "

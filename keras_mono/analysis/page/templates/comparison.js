@@ -74,7 +74,7 @@ function togetherness(found) {
   if (found.paired === null) {
     return el("p", { class: "note" }, `The neurons of the same number are set side by side. It is not known whether they belong together: that holds if both models began with the same weights.`);
   }
-  const figures = `On the same inputs, activations of the same neuron in both models correlate by ${figure(found.paired)} on average, those of different neurons by ${figure(found.shuffled)}.`;
+  const figures = `On the same inputs, activations of the same neuron in both models correlate by ${found.paired.toFixed(2)} on average, those of different neurons by ${found.shuffled.toFixed(2)}.`;
   if (belongTogether(found)) return el("p", {}, figures, ` So the neurons of the same number belong together.`);
   return el("p", { class: "note" }, figures, ` Nothing shows that neurons of the same number belong together. They do so only where both models began with the same weights as ${first}.`);
 }

@@ -56,7 +56,7 @@ function figure(value) {
   if (size >= 1e5 || (size > 0 && size < 5e-3)) text = value.toExponential(1);
   else if (size >= 100) text = value.toFixed(0);
   else text = value.toFixed(2);
-  return text.replace("-", "−").replace("e−", "e−").replace("e+", "e");
+  return text.replaceAll("-", "−").replace("e+", "e");
 }
 
 /** A difference, with its sign. */

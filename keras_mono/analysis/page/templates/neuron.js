@@ -121,6 +121,7 @@ function pictured(kind, input) {
   if (input.shown === undefined) return el("p", { class: "quiet" }, "(left out: the page would become too large)");
   if (kind === "images") return imageOf(input);
   if (kind === "numbers") return el("p", { class: "numbers" }, input.shown.map(figure).join("  "), " …");
+  if (kind === "strings") return el("p", { class: "text", dir: "auto" }, input.shown);
   return textOf(input, kind === "texts" ? Array.from(input.shown) : input.shown);
 }
 
