@@ -16,7 +16,7 @@ from keras_mono.layers.running_statistics import as_entries, combine_masks
 from keras_mono.layers.selecting_layer import SelectingLayer
 from keras_mono.ops.scale_invariant_penalty import penalty_of_valid
 
-# By the validation data of examples/manipulation_study.py: see docs/choosing.md.
+# By the validation data of studies/manipulation_study.py: see docs/choosing.md.
 DEFAULT_WEIGHT = 0.003
 FORMS = ("phi", "log_phi", "l2e")
 _REENTRANT = (
