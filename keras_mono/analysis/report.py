@@ -82,10 +82,9 @@ def report(
         shown: What to show for a sample, see above. None: what `data` looks like.
 
     Returns:
-        The path of the page; that of the JSON file if there is no page.
+        The path of the page, or of the JSON file if there is no page.
     """
     check(data, batch_size, steps)
-    validation.positive_integer("top", top, "of inputs")
     made = _Report(models, layers, batch_size, verbose, steps)
     with _writing(path, json) as write:
         made.measure(data, labels, shown, top)
@@ -132,6 +131,7 @@ class _Report:
         self.options = batch_size, verbose, steps
 
     def measure(self, data: Any, labels: Any, shown: Any, top: int) -> None:
+        top = validation.positive_integer("top", top, "of inputs")
         batch_size, _, steps = self.options
         held = Batches(pairs(data, batch_size, steps))
         self.shown = Shown(held, shown, more=steps is not None)

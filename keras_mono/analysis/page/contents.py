@@ -53,36 +53,39 @@ def contents(
         sizes: Model to its number of weights.
     """
     features, count = np.unique(labels, return_counts=True)
-    each = _MOST_DESCRIBED // sum(map(len, profiles.values()))
+    most = max(_MOST_DESCRIBED // sum(map(len, profiles.values())), 1)
     models = [
         {
             "name": as_text(name),
             "weights": sizes[name],
             "layers": [
-                _layer(found, seen[name][layer], features, labels, max(each, 1))
+                _layer(found, seen[name][layer], features, labels, most)
                 for layer, found in layers.items()
             ],
         }
         for name, layers in profiles.items()
     ]
     return {
+        **_head(title),
+        "features": [as_text(f) for f in features],
+        "labels": count.tolist(),
+        "models": models,
+        "comparisons": pairings(profiles, seen),
+        "samples": {"kind": shown.kind, "shown": shown.some(_samples_of(models))},
+    }
+
+
+def _head(title: str) -> dict[str, Any]:
+    return {
         "format": FORMAT,
         "version": VERSION,
         "keras_mono": __version__,
         "title": as_text(title),
-        "features": [as_text(f) for f in features],
-        "labels": count.tolist(),
         "measures": [
             {"name": n, "title": "K-S" if n == "ks" else title_of(n), "about": about}
             for n, about in _ABOUT.items()
         ],
         "quantiles": list(QUANTILES),
-        "models": models,
-        "comparisons": pairings(profiles, seen),
-        "samples": {
-            "kind": shown.kind,
-            "shown": shown.some(_samples_of(models)),
-        },
     }
 
 
