@@ -159,12 +159,15 @@ def _at_level(
     quantile = backend.clip(quantile, SMALLEST_PHI, LARGEST_THRESHOLD)
     level = ops.where(had_no_ties, quantile, state.threshold)
     found = backend.at_least(phi, level), phi > level
-    reaching, above = backend.all_reduce_sums(*map(backend.count_true, found))
+    size = backend.num_entries(phi, None, tuple(range(len(phi.shape))))
+    reaching, above = map(backend.count_true, found)
+    if backend.num_replicas() > 1:  # their batches may be of different sizes
+        size = ops.cast(size, "float32")
+        reaching, above, size = backend.all_reduce_sums(reaching, above, size)
     # At level 0 all reach it, and those above it are what can be selected.
     at_zero = level <= SMALLEST_PHI
     equal = backend.where(at_zero, counted, reaching) - above
-    size = backend.num_entries(phi, None, tuple(range(len(phi.shape))))
-    usual = fraction * backend.num_replicas() * _larger(size, 1.0)
+    usual = fraction * _larger(size, 1.0)
     return Batch(counted, expected, had_no_ties, level, at_zero, equal, above, usual)
 
 
