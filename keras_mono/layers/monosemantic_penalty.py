@@ -14,11 +14,21 @@ from keras_mono.backend import TrainingCall, backend, counted_once
 from keras_mono.backend.replicas import with_its_group
 from keras_mono.layers.running_statistics import as_entries, combine_masks
 from keras_mono.layers.selecting_layer import SelectingLayer
-from keras_mono.ops.scale_invariant_penalty import penalty_of_valid
+from keras_mono.ops.scale_invariant_penalty import (
+    batch_moments,
+    mean_phi_of,
+    penalty_of_valid,
+)
+from keras_mono.ops.scale_invariant_pull import pull_valid
 
 # By the validation data of examples/manipulation_study.py: see docs/choosing.md.
-DEFAULT_WEIGHT = 0.003
-FORMS = ("phi", "log_phi", "l2e")
+DEFAULT_WEIGHTS = {"relative": 0.05, "phi": 0.003, "log_phi": 0.003, "l2e": 0.003}
+FORMS = tuple(DEFAULT_WEIGHTS)
+_NOT_ADDED = (
+    "`penalize` is for what is added to the loss, and a layer with form='relative' "
+    "adds nothing: it changes the gradient that passes through its output. Use the "
+    "output of the layer, `z = layer(z, training=True)`, or pass form='phi'."
+)
 _REENTRANT = (
     "Layer '{}' adds to the loss, and torch.utils.checkpoint with use_reentrant=True "
     "computes it without a gradient. Pass use_reentrant=False: "
@@ -134,7 +144,7 @@ class MonosemanticPenalty(SelectingLayer):
 
     def __init__(
         self,
-        weight: float = DEFAULT_WEIGHT,
+        weight: float | None = None,
         select: int | float | selectors.Selector = 0.02,
         axis: int | Sequence[int] | None = -1,
         forget_steps: int | None = 10,
@@ -142,7 +152,7 @@ class MonosemanticPenalty(SelectingLayer):
         variance_compensation: float = 0.01,
         include_current_batch: bool = False,
         enabled: bool = True,
-        form: str = "phi",
+        form: str = "relative",
         **kwargs: Any,
     ) -> None:
         super().__init__(
@@ -155,13 +165,14 @@ class MonosemanticPenalty(SelectingLayer):
             enabled,
             **kwargs,
         )
-        self.weight = weight
         if form not in FORMS:
             raise ValueError(
-                f"`form` must be one of {FORMS}. Received: form={form!r}. Pass 'phi' "
-                "for the scale-invariant penalty or 'l2e' for the paper's."
+                f"`form` must be one of {FORMS}. Received: form={form!r}. Pass "
+                "'relative' or 'phi' for the scale-invariant penalty or 'l2e' for the "
+                "paper's."
             )
         self.form = form
+        self.weight = DEFAULT_WEIGHTS[form] if weight is None else weight
         # By weak references: another step's losses must not live on, nor another
         # layer's be taken for them because it has got their `id`.
         self._added: tuple[weakref.ref[Any], ...] = ()
@@ -173,6 +184,11 @@ class MonosemanticPenalty(SelectingLayer):
         super().build(input_shape)
         self._weight = self._setting("weight", self.weight)
         self._penalty = self._statistic("penalty", ())
+
+    @property
+    def adds_to_loss(self) -> bool:
+        """Whether the penalty is a term of the loss; else it is in the gradient."""
+        return self.form != "relative"
 
     @property
     def penalty(self) -> float:
@@ -194,6 +210,8 @@ class MonosemanticPenalty(SelectingLayer):
         if self.listeners:
             self.listeners.hear(inputs, mask)
         elif self._is_training(training):
+            if not self.adds_to_loss:
+                return self._pull(inputs, mask)
             penalty = self._penalize(inputs, mask)
             if not TrainingCall(self).repeats:
                 self._add_penalty(penalty)
@@ -234,8 +252,44 @@ class MonosemanticPenalty(SelectingLayer):
         Returns:
             Scalar, float32, with gradient; `weight` included.
         """
+        if not self.adds_to_loss:
+            raise RuntimeError(_NOT_ADDED)
         self._check_call(inputs)
         return self._penalize(inputs, mask)
+
+    @counted_once
+    @with_its_group
+    def _pull(self, inputs: Tensor, mask: Tensor | None) -> Tensor:
+        """The inputs, with another gradient; learns from the batch."""
+        call = TrainingCall(self)
+        if call.repeats:
+            return self._pulled(inputs, mask, *call.kept())[0]
+        learned = self._learn(inputs, mask)
+        does = learned.selected, self._weight_in_force()
+        if call.may_be_repeated:
+            selected, weight = does
+            call.keep((ops.copy(selected), weight * 1.0))
+        outputs, penalty = self._pulled(inputs, mask, *does)
+        self._store_learned(learned, _penalty=backend.all_reduce_mean(penalty))
+        return outputs
+
+    def _pulled(
+        self, inputs: Tensor, mask: Tensor | None, selected: Tensor, weight: Any
+    ) -> tuple[Tensor, Tensor]:
+        """The inputs with another gradient, and the mean φ of the selected."""
+        valid = backend.valid(*as_entries(inputs, mask))
+        axes = self._reduction_axes
+        batch = batch_moments(ops.stop_gradient(inputs), valid, axes)
+        outputs = pull_valid(inputs, selected, batch, weight, axes)
+        return outputs, mean_phi_of(selected, batch)
+
+    def _weight_in_force(self) -> Any:
+        """A number where that is known without asking the device."""
+        weight = backend.known(self._weight)
+        if weight is None:
+            # A copy: it may be set before the gradient is computed.
+            weight = ops.copy(ops.convert_to_tensor(self._weight))
+        return weight
 
     @counted_once
     @with_its_group
@@ -248,10 +302,7 @@ class MonosemanticPenalty(SelectingLayer):
         if call.without_gradient:
             raise RuntimeError(_REENTRANT.format(self.name))
         learned = self._learn(inputs, mask)
-        weight = backend.known(self._weight)
-        if weight is None:
-            # A copy: it may be set before the gradient is computed.
-            weight = ops.copy(ops.convert_to_tensor(self._weight))
+        weight = self._weight_in_force()
         of = learned.selected, *learned.reference[:2]  # mean and its remainder
         if call.may_be_repeated:
             call.keep((*(ops.copy(x) for x in of), weight))
