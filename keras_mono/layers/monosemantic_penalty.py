@@ -40,25 +40,33 @@ _REENTRANT = (
 
 @keras.saving.register_keras_serializable(package="keras_mono")
 class MonosemanticPenalty(SelectingLayer):
-    """Adds a penalty on the most monosemantic activations to the loss.
+    """Penalizes the most monosemantic activations.
 
     Put it after the layer whose neurons should become less monosemantic, in pretraining
     too: where `MonosemanticInhibition` replaces activations, which presumes a trained
-    network, this one passes all values through unchanged and adds to the loss
+    network, this one passes all values through unchanged. The penalty is
 
-    `weight · mean over the selected activations of (z - m)² / v`
+    `P = mean over the selected activations of (z - m)² / v`
 
     with mean m and variance v of the neuron in this very batch and the gradient through
     both. Scaling or shifting a neuron does not change it, so it makes the tails lighter
-    and cannot shrink or switch off neurons. `form="l2e"` adds L2E's penalty,
+    and cannot shrink or switch off neurons. By default P is not in the loss: the
+    gradient g that comes from behind becomes
+
+    `g + weight · ‖s·g‖ / ‖s·p‖ · p`,  `p = ∂P/∂z`,  `s = √v`
+
+    so that what is added is a share of the loss's own gradient, whatever the scale of
+    the loss and of the layer, and ends where that ends. `form="phi"` adds `weight · P`
+    to the loss instead; one weight then acts up to a hundred times as strongly in one
+    network as in another (docs/manipulation.md). `form="l2e"` adds L2E's penalty,
 
     `weight · mean over the selected activations of log (z - mean)²`
 
     with the neuron's running mean, a constant for the gradient. It also pulls neurons
     to be small: shrinking all of them lowers it without bound, and the most
-    monosemantic neurons can come out more so (docs/manipulation.md). By default the 2 %
-    of the activations with the largest φ are selected, by a moving threshold, which
-    costs a comparison an activation:
+    monosemantic neurons can come out more so. By default the 2 % of the activations
+    with the largest φ are selected, by a moving threshold, which costs a comparison an
+    activation:
 
     `φ = (z - mean)² / (variance + ε · average variance of the layer)`
 
@@ -67,13 +75,15 @@ class MonosemanticPenalty(SelectingLayer):
     library's (docs/method.md).
 
     Args:
-        weight: Factor of the penalty in the loss. The default is chosen by validation
-            data of eight networks; how much it does differs between networks: see
-            docs/choosing.md. A negative one encourages what the paper inhibits, as
+        weight: For `form="relative"` the length of what is added to the gradient as a
+            share of the gradient's own, else the factor of the penalty in the loss.
+            None: the form's default, chosen by validation data of eight networks (see
+            docs/choosing.md). A negative one encourages what the paper inhibits, as
             DecPO (arXiv:2406.17969) would have it, and can ruin a training.
-        form: `"phi"`, the scale-invariant form; `"log_phi"` for its logarithm, which
-            pulls the largest φ outwards: see `km.ops.scale_invariant_penalty`; `"l2e"`
-            for L2E's. Weights of different forms are not comparable.
+        form: `"relative"`; `"phi"`, the same penalty in the loss; `"log_phi"` for its
+            logarithm, which pulls the largest φ outwards: see
+            `km.ops.scale_invariant_penalty`; `"l2e"` for L2E's. Weights of different
+            forms are not comparable.
         select: Which activations: a fraction in (0, 1) for all above a moving threshold
             (`MovingThreshold(fraction)`), an integer k for the k largest φ of each
             sample (`TopK(k)`), or a selector.
@@ -94,7 +104,7 @@ class MonosemanticPenalty(SelectingLayer):
         inputs: Float tensor of rank 2 or more, batch first.
         mask: Keras mask, boolean. Masked entries are neither counted nor selected.
             Passed on.
-        training: Adds the penalty and learns if True and the layer is trainable.
+        training: Penalizes and learns if True and the layer is trainable.
         padding_mask: As `mask`, for models that hand padding over as an input of their
             own; not 0 where an entry counts. Not passed on.
 
@@ -112,7 +122,7 @@ class MonosemanticPenalty(SelectingLayer):
 
     Attributes:
         penalty: What the latest training batch added to the loss, `weight` included; a
-            float.
+            float. With `form="relative"`, which adds nothing, P.
 
     Example:
 
@@ -129,17 +139,18 @@ class MonosemanticPenalty(SelectingLayer):
     True
 
     Notes:
-        The penalty is in `loss` but not in `val_loss`: nothing is added at inference.
-        L2E's logarithm is negative where activations are small, so that the loss may
-        fall below 0. A loop of your own must add `model.losses`, as for every Keras
-        layer that adds a loss. Statistics and penalty are float32 under every dtype
+        With `form="relative"` the loss is that of plain training, and a loop of your own
+        needs no change. The other forms are in `loss` but not in `val_loss`: nothing is
+        added at inference; a loop of your own must add `model.losses`, as for every
+        Keras layer that adds a loss. L2E's logarithm is negative where activations are
+        small, so that the loss may fall below 0. Statistics and penalty are float32 under every dtype
         policy. With `trainable=False` nothing is learned or added. NaN, infinite and
         larger than 3.6e16 entries are neither counted nor selected.
     """
 
     weight = Setting(
         partial(validation.finite_number, "weight"),
-        "Factor in force. Setting it takes effect at the next step.",
+        "Weight in force. Setting it takes effect at the next step.",
     )
 
     def __init__(

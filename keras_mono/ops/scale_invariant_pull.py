@@ -87,9 +87,9 @@ def pull_valid(
     scale = backend.where(
         changes, 1.0 / backend.where(changes, batch.precision, 1.0), 0.0
     )
-    nothing = ops.zeros_like(z, dtype="bool")
     of = direction, batch.valid * scale, batch.precision
-    return backend.replace_by(z, nothing, z, with_these(_gradient), *of)
+    nothing, value = ops.zeros_like(z, dtype="bool"), ops.zeros((), z.dtype)
+    return backend.replace_by(z, nothing, value, with_these(_gradient), *of)
 
 
 def _gradient(

@@ -26,7 +26,7 @@ def value_and_pull(z, selected, upstream, dtype=None, weight=WEIGHT, **options):
 def closed_form(z, selected, upstream, valid, weight=WEIGHT):
     """What is added, in float64, neuron by neuron."""
     z, g = z.astype("float64"), upstream.astype("float64")
-    added, of_g = np.zeros(z.shape), 0.0
+    added, of_g, of_p = np.zeros(z.shape), 0.0, 0.0
     for j in range(z.shape[-1]):
         here = valid[..., j]
         x = z[..., j][here]
@@ -37,11 +37,8 @@ def closed_form(z, selected, upstream, valid, weight=WEIGHT):
         of_g += ((s * g[..., j][here]) ** 2).sum()
         pull = e - e.mean() - d * (e * d).mean() / s**2
         added[..., j][here] = pull / s**2
-    deviation = np.array(
-        [z[..., j][valid[..., j]].std() if valid[..., j].any() else 0.0 for j in (0, 1, 2)]
-    )
-    of_p = np.sqrt(((deviation * added) ** 2).sum())
-    return weight * np.sqrt(of_g) * added / of_p if of_p else added
+        of_p += ((pull / s) ** 2).sum()
+    return weight * np.sqrt(of_g / of_p) * added if of_p else added
 
 
 def batch(seed, share=0.3):
