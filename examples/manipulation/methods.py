@@ -63,7 +63,9 @@ def methods(default: str) -> list[str]:
         *(f"phi:weight={-w:g}" for w in WEIGHTS),
         default,
         f"{form}:weight={10 * chosen:g}",
-        f"phi-random:weight={chosen if form == 'phi' else 0.01:g}",
+        "phi-random:weight=0.003",
+        f"{form}-random:weight={chosen:g}",
+        f"{form}:weight={-chosen:g}",
     ]
     return list(dict.fromkeys(found))
 

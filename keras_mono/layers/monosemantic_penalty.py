@@ -139,13 +139,13 @@ class MonosemanticPenalty(SelectingLayer):
     True
 
     Notes:
-        With `form="relative"` the loss is that of plain training, and a loop of your own
-        needs no change. The other forms are in `loss` but not in `val_loss`: nothing is
-        added at inference; a loop of your own must add `model.losses`, as for every
-        Keras layer that adds a loss. L2E's logarithm is negative where activations are
-        small, so that the loss may fall below 0. Statistics and penalty are float32 under every dtype
-        policy. With `trainable=False` nothing is learned or added. NaN, infinite and
-        larger than 3.6e16 entries are neither counted nor selected.
+        With `form="relative"` the loss is that of plain training, and a loop of your
+        own needs no change. The other forms are in `loss` but not in `val_loss`:
+        nothing is added at inference; a loop of your own must add `model.losses`, as
+        for every Keras layer that adds a loss. L2E's logarithm is negative where activations are
+        small, so that the loss may fall below 0. Statistics and penalty are float32
+        under every dtype policy. With `trainable=False` nothing is learned or added.
+        NaN, infinite and larger than 3.6e16 entries are neither counted nor selected.
     """
 
     weight = Setting(
