@@ -15,7 +15,7 @@ INHIBITION = {
     "rd-si": 1.0,
     "rd-random": 1.0,
 }
-RELATIVE = (0.03, 0.05, 0.07, 0.1)
+RELATIVE = (0.03, 0.05, 0.07)
 PENALTIES = {
     "l2e": "l2e",
     "phi": "phi",

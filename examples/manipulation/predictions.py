@@ -24,7 +24,7 @@ class Prediction(NamedTuple):
 POSITIVE = tuple(f"phi:weight={w}" for w in ("0.001", "0.003", "0.01", "0.03"))
 NEGATIVE = tuple(f"phi:weight=-{w}" for w in ("0.001", "0.003", "0.01", "0.03"))
 LOG = ("log_phi:weight=0.01", "log_phi:weight=0.03")
-RELATIVE = tuple(f"relative:weight={w}" for w in ("0.03", "0.05", "0.07", "0.1"))
+RELATIVE = tuple(f"relative:weight={w}" for w in ("0.03", "0.05", "0.07"))
 L2E = ("l2e:weight=0.01", "l2e:weight=0.03")
 RD = ("rd:strength=1",)
 RD_SI = ("rd-si:strength=1", "rd-si:strength=5")

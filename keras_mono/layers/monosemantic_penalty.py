@@ -22,7 +22,7 @@ from keras_mono.ops.scale_invariant_penalty import (
 from keras_mono.ops.scale_invariant_pull import pull_valid
 
 # By the validation data of examples/manipulation_study.py: see docs/choosing.md.
-DEFAULT_WEIGHTS = {"relative": 0.05, "phi": 0.003, "log_phi": 0.003, "l2e": 0.003}
+DEFAULT_WEIGHTS = {"relative": 0.07, "phi": 0.003, "log_phi": 0.003, "l2e": 0.003}
 FORMS = tuple(DEFAULT_WEIGHTS)
 _NOT_ADDED = (
     "`penalize` is for what is added to the loss, and a layer with form='relative' "
@@ -142,10 +142,11 @@ class MonosemanticPenalty(SelectingLayer):
         With `form="relative"` the loss is that of plain training, and a loop of your
         own needs no change. The other forms are in `loss` but not in `val_loss`:
         nothing is added at inference; a loop of your own must add `model.losses`, as
-        for every Keras layer that adds a loss. L2E's logarithm is negative where activations are
-        small, so that the loss may fall below 0. Statistics and penalty are float32
-        under every dtype policy. With `trainable=False` nothing is learned or added.
-        NaN, infinite and larger than 3.6e16 entries are neither counted nor selected.
+        for every Keras layer that adds a loss. L2E's logarithm is negative where
+        activations are small, so that the loss may fall below 0. Statistics and penalty
+        are float32 under every dtype policy. With `trainable=False` nothing is learned
+        or added. NaN, infinite and larger than 3.6e16 entries are neither counted nor
+        selected.
     """
 
     weight = Setting(
