@@ -3,7 +3,7 @@
     KERAS_BACKEND=jax PYTHONPATH=examples python -m manipulation.doses
 
 Trains each network once with `form="phi"` at one weight and writes the ratio of the two
-lengths over the training, in standard deviations of the neurons, to FOLDER/doses.json.
+lengths over the training, in standard deviations of the neurons, to doses.json.
 """
 
 import argparse
@@ -26,10 +26,10 @@ from manipulation.measures import Measuring
 from manipulation.methods import FRACTION, Manipulation
 from manipulation.networks import networks
 from manipulation.outcomes import STORED
+from manipulation.relative import DOSES
 
 WEIGHT, SEED = 0.003, 1000
-FILE = "doses.json"
-heard: dict[str, list[float]] = {}
+heard: dict[str, list[tuple[float, float]]] = {}
 
 
 class Probe(km.layers.MonosemanticPenalty):
@@ -49,18 +49,21 @@ class Probe(km.layers.MonosemanticPenalty):
         batch = batch_moments(fixed, valid, axes)
         chosen = ops.cast(self._now, "float32")
         p = 2.0 * without_shift_and_scale(chosen * batch.deviation, batch, axes)
-        p = _length(p) / ops.maximum(ops.sum(chosen), 1.0)
+        p = p / ops.maximum(ops.sum(chosen), 1.0)
         scale = batch.valid * ops.where(batch.precision > 0, 1 / batch.precision, 0.0)
 
         def unchanged(upstream, p, scale):
-            jax.debug.callback(self._hear, WEIGHT * p, _length(upstream * scale))
+            g = upstream * scale
+            jax.debug.callback(self._hear, _length(p), _length(g), ops.sum(p * g))
             return upstream
 
         nothing, value = ops.zeros_like(inputs, "bool"), ops.zeros(())
         return backend.replace_by(outputs, nothing, value, unchanged, p, scale)
 
-    def _hear(self, p, g):
-        heard.setdefault(self.name, []).append(float(p) / float(g))
+    def _hear(self, p, g, product):
+        if p > 0 and g > 0:
+            ratios = (WEIGHT * float(p / g), float(product / (p * g)))
+            heard.setdefault(self.name, []).append(ratios)
 
 
 def _length(x):
@@ -93,21 +96,16 @@ def main() -> None:
             for layer, ratios in sorted(heard.items())
         }
         print(name, found[name], flush=True)
-    (given.out / FILE).write_text(json.dumps(found, indent=1) + "\n", "utf-8")
+    (given.out / DOSES).write_text(json.dumps(found, indent=1) + "\n", "utf-8")
 
 
-def summed_up(ratios: np.ndarray) -> dict[str, float]:
+def summed_up(batches: np.ndarray) -> dict[str, float]:
     """Of the batches in which anything was selected."""
-    ratios = ratios[np.isfinite(ratios) & (ratios > 0)]
-    low, middle, high = np.quantile(ratios, (0.1, 0.5, 0.9))
-    return {
-        key: float(f"{x:.3g}")
-        for key, x in zip(
-            ("median", "low", "high", "batches"),
-            (middle, low, high, len(ratios)),
-            strict=True,
-        )
-    }
+    ratios, cosines = batches.T
+    low, median, high = np.quantile(ratios, (0.1, 0.5, 0.9))
+    found = {"low": low, "median": median, "high": high, "batches": len(ratios)}
+    found["cosine"] = np.median(cosines)
+    return {key: float(f"{value:.3g}") for key, value in found.items()}
 
 
 if __name__ == "__main__":

@@ -9,13 +9,12 @@ from typing import Any
 import numpy as np
 
 from evidence import paired
-from manipulation import choice, verdicts
+from manipulation import choice, relative, verdicts
 from manipulation.methods import title
 from manipulation.outcomes import STORED, Outcomes
 from manipulation.predictions import CRITERIA, PREDICTIONS
 from manipulation.verdicts import Judged, Tested
 
-DOSES = "doses.json"
 SCRIPT = "KERAS_BACKEND=jax python examples/manipulation_study.py"
 FIGURES = {
     "tail": "tail",
@@ -42,8 +41,8 @@ def page(found: Outcomes, chosen: dict[str, Any]) -> str:
         overview(found),
         _criteria(judged, chosen["chosen"], found),
         _choice(chosen),
-        _doses(found),
-        _TRIED,
+        relative.doses(found),
+        relative.tried(found),
         _predictions(tested),
         *(_network(found, name) for name in found.networks),
     ]
@@ -113,7 +112,6 @@ def _head(found: Outcomes) -> str:
 
 # How to read the page; long lines, as in docs/.
 _READING = (Path(__file__).parent / "reading.md").read_text("utf-8")
-_TRIED = (Path(__file__).parent / "tried.md").read_text("utf-8")
 
 
 def _networks(found: Outcomes) -> str:
@@ -242,27 +240,6 @@ def _choice(chosen: dict[str, Any]) -> str:
     return "\n\n".join(
         [*lines, f"```sh\n{SCRIPT} --validation\n{SCRIPT} --choose\n```"]
     )
-
-
-def _doses(found: Outcomes, folder: Path = STORED) -> str:
-    """The penalty's gradient beside the loss's, layer by layer."""
-    doses = json.loads((folder / DOSES).read_text("utf-8"))
-    lines = [
-        "## The dose of one weight",
-        "How long the gradient of `phi:weight=0.003` is beside the loss's own, in "
-        "percent and in standard deviations of the neurons: median over a training of "
-        "one validation seed [10 %, 90 % of its batches]. A weight of the relative "
-        "form sets this number, for all layers and batches.",
-        "| network | layer | percent |\n| --- | --- | --- |",
-    ]
-    for network in found.networks:
-        for layer, of in doses.get(network, {}).items():
-            low, middle, high = (100 * of[key] for key in ("low", "median", "high"))
-            lines[-1] += (
-                f"\n| `{network}` | `{layer}` | {middle:.3g} [{low:.3g}, {high:.3g}] |"
-            )
-    command = "KERAS_BACKEND=jax PYTHONPATH=examples python -m manipulation.doses"
-    return "\n\n".join([*lines, f"```sh\n{command}\n```"])
 
 
 def _predictions(tested: list[Tested]) -> str:
