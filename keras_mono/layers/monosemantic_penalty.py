@@ -21,7 +21,7 @@ from keras_mono.ops.scale_invariant_penalty import (
 )
 from keras_mono.ops.scale_invariant_pull import pull_valid
 
-# By the validation data of examples/manipulation_study.py: see docs/choosing.md.
+# By the validation data of studies/manipulation_study.py: see docs/choosing.md.
 DEFAULT_WEIGHTS = {"relative": 0.07, "phi": 0.003, "log_phi": 0.003, "l2e": 0.003}
 FORMS = tuple(DEFAULT_WEIGHTS)
 _NOT_ADDED = (

@@ -3,7 +3,7 @@
 Predicted before any run, over paired seeds and on held-out activations: L2E's form
 lowers the mean of the 2 % largest φ, taken against those activations' own mean and
 variance, so that shrinking all activations does not count. The scale-invariant form
-does so too, lowers class selectivity, and leaves the scale. examples/penalty_study.py
+does so too, lowers class selectivity, and leaves the scale. studies/penalty_study.py
 shows more weights of L2E's form, and what happens in the layer below.
 """
 

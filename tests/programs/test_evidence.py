@@ -13,20 +13,20 @@ from scipy import stats
 from support.pages import expect_unchanged
 
 ROOT = Path(__file__).resolve().parents[2]
-EXAMPLES = ROOT / "examples"
+STUDIES = ROOT / "studies"
 SEEDS = [0]
 
 
 @pytest.fixture(scope="module", autouse=True)
-def examples_importable():
-    """As for a script in examples/, whose folder is the first to be searched."""
-    sys.path.insert(0, str(EXAMPLES))
+def studies_importable():
+    """As for a script in studies/, whose folder is the first to be searched."""
+    sys.path.insert(0, str(STUDIES))
     yield
-    sys.path.remove(str(EXAMPLES))
+    sys.path.remove(str(STUDIES))
 
 
 def study(name, out, *options):
-    command = [sys.executable, str(EXAMPLES / "study.py"), name, "--quick"]
+    command = [sys.executable, str(STUDIES / "study.py"), name, "--quick"]
     done = subprocess.run(
         [*command, "--out", str(out), *options],
         capture_output=True,
@@ -105,7 +105,7 @@ def test_first_weights_depend_on_the_seed_alone(capsys):
     """Not on the process: another one, on another day, starts from the same."""
     other = subprocess.run(
         [sys.executable, "-c", FIRST_WEIGHTS],
-        cwd=EXAMPLES,
+        cwd=STUDIES,
         capture_output=True,
         text=True,
         check=True,
@@ -157,7 +157,7 @@ def test_at_most_twelve_claims_and_each_can_be_run():
 
 @pytest.mark.slow
 def test_the_page_and_the_readme_are_what_the_runs_give():
-    expect_unchanged(EXAMPLES / "results.py")
+    expect_unchanged(STUDIES / "results.py")
 
 
 def test_paired_differences():

@@ -1,4 +1,4 @@
-"""The programs in examples/ run as a user runs them, with small numbers."""
+"""The programs of examples/ and studies/ run as a user runs them, in small."""
 
 import json
 import os
@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-TESTED = {"quickstart.py", "penalty_study.py", "code_report.py"}
-TESTED |= {"study.py", "results.py"}  # in tests/programs
-TESTED |= {"manipulation_study.py", "manipulation_page.py"}
+EXAMPLES = {"quickstart.py", "code_report.py"}
+STUDIES = {"penalty_study.py"}
+STUDIES |= {"study.py", "results.py"}  # in tests/programs
+STUDIES |= {"manipulation_study.py", "manipulation_page.py"}
 HELPERS = {"digits_report.py"}  # imported by an example
 
 
@@ -60,7 +61,7 @@ def test_quickstart_draws_a_picture(quickstart):
 
 @pytest.mark.slow
 def test_penalty_study(tmp_path):
-    script = str(ROOT / "examples" / "penalty_study.py")
+    script = str(ROOT / "studies" / "penalty_study.py")
     options = ["--seeds", "2", "--epochs", "2", "--weights", "0.1", "--where", "second"]
     files = ["--json", "found.json", "--picture", "study.png"]
     done = subprocess.run(
@@ -100,6 +101,7 @@ def test_code_report(tmp_path):
     assert page.count("<img ") == 3 + 2 * 4 * (1 + 1 + 3)  # map, agreement, neurons
 
 
-def test_every_example_is_tested():
+def test_every_program_is_tested():
     found = {path.name for path in (ROOT / "examples").glob("*.py")}
-    assert found == TESTED | HELPERS
+    assert found == EXAMPLES | HELPERS
+    assert {path.name for path in (ROOT / "studies").glob("*.py")} == STUDIES

@@ -12,19 +12,19 @@ import pytest
 from support.pages import expect_unchanged
 
 ROOT = Path(__file__).resolve().parents[2]
-EXAMPLES = ROOT / "examples"
+STUDIES = ROOT / "studies"
 
 
 @pytest.fixture(scope="module", autouse=True)
-def examples_importable():
-    """As for a script in examples/, whose folder is the first to be searched."""
-    sys.path.insert(0, str(EXAMPLES))
+def studies_importable():
+    """As for a script in studies/, whose folder is the first to be searched."""
+    sys.path.insert(0, str(STUDIES))
     yield
-    sys.path.remove(str(EXAMPLES))
+    sys.path.remove(str(STUDIES))
 
 
 def study(out, *options):
-    command = [sys.executable, str(EXAMPLES / "manipulation_study.py"), "--quick"]
+    command = [sys.executable, str(STUDIES / "manipulation_study.py"), "--quick"]
     done = subprocess.run(
         [*command, "--out", str(out), *options],
         capture_output=True,
@@ -296,4 +296,4 @@ def test_a_page_and_a_picture_from_runs():
 
 @pytest.mark.slow
 def test_the_page_and_the_guide_are_what_the_runs_give():
-    expect_unchanged(EXAMPLES / "manipulation_page.py")
+    expect_unchanged(STUDIES / "manipulation_page.py")

@@ -1,4 +1,4 @@
-"""The programs in examples/recipes/ on tiny stand-ins in the published formats.
+"""The programs in studies/recipes/ on tiny stand-ins in the published formats.
 
 They never ran on the real data. What can be shown without: that the formats are read
 right, that wrong data are refused before training, where the layers stand, what is
@@ -22,7 +22,7 @@ from support import stand_ins
 
 pytest.importorskip("keras_hub")  # needs a newer Keras than the oldest of ours
 pytest.importorskip("PIL")
-RECIPES = Path(__file__).resolve().parents[2] / "examples" / "recipes"
+RECIPES = Path(__file__).resolve().parents[2] / "studies" / "recipes"
 sys.path.append(str(RECIPES))
 
 import common  # noqa: E402

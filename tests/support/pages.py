@@ -1,4 +1,4 @@
-"""Pages that the examples write from stored runs."""
+"""Pages that the studies write from stored runs."""
 
 import subprocess
 import sys

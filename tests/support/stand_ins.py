@@ -1,6 +1,6 @@
 """Tiny data sets in exactly the published formats, and weights to go with them.
 
-What the recipes in examples/recipes read. The words are ours.
+What the recipes in studies/recipes read. The words are ours.
 """
 
 import zlib

@@ -1,8 +1,8 @@
 """Does each method do what it is named after? Runs for docs/manipulation.md.
 
-    KERAS_BACKEND=jax python examples/manipulation_study.py
-    KERAS_BACKEND=jax python examples/manipulation_study.py --row "mlp-digits/naive-a"
-    KERAS_BACKEND=jax python examples/manipulation_study.py --quick      # a few minutes
+    KERAS_BACKEND=jax python studies/manipulation_study.py
+    KERAS_BACKEND=jax python studies/manipulation_study.py --row "mlp-digits/naive-a"
+    KERAS_BACKEND=jax python studies/manipulation_study.py --quick      # a few minutes
 
 Trains every method in every network from the same seeds and adds a line to
 FOLDER/NETWORK.jsonl for each run; a run that is there is not run again. `--validation`

@@ -38,7 +38,7 @@ def doses(found: Outcomes, folder: Path = STORED) -> str:
                 f"\n| `{network}` | `{layer}` | {middle:.3g} [{low:.3g}, {high:.3g}] | "
                 f"{of['cosine']:+.3f} |"
             )
-    command = "KERAS_BACKEND=jax PYTHONPATH=examples python -m manipulation.doses"
+    command = "KERAS_BACKEND=jax PYTHONPATH=studies python -m manipulation.doses"
     return "\n\n".join([*lines, f"```sh\n{command}\n```"])
 
 

@@ -1,6 +1,6 @@
 """How long the penalty's gradient is beside the loss's, at every penalized layer.
 
-    KERAS_BACKEND=jax PYTHONPATH=examples python -m manipulation.doses
+    KERAS_BACKEND=jax PYTHONPATH=studies python -m manipulation.doses
 
 Trains each network once with `form="phi"` at one weight and writes the ratio of the two
 lengths over the training, in standard deviations of the neurons, to doses.json.

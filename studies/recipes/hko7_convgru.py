@@ -1,6 +1,6 @@
 """MEmeL's ConvGRU for precipitation nowcasting on HKO-7: pretrained, then fine-tuned.
 
-    KERAS_BACKEND=jax python examples/recipes/hko7_convgru.py --data HKO7 \\
+    KERAS_BACKEND=jax python studies/recipes/hko7_convgru.py --data HKO7 \\
         --pretrain plain --method memel
 
 Never run on the real data by the authors of this library. HKO7 is a folder with

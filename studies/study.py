@@ -1,9 +1,9 @@
 """The library's evidence: studies in image, language and physics, resumable.
 
-    KERAS_BACKEND=jax python examples/study.py image                  # all its rows
-    KERAS_BACKEND=jax python examples/study.py image --subset "vit-digits/plain > memel"
-    KERAS_BACKEND=jax python examples/study.py image --claim 3
-    KERAS_BACKEND=jax python examples/study.py image --quick          # a minute
+    KERAS_BACKEND=jax python studies/study.py image                  # all its rows
+    KERAS_BACKEND=jax python studies/study.py image --subset "vit-digits/plain > memel"
+    KERAS_BACKEND=jax python studies/study.py image --claim 3
+    KERAS_BACKEND=jax python studies/study.py image --quick          # a minute
 
 Trains every method of every setting from the same seeds, and adds a line to
 FOLDER/SETTING.jsonl for each run; a run that is there is not run again. With `--subset`

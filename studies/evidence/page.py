@@ -77,8 +77,8 @@ def _head(results: Results) -> str:
     pythons = "/".join(sorted({run["python"] for run in runs}))
     return (
         "# Results: the papers' claims, tested\n\n"
-        "This page is written by `python examples/results.py` from "
-        f"[{len(runs)} stored runs](data/evidence) of `examples/study.py`: "
+        "This page is written by `python studies/results.py` from "
+        f"[{len(runs)} stored runs](data/evidence) of `studies/study.py`: "
         f"{seconds / 3600:.1f} hours of one core in all. "
         f"Backend: {', '.join(backends)}. "
         f"Versions: {shown}, Python {pythons}. Machine: {machines}."
@@ -109,7 +109,7 @@ def _claims(verdicts: list[Verdict]) -> str:
         )
     table = "\n".join(lines[2:])
     commands = "\n".join(
-        f"KERAS_BACKEND=jax python examples/study.py "
+        f"KERAS_BACKEND=jax python studies/study.py "
         f"{study_of(claim.needs[0][0])} --claim {number}"
         for number, claim in enumerate(CLAIMS, 1)
     )
@@ -153,7 +153,7 @@ def _setting(setting: Setting, choices: Choices, runs: list[dict[str, Any]]) -> 
     lines += [
         "",
         "```sh",
-        f'KERAS_BACKEND=jax python examples/study.py {study} --subset "ROW"',
+        f'KERAS_BACKEND=jax python studies/study.py {study} --subset "ROW"',
         "```",
     ]
     return "\n".join(lines)

@@ -1,6 +1,6 @@
 """MEmeL's fine-tuning of Swin on ImageNet-1k, with KerasHub.
 
-    KERAS_BACKEND=jax python examples/recipes/imagenet_hierarchical.py \\
+    KERAS_BACKEND=jax python studies/recipes/imagenet_hierarchical.py \\
         --data IMAGENET --method memel \\
         --weights hf://microsoft/swin-base-patch4-window7-224-in22k
 

@@ -1,6 +1,6 @@
 """What the penalty does at several weights, on handwritten digits, from paired seeds.
 
-    python examples/penalty_study.py [--form phi] [--seeds 5] [--picture FILE]
+    python studies/penalty_study.py [--form phi] [--seeds 5] [--picture FILE]
 
 The networks of a seed start from the same weights and see the same batches; they differ
 in the weight of `MonosemanticPenalty`, and at weight 0 the training is the plain one.

@@ -1,6 +1,6 @@
 """Writes docs/manipulation.md, its picture and a table of the guide from stored runs.
 
-    KERAS_BACKEND=jax python examples/manipulation_page.py [--check]
+    KERAS_BACKEND=jax python studies/manipulation_page.py [--check]
 
 `--check` writes nothing, and fails if the page or the table in docs/choosing.md is not
 what the runs in docs/data/manipulation give.
@@ -15,7 +15,7 @@ from manipulation import outcomes, page, pictures
 from manipulation.networks import networks
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
-BEGIN = "<!-- methods: written by examples/manipulation_page.py -->"
+BEGIN = "<!-- methods: written by studies/manipulation_page.py -->"
 END = "<!-- end -->"
 
 

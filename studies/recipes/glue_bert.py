@@ -1,6 +1,6 @@
 """MEmeL's fine-tuning of BERT-base on a GLUE task, with KerasHub.
 
-    KERAS_BACKEND=jax python examples/recipes/glue_bert.py --data GLUE --task CoLA \\
+    KERAS_BACKEND=jax python studies/recipes/glue_bert.py --data GLUE --task CoLA \\
         --weights bert_base_en_uncased --method memel
 
 Never run on the real data by the authors of this library. GLUE is a folder with the

@@ -15,7 +15,7 @@ from manipulation.outcomes import STORED, Outcomes
 from manipulation.predictions import CRITERIA, PREDICTIONS
 from manipulation.verdicts import Judged, Tested
 
-SCRIPT = "KERAS_BACKEND=jax python examples/manipulation_study.py"
+SCRIPT = "KERAS_BACKEND=jax python studies/manipulation_study.py"
 FIGURES = {
     "tail": "tail",
     "selectivity": "selectivity",
@@ -100,9 +100,9 @@ def _head(found: Outcomes) -> str:
     )
     return (
         "# Does each method do what it is named after?\n\n"
-        "This page is written by `python examples/manipulation_page.py` from "
+        "This page is written by `python studies/manipulation_page.py` from "
         f"[{len(runs)} stored runs](data/manipulation) of "
-        f"`examples/manipulation_study.py`: {len(found.networks)} networks, "
+        f"`studies/manipulation_study.py`: {len(found.networks)} networks, "
         f"{len(found.methods())} methods, {shown}, {hours:.1f} hours. "
         f"Backend: {', '.join(sorted({run['backend'] for run in runs}))}. "
         f"Versions: {listed}. "

@@ -1,6 +1,6 @@
 """Writes docs/results.md, its pictures and the README's paragraph from stored runs.
 
-    KERAS_BACKEND=jax python examples/results.py [--check]
+    KERAS_BACKEND=jax python studies/results.py [--check]
 
 `--check` writes nothing, and fails if the page or the paragraph is not what the runs
 in docs/data/evidence give.
@@ -16,7 +16,7 @@ from evidence.claims import judge
 from evidence.store import STORED
 
 ROOT = Path(__file__).resolve().parents[1]
-BEGIN, END = "<!-- results: written by examples/results.py -->", "<!-- end -->"
+BEGIN, END = "<!-- results: written by studies/results.py -->", "<!-- end -->"
 
 
 def main() -> int:
