@@ -55,7 +55,8 @@ def tried(found: Outcomes, folder: Path = STORED) -> str:
         "them. The two gradients are nearly orthogonal (the cosines above), so there "
         "is little to take out as PCGrad (Yu et al., 2020) does. A running mean of the "
         "gradient's length was not tried: it is known in the backward pass only, where "
-        "a layer cannot store it on every backend.",
+        "a layer cannot store it on every backend. A weight of 0.1 was begun and left "
+        "for lack of time, so it is no candidate for the default.",
         "| network | what | weight | seeds | tail, % | selectivity, % | task, margins "
         "(± standard error) |\n"
         f"|{' --- |' * 7}",
