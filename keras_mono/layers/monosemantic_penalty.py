@@ -57,8 +57,8 @@ class MonosemanticPenalty(SelectingLayer):
 
     so that what is added is a share of the loss's own gradient, whatever the scale of
     the loss and of the layer, and ends where that ends. `form="phi"` adds `weight · P`
-    to the loss instead; one weight then acts up to a hundred times as strongly in one
-    network as in another (docs/manipulation.md). `form="l2e"` adds L2E's penalty,
+    to the loss instead; one weight then acts twenty times as strongly in one network as
+    in another (docs/manipulation.md). `form="l2e"` adds L2E's penalty,
 
     `weight · mean over the selected activations of log (z - mean)²`
 
