@@ -309,8 +309,7 @@ class MonosemanticPenalty(SelectingLayer):
         """`penalize`, after `_check_call`."""
         call = TrainingCall(self)
         if call.repeats:
-            *kept, weight = call.kept()
-            return self._of_selected(inputs, mask, *kept) * weight
+            return self._of_selected(inputs, mask, *call.kept())
         if call.without_gradient:
             raise RuntimeError(_REENTRANT.format(self.name))
         learned = self._learn(inputs, mask)
@@ -318,7 +317,7 @@ class MonosemanticPenalty(SelectingLayer):
         of = learned.selected, *learned.reference[:2]  # mean and its remainder
         if call.may_be_repeated:
             call.keep((*(ops.copy(x) for x in of), weight))
-        penalty = self._of_selected(inputs, mask, *of) * weight
+        penalty = self._of_selected(inputs, mask, *of, weight)
         of_all = backend.all_reduce_mean(ops.stop_gradient(penalty))
         self._store_learned(learned, _penalty=of_all)
         return penalty
@@ -330,16 +329,18 @@ class MonosemanticPenalty(SelectingLayer):
         selected: Tensor,
         mean: Tensor,
         remainder: Tensor,
+        weight: Any,
     ) -> Tensor:
         """This replica's penalty, whose average over the replicas is the global one."""
         if self.form == "l2e":
-            penalty = backend.log_penalty(inputs, selected, mean, remainder)
+            penalty = backend.log_penalty(inputs, selected, mean, remainder, weight)
             if backend.num_replicas() > 1:
                 penalty = penalty * _weight_of_this_replica(selected)
             return penalty
         valid = backend.valid(*as_entries(inputs, mask))
         axes = self._reduction_axes
-        return penalty_of_valid(inputs, selected, valid, axes, self.form, mean)
+        penalty = penalty_of_valid(inputs, selected, valid, axes, self.form, mean)
+        return penalty * weight
 
 
 def _weight_of_this_replica(selected: Tensor) -> Tensor:
