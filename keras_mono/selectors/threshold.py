@@ -50,23 +50,20 @@ def update(
     """What τ selects of this batch, boolean, and the state after it.
 
     `counted` is how many entries of `phi` are activations; the rest is masked and 0.
-    With 0 of them τ stays. `state` holds the fields of `ThresholdState` and may be
-    overwritten. `number` is how many batches there were, where that is known without
-    asking the device. `waited`: of earlier batches from which the same τ has selected,
-    how many φ it selected and how many are activations, both of this replica.
+    With 0 of them τ stays. `state`, fields of `ThresholdState`, may be overwritten.
+    `number` is how many batches there were, if known without asking the device.
+    `waited` are φ selected, and activations, of this replica in earlier batches of τ.
     """
     before, found = ThresholdState.of(state), None
     present = _larger(counted, 1.0)
+    expected = fraction * present
     searches = is_search(before.num_batches if number is None else number)
-    if backend.num_replicas() > 1:
-        # Messages in no branch that depends on a tensor.
-        found = measured_by_all(
-            phi, counted, fraction * present, before, fraction, searches
-        )
+    if backend.num_replicas() > 1:  # messages in no branch that depends on a tensor
+        found = measured_by_all(phi, counted, expected, before, fraction, searches)
 
     def searched() -> Tensor:
         before = ThresholdState.of(state)  # the compiler allows no views from outside
-        batch = found or measured(phi, counted, fraction * present, before, fraction)
+        batch = found or measured(phi, counted, expected, before, fraction)
         count: Any = before.num_batches if number is None else number
         return decide(state, batch, fraction, count)
 
@@ -76,7 +73,7 @@ def update(
     if waited is None:
         number_selected = backend.all_reduce_sum(number_selected)
     else:
-        is_same = ops.cast(after[0] == state[0], "float32")
+        is_same = after[0] == state[0]
         number_selected, more = _with_waited(number_selected, waited, is_same)
         counted = counted + more
         present = _larger(counted, 1.0)
@@ -92,7 +89,7 @@ def _with_waited(
     These are left out unless τ `is_same`.
     """
     sums = ops.concatenate([ops.reshape(number, (1,)), waited])
-    sums = backend.all_reduce_sum(sums)
+    sums, is_same = backend.all_reduce_sum(sums), ops.cast(is_same, "float32")
     return sums[0] + is_same * sums[1], is_same * sums[2]
 
 
