@@ -6,13 +6,14 @@ TOX = .envs/tools/bin/tox
 export TOX_OVERRIDE = testenv.base_python=$(PYTHON)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak lint clean supported
+.PHONY: help demo docs test soak lint clean supported
 
 help:
 	@echo "make demo    train on handwritten digits, plain and with inhibition (under 1 min)"
 	@echo "make test    set up and run every check, on each backend"
 	@echo "make soak    the same with thousands of random examples a property (long)"
 	@echo "make lint    style, types and imports only"
+	@echo "make docs    the site, in site/index.html"
 	@echo "make clean   remove environments, reports and caches"
 	@echo
 	@echo "BACKEND=jax|torch|tensorflow   one backend, for example: make demo BACKEND=torch"
@@ -27,6 +28,9 @@ test: $(TOX)
 soak: $(TOX)
 	@$(PYTHON) tools/check.py --soak $(BACKEND)
 
+docs: $(TOX)
+	@$(TOX) run -e docs
+
 lint: $(TOX)
 	@$(TOX) run -e lint
 
@@ -39,7 +43,7 @@ $(TOX): | supported
 	@$(PYTHON) -m pip --python .envs/tools/bin/python install --quiet "tox==4.67.15"
 
 clean:
-	rm -rf .envs .reports build dist *.egg-info
+	rm -rf .envs .reports build dist site *.egg-info
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

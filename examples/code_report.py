@@ -103,6 +103,7 @@ def main():
         given.out,
         title="What a small language model's neurons answer to in code",
         verbose=0,
+        shown=code.byte_pieces(LENGTH)[:held_out],
     )
     print(f"wrote {path} after {time.perf_counter() - start:.0f} s")
 

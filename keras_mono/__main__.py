@@ -1,8 +1,8 @@
-"""`python -m keras_mono report`: the page of `keras_mono.analysis.report`."""
+"""The command `keras-mono`: `keras-mono report` is `keras_mono.analysis.report`."""
 
 import argparse
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -16,14 +16,15 @@ def main(given: list[str] | None = None) -> int:
     """Run the command and return the exit status: 2 after a reported error."""
     arguments = _parser().parse_args(given)
     try:
-        path = _report(arguments)
+        paths = _report(arguments)
     except (ImportError, OSError, ValueError) as error:
         _tell(f"error: {error}", sys.stderr)
         return 2
     except Exception as error:  # what backends raise on data that do not fit
         _tell(f"error: {_on_data(error)}", sys.stderr)
         return 2
-    _tell(f"wrote {path}", sys.stdout)
+    for path in paths:
+        _tell(f"wrote {path}", sys.stdout)
     return 0
 
 
@@ -41,8 +42,14 @@ def _on_data(error: Exception) -> str:
     )
 
 
+def _called_as() -> str:
+    """`keras-mono`, or `python -m keras_mono`."""
+    name = Path(sys.argv[0]).stem
+    return name if name == "keras-mono" else "python -m keras_mono"
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m keras_mono")
+    parser = argparse.ArgumentParser(prog=_called_as())
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     report = commands.add_parser(
         "report",
@@ -51,7 +58,11 @@ def _parser() -> argparse.ArgumentParser:
         "KERAS_BACKEND decides where the models run. Several models are compared with "
         "the first.",
     )
-    add = report.add_argument
+    _add_arguments(report.add_argument)
+    return parser
+
+
+def _add_arguments(add: Callable[..., Any]) -> None:
     add("models", nargs="+", type=Path, metavar="MODEL.keras")
     add(
         "--data",
@@ -61,14 +72,30 @@ def _parser() -> argparse.ArgumentParser:
         help="arrays saved by numpy.savez: `labels`, and the inputs as `x`, or by name",
     )
     add("--layers", nargs="+", required=True, help="names of layers")
-    add("--out", type=Path, default=Path("report.html"), help="default: report.html")
+    add(
+        "--html",
+        "--out",
+        type=Path,
+        metavar="PAGE.html",
+        help="where to write the page; default: report.html, none with --json alone",
+    )
+    add("--json", type=Path, metavar="REPORT.json", help="where to write it as JSON")
+    add("--top", type=int, default=6, help="strongest inputs of a neuron; default: 6")
+    add(
+        "--shown",
+        metavar="NAME",
+        help="the array of DATA.npz with what to show for each sample: images, texts, "
+        "or texts for each position",
+    )
     add("--title", default="What the neurons answer to")
     add("--batch-size", type=int, default=128, help="default: 128")
-    return parser
 
 
-def _report(arguments: argparse.Namespace) -> Path:
-    data, labels = _loaded(arguments.data)
+def _report(arguments: argparse.Namespace) -> list[Path]:
+    data, labels, shown = _loaded(arguments.data, arguments.shown)
+    page, json = arguments.html, arguments.json
+    if page is None and json is None:
+        page = Path("report.html")
     paths = arguments.models
     if len({path.resolve() for path in paths}) < len(paths):
         raise ValueError(f"Name each model once. Received: {[str(p) for p in paths]}.")
@@ -76,15 +103,19 @@ def _report(arguments: argparse.Namespace) -> Path:
     if len(set(names)) < len(names):
         names = [str(path) for path in paths]
     models = {name: _model(path) for name, path in zip(names, paths, strict=True)}
-    return analysis.report(
+    analysis.report(
         models,
         data,
         labels,
         arguments.layers,
-        arguments.out,
+        page,
         arguments.title,
         arguments.batch_size,
+        json=json,
+        top=arguments.top,
+        shown=shown,
     )
+    return [path for path in (page, json) if path is not None]
 
 
 def _model(path: Path) -> keras.Model:
@@ -98,11 +129,27 @@ def _model(path: Path) -> keras.Model:
         ) from error
 
 
-def _loaded(path: Path) -> tuple[Any, np.ndarray]:
+def _loaded(path: Path, shown: str | None) -> tuple[Any, np.ndarray, Any]:
+    """The inputs, the labels, and what to show for the samples."""
+    arrays = _arrays(path)
+    apart = {"labels", shown} - {"x"}  # `x` may be shown and go into the model
+    inputs = {name: x for name, x in arrays.items() if name not in apart}
+    if not inputs or not {"labels", shown or "labels"} <= set(arrays):
+        and_shown = "" if shown is None else f", the array `{shown}` to show"
+        raise ValueError(
+            f"'{path}' must hold the array `labels`{and_shown} and the inputs, as `x` "
+            f"or by their names. Received: {sorted(arrays)}. Save it with "
+            "`numpy.savez('data.npz', x=inputs, labels=labels)`."
+        )
+    looks = None if shown is None else arrays[shown]
+    return inputs["x"] if list(inputs) == ["x"] else inputs, arrays["labels"], looks
+
+
+def _arrays(path: Path) -> dict[str, np.ndarray]:
     try:
         with path.open("rb") as file:
             loaded = np.load(file)
-            arrays = dict(loaded) if isinstance(loaded, Mapping) else {}
+            return dict(loaded) if isinstance(loaded, Mapping) else {}
     except FileNotFoundError:
         raise
     except Exception as error:  # what a zip file's parts raise when they are damaged
@@ -111,14 +158,6 @@ def _loaded(path: Path) -> tuple[Any, np.ndarray]:
             f"it holds Python objects: {type(error).__name__}: {error}. Save labels as "
             "strings or numbers: `labels.astype(str)`."
         ) from error
-    if "labels" not in arrays or len(arrays) < 2:
-        raise ValueError(
-            f"'{path}' must hold the array `labels` and the inputs, as `x` or by their "
-            f"names. Received: {sorted(arrays)}. Save it with `numpy.savez('data.npz', "
-            "x=inputs, labels=labels)`."
-        )
-    labels = arrays.pop("labels")
-    return (arrays["x"] if list(arrays) == ["x"] else arrays), labels
 
 
 if __name__ == "__main__":

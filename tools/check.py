@@ -40,7 +40,8 @@ def main() -> int:
     command = [str(TOX), "run", "--result-json", str(report)]
     if arguments.backend:
         also = ["serving"] if arguments.backend == "jax" else []
-        names = ["lint", arguments.backend, *also, f"nightly-{arguments.backend}"]
+        also.append(f"nightly-{arguments.backend}")
+        names = ["lint", "docs", arguments.backend, *also]
         command += ["-e", ",".join(names), "--", "tests"]
     variables = {**os.environ, "ONE_BACKEND": arguments.backend or "torch"}
     if arguments.soak:

@@ -37,7 +37,7 @@ def train(rank, ranks, device):
     x, y = load_digits(return_X_y=True)
     x, y = torch.tensor(x / 16, dtype=torch.float32), torch.tensor(y)
 
-    penalty = Adapter(km.layers.MonosemanticPenalty(), (None, 128))
+    penalty = Adapter(km.layers.MonosemanticPenalty(form="phi"), (None, 128))
     inhibition = Adapter(km.layers.MonosemanticInhibition(), (None, 128))
     network = torch.nn.Sequential(
         torch.nn.Linear(64, 128),

@@ -23,7 +23,7 @@ def main() -> None:
             keras.layers.Dense(128, activation="relu"),
             km.layers.MonosemanticInhibition(name="inhibition"),
             keras.layers.Dense(64, activation="relu"),
-            km.layers.MonosemanticPenalty(name="penalty"),
+            km.layers.MonosemanticPenalty(form="phi", name="penalty"),
             keras.layers.Dense(10),
         ]
     )

@@ -41,8 +41,12 @@ class Table(Sequence[dict[str, Any]]):
             self._rows, columns=self.columns
         )
 
+    def cells(self) -> list[list[str]]:
+        """The rows as texts."""
+        return [[_text(value) for value in row.values()] for row in self._rows]
+
     def __str__(self) -> str:
-        cells = [self.columns, *([_text(v) for v in r.values()] for r in self._rows)]
+        cells = [self.columns, *self.cells()]
         widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
         numeric = [self._is_numeric(c) for c in self.columns]
         lines = []
@@ -63,7 +67,7 @@ class Table(Sequence[dict[str, Any]]):
             inner = "".join(f"<{tag}>{html.escape(c)}</{tag}>" for c in cells)
             return f"<tr>{inner}</tr>"
 
-        body = "".join(row([_text(v) for v in r.values()], "td") for r in self._rows)
+        body = "".join(row(cells, "td") for cells in self.cells())
         caption = f"<caption>{html.escape(self.title)}</caption>" if self.title else ""
         return f"<table>{caption}{row(self.columns, 'th')}{body}</table>"
 

@@ -111,17 +111,22 @@ def variance_compensation(value: float) -> float:
 def marks(selected: Tensor, z: Tensor) -> Tensor:
     """`selected` as a boolean tensor in the shape of `z`, or a `ValueError`."""
     selected = ops.convert_to_tensor(selected, "bool")
-    given, expected = tuple(selected.shape), tuple(ops.shape(z))
+    check_marks(selected, z, "`selected` must have the shape of `z`")
+    return selected
+
+
+def check_marks(selected: Tensor, z: Tensor, expected: str) -> None:
+    """Raise a `ValueError` if `selected` is known to have another shape than `z`."""
+    given, shape = tuple(selected.shape), tuple(ops.shape(z))
     fits = all(
         a == b or not (isinstance(a, int) and isinstance(b, int))
-        for a, b in zip(given, expected, strict=False)
+        for a, b in zip(given, shape, strict=False)
     )
-    if len(given) != len(expected) or not fits:
+    if len(given) != len(shape) or not fits:
         raise ValueError(
-            f"`selected` must have the shape of `z`, {tuple(z.shape)}. Received: "
-            f"{given}. Broadcast it with `keras.ops.broadcast_to`."
+            f"{expected}, {tuple(z.shape)}. Received: {given}. Broadcast it with "
+            "`keras.ops.broadcast_to`."
         )
-    return selected
 
 
 def axis_argument(axis: int | Sequence[int] | None) -> int | list[int] | None:

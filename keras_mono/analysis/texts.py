@@ -43,6 +43,21 @@ class LabelledTexts(NamedTuple):
             row[: len(values)] = values.astype("int32") + 1
         return rows
 
+    def byte_pieces(self, length: int) -> list[list[str]]:
+        """What stands at each position of `as_bytes(length)`, for `report(shown=...)`.
+
+        A character of several bytes stands at its first; the others are empty texts.
+        """
+        found = []
+        for text in self.texts:
+            each = [
+                piece
+                for character in text[:length]
+                for piece in (character, *[""] * (len(character.encode("utf-8")) - 1))
+            ]
+            found.append(each[:length])
+        return found
+
     def as_characters(
         self, length: int, vocabulary: str | None = None
     ) -> tuple[np.ndarray, str]:

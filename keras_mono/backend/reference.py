@@ -192,23 +192,24 @@ class Reference:
         return ops.take(values, ops.cast(index, "int32"))
 
     def follow(
-        self, state: Tensor, number: Tensor, counted: Any, fraction: float
+        self, state: Tensor, number: Tensor, counted: Any, fraction: Any
     ) -> Tensor:
         """A moving threshold's state after a batch of which τ selected `number`.
 
-        `τ ← τ · exp(gain · (selected fraction / f - 1))`. May overwrite `state`.
+        `τ ← τ · exp(gain · (selected fraction / f - 1))`. May overwrite `state`. Of a
+        batch in which nothing counts, `counted` is 1 and `fraction` 0.
         """
         before = ThresholdState.of(state)
-        selected = number / self.clip(counted, 1.0)
-        error = selected - fraction * self.clip(counted, None, 1.0)
-        after = before._replace(
+        selected = number / counted
+        error = selected - fraction
+        return ThresholdState.replaced(
+            state,
             threshold=before.threshold * ops.power(before.growth, error),
             selected_fraction=selected,
             num_batches=before.num_batches + 1.0,
             error_sum=before.error_sum + error,
             square_sum=before.square_sum + error * error,
         )
-        return ops.stack([ops.cast(x, "float32") for x in after])
 
     def computed_once(self, phi: Tensor) -> Tensor:
         """`phi`, where a compiler might compute it twice with different rounding."""
@@ -253,16 +254,25 @@ class Reference:
         return replaced(z, value, *tensors)
 
     def log_penalty(
-        self, z: Tensor, selected: Tensor, mean: Tensor, compensation: Tensor | None
+        self,
+        z: Tensor,
+        selected: Tensor,
+        mean: Tensor,
+        compensation: Tensor | None,
+        weight: Any = 1.0,
     ) -> Tensor:
-        """Mean of `log (z - mean)²` over the selected (L2E, L_MS); 0 of none."""
+        """Mean of `log (z - mean)²` over the selected (L2E, L_MS); 0 of none.
+
+        Times `weight`, a number or a scalar without gradient.
+        """
         deviation = ops.cast(z, "float32") - ops.stop_gradient(mean)
         if compensation is not None:
             deviation = deviation - ops.stop_gradient(compensation)
         # log 1 = 0 where nothing is selected; never NaN or infinite.
         distance = ops.abs(ops.where(selected, deviation, 1.0))
         logarithm = ops.log(self.clip(distance, SMALLEST_DEVIATION))
-        return 2.0 * ops.sum(logarithm) / self.clip(self.count_true(selected), 1.0)
+        mean = 2.0 * ops.sum(logarithm) / self.clip(self.count_true(selected), 1.0)
+        return mean * weight
 
     def mean_phi(
         self,
@@ -285,6 +295,10 @@ class Reference:
     def where(self, condition: Tensor, yes: Any, no: Any) -> Tensor:
         """`ops.where`; `no` may be a number."""
         return ops.where(condition, yes, no)
+
+    def number(self, value: float, like: Tensor) -> Tensor:  # noqa: ARG002
+        """A float32 scalar, where `like` lies."""
+        return ops.full((), value, "float32")
 
     def clip(self, x: Tensor, low: float | None, high: float | None = None) -> Tensor:
         """`x` between numbers, of which one may be None."""

@@ -23,7 +23,7 @@ from keras_mono.backend.reference import (
     Reference,
 )
 from keras_mono.backend.torch_constants import constant
-from keras_mono.backend.torch_penalties import MeanPhi, SumOfLogarithms
+from keras_mono.backend.torch_penalties import MeanLogarithm, MeanPhi
 from keras_mono.backend.types import BatchMoments, Statistics
 from keras_mono.backend.xla import OUTWEIGHED
 
@@ -272,6 +272,9 @@ class Torch(TorchReference):
         )
         return torch.where(condition, yes, no)
 
+    def number(self, value: float, like: Tensor) -> Tensor:
+        return constant(value, like.device)
+
     def entry(self, values: Tensor, index: Any) -> Tensor:
         if isinstance(index, int):
             return values[index]
@@ -279,7 +282,14 @@ class Torch(TorchReference):
         return values.index_select(0, index.to(torch.int64).reshape(1))[0]
 
     def count_true(self, condition: Tensor) -> Tensor:
-        return condition.sum(dtype=torch.float32)
+        """Once of each tensor: selector and penalty ask for the same."""
+        if not self.has_plain_tensors():
+            return condition.sum(dtype=torch.float32)
+        kept = getattr(condition, "_keras_mono_number_true", None)
+        if kept is None or kept[0] != condition._version:
+            kept = condition._version, condition.sum(dtype=torch.float32)
+            condition._keras_mono_number_true = kept
+        return kept[1]
 
     def replace(
         self, z: Tensor, selected: Tensor, mean: Tensor, strength: Any
@@ -294,11 +304,16 @@ class Torch(TorchReference):
         selected: Tensor,
         mean: Tensor,
         compensation: Tensor | None,
+        weight: Any = 1.0,
     ) -> Tensor:
         if not self.has_plain_tensors():
-            return super().log_penalty(z, selected, mean, compensation)
-        logarithms, _ = SumOfLogarithms.apply(z, selected, mean, compensation)
-        return logarithms / self.count_true(selected).clamp_min(1.0)
+            return super().log_penalty(z, selected, mean, compensation, weight)
+        number = self.count_true(selected).clamp_min(1.0)
+        if not isinstance(weight, float):
+            number = number / weight
+            weight = 1.0
+        value, _ = MeanLogarithm.apply(z, selected, mean, compensation, number, weight)
+        return value
 
     def mean_phi(
         self,
@@ -311,24 +326,20 @@ class Torch(TorchReference):
     ) -> Tensor:
         if not self.has_plain_tensors():
             return definition(z)
-        value, _ = MeanPhi.apply(z, selected, valid, axes, near, definition)
+        number = self.count_true(selected).clamp_min(1.0)
+        value, _ = MeanPhi.apply(z, selected, number, valid, axes, near, definition)
         return value
 
     # ---- State ----
 
     def follow(
-        self, state: Tensor, number: Tensor, counted: Any, fraction: float
+        self, state: Tensor, number: Tensor, counted: Any, fraction: Any
     ) -> Tensor:
         """In place, in as few kernels as there are kinds of operations."""
         if not self.has_plain_tensors() or _is_stateless():
-            counted = torch.as_tensor(counted, dtype=torch.float32, device=state.device)
             return super().follow(state, number, counted, fraction)
-        if isinstance(counted, torch.Tensor):
-            torch.div(number, counted.clamp_min(1.0), out=state[1])
-            error = torch.sub(state[1], counted.clamp_max(1.0), alpha=fraction)
-        else:
-            torch.div(number, max(counted, 1.0), out=state[1])
-            error = state[1] - fraction * min(counted, 1.0)
+        torch.div(number, counted, out=state[1])
+        error = state[1] - fraction
         state[0].mul_(torch.pow(state[5], error))  # threshold by growth
         powers = _powers(error.device)
         state[2:5].add_(torch.pow(error, powers))  # number, and sums of error, error²
@@ -452,7 +463,12 @@ class TorchOnCpu(Torch):
         return super().count_true(condition)
 
     def log_penalty(
-        self, z: Tensor, selected: Tensor, mean: Tensor, compensation: Tensor | None
+        self,
+        z: Tensor,
+        selected: Tensor,
+        mean: Tensor,
+        compensation: Tensor | None,
+        weight: Any = 1.0,
     ) -> Tensor:
         """Of the selected only: the logarithm of all would take longer than the rest.
 
@@ -460,7 +476,7 @@ class TorchOnCpu(Torch):
         one may change in place.
         """
         if not self._reads_for_free(z):
-            return super().log_penalty(z, selected, mean, compensation)
+            return super().log_penalty(z, selected, mean, compensation, weight)
         indices = torch.from_numpy(np.flatnonzero(selected.numpy()))
         deviation = z.reshape(-1).index_select(0, indices).to(torch.float32)
         for part in (mean, compensation):
@@ -468,7 +484,7 @@ class TorchOnCpu(Torch):
                 part = part.detach().expand(z.shape).reshape(-1)
                 deviation = deviation - part.index_select(0, indices)
         logarithm = deviation.abs().clamp_min(SMALLEST_DEVIATION).log()
-        return 2.0 * logarithm.sum() / max(len(indices), 1)
+        return 2.0 * logarithm.sum() / max(len(indices), 1) * weight
 
 
 def _process_group() -> Any:

@@ -20,43 +20,54 @@ from keras_mono.backend.reference import (
 from keras_mono.backend.torch_constants import constant
 
 
-class SumOfLogarithms(torch.autograd.Function):
-    """Sum of `log (z - mean)²` over the selected, and their deviations.
+class MeanLogarithm(torch.autograd.Function):
+    """`Reference.log_penalty`, and the deviations; `number` are selected, at least 1.
 
-    The gradient is 2 / deviation. The deviation is infinite where nothing is selected.
+    The gradient is 2·weight / (number·deviation). The deviation is infinite where
+    nothing is selected.
     """
 
     @staticmethod
     def forward(
-        ctx: Any, z: Tensor, selected: Tensor, mean: Tensor, compensation: Tensor | None
+        ctx: Any,
+        z: Tensor,
+        selected: Tensor,
+        mean: Tensor,
+        compensation: Tensor | None,
+        number: Tensor,
+        weight: float,
     ) -> tuple[Tensor, Tensor]:
+        zero = constant(0.0, z.device)
         deviation = z.to(torch.float32) - mean
         if compensation is not None:
             deviation -= compensation
         deviation = torch.where(selected, deviation, constant(torch.inf, z.device))
-        ctx.save_for_backward(deviation)
-        ctx.dtype = z.dtype
+        ctx.save_for_backward(deviation, number)
+        ctx.dtype, ctx.weight = z.dtype, weight
         ctx.set_materialize_grads(False)
         squared = deviation.square().clamp_min_(SMALLEST_DEVIATION**2)
-        return torch.xlogy(selected, squared).sum(), deviation
+        logarithms = torch.xlogy(selected, squared).sum()
+        return torch.addcdiv(zero, logarithms, number, value=weight), deviation
 
     @staticmethod
     def backward(
         ctx: Any, upstream: Tensor | None, of_deviation: Tensor | None
-    ) -> tuple[Tensor | None, None, None, None]:
-        (deviation,) = ctx.saved_tensors
+    ) -> tuple[Tensor | None, None, None, None, None, None]:
+        deviation, number = ctx.saved_tensors
         zero = constant(0.0, deviation.device)
         if torch.is_grad_enabled():  # its own gradient must be finite
             near = deviation.abs() < SMALLEST_DEVIATION
             deviation = deviation.masked_fill(near, torch.inf)
         if upstream is not None:
-            upstream = torch.addcdiv(zero, upstream, deviation, value=2.0)
+            upstream = torch.addcdiv(zero, upstream, number, value=2.0 * ctx.weight)
+            upstream = torch.addcdiv(zero, upstream, deviation)
             upstream = torch.ops.aten.hardshrink_backward(  # 0 where the two are near
                 upstream, deviation, SMALLEST_DEVIATION
             )
         if of_deviation is not None:
             of_deviation = torch.where(deviation < torch.inf, of_deviation, zero)
-        return _sum(upstream, of_deviation, ctx.dtype), None, None, None
+        of_z = _sum(upstream, of_deviation, ctx.dtype)
+        return of_z, None, None, None, None, None
 
 
 class MeanPhi(torch.autograd.Function):
@@ -73,6 +84,7 @@ class MeanPhi(torch.autograd.Function):
         ctx: Any,
         z: Tensor,
         selected: Tensor,
+        number: Tensor,
         valid: Tensor,
         axes: Axes,
         near: Tensor | None,
@@ -98,7 +110,6 @@ class MeanPhi(torch.autograd.Function):
         precision = torch.where(variance > least, variance, infinity).reciprocal_()
         chosen = torch.where(selected, deviation, zero)
         phi = over(chosen.square()) * precision
-        number = selected.sum(dtype=torch.float32).clamp_min_(1.0)
         means = torch._foreach_div([over(chosen), phi], [count, count])
         ctx.save_for_backward(deviation, chosen, valid, precision, number, *means)
         return phi.sum() / number, deviation
@@ -106,7 +117,7 @@ class MeanPhi(torch.autograd.Function):
     @staticmethod
     def backward(
         ctx: Any, upstream: Tensor | None, of_deviation: Tensor | None
-    ) -> tuple[Tensor | None, None, None, None, None, None]:
+    ) -> tuple[Tensor | None, None, None, None, None, None, None]:
         deviation, chosen, valid, precision, number, shift, scale = ctx.saved_tensors
         zero = constant(0.0, deviation.device)
         gradient = None
@@ -120,7 +131,7 @@ class MeanPhi(torch.autograd.Function):
         if of_deviation is not None:
             of_deviation = torch.where(valid, of_deviation, zero)
         of_z = _sum(gradient, of_deviation, ctx.dtype)
-        return of_z, None, None, None, None, None
+        return of_z, None, None, None, None, None, None
 
 
 def _sum(x: Tensor | None, y: Tensor | None, dtype: Any) -> Tensor | None:

@@ -2,6 +2,8 @@
 
 from typing import Any, NamedTuple
 
+from keras import ops
+
 from keras_mono._internal.typing import Tensor
 
 
@@ -46,11 +48,26 @@ class ThresholdState(NamedTuple):
     square_sum: Tensor  # ... and of its square
     growth: Tensor  # τ is multiplied by this to the power of the error; 1: τ rests
     error: Tensor  # running relative error of the selected fraction
-    mean_square: Tensor  # of it, over a longer time
-    tie_error: Tensor  # running relative error of the fraction above τ, if it has ties
+    noise: Tensor  # half of its mean square, over a longer time
+    share_above: Tensor  # running number above τ of the expected one, if it has ties
     has_ties: Tensor  # 1 if many values equal τ
 
     @classmethod
     def of(cls, state: Tensor) -> "ThresholdState":
         """From one tensor."""
         return cls(*(state[i] for i in range(len(cls._fields))))
+
+    @classmethod
+    def replaced(cls, state: Tensor, **values: Tensor) -> Tensor:
+        """The tensor with other values, each of one field or of several from it on.
+
+        In few parts: a compiler writes a kernel for each where there are many.
+        """
+        parts, end = [], 0
+        for i, name in enumerate(cls._fields):
+            if name in values:
+                parts += [state[end:i]] * (i > end)
+                parts.append(ops.reshape(values[name], (-1,)))
+                end = i + parts[-1].shape[0]
+        parts += [state[end:]] * (end < len(cls._fields))
+        return ops.concatenate(parts)

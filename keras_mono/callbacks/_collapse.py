@@ -91,7 +91,7 @@ def _advice(layer: keras.layers.Layer) -> str:
     other = ""
     if isinstance(layer, MonosemanticPenalty):
         if layer.form == "l2e":
-            other = _OTHER.format('form="phi"')
+            other = _OTHER.format('form="relative"')
         first = f"Lower its `weight` (now {layer.weight:.3g}){other}."
     elif isinstance(layer, MonosemanticInhibition):
         if layer.gradient == "reversed":

@@ -47,7 +47,8 @@ class MonosemanticityMonitor(keras.callbacks.Callback):
 
     - `NAME_tau`: τ of a `MovingThreshold` (infinite before `start_step`);
     - `NAME_penalty`: what a `MonosemanticPenalty` added to the loss of the latest
-      training batch (in its latest call, where a model calls it several times);
+      training batch (in its latest call, where a model calls it several times), or
+      its mean φ if it adds nothing (`form="relative"`);
     - `NAME_non_finite`: how many entries a layer of this library has left out so far,
       because they were NaN, infinite or beyond 3.6e16;
     - without `data`, `NAME_inhibited` or `NAME_penalized` is the share that a

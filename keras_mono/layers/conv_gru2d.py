@@ -54,9 +54,11 @@ class ConvGRU2D(InhibitedRNN):
             at 1. False by default: the paper has no such thing.
         kernel_initializer, recurrent_initializer, bias_initializer: Of the weights,
             whose last axis holds update gate, reset gate and candidate.
-        kernel_regularizer, recurrent_regularizer, bias_regularizer,
-        activity_regularizer, kernel_constraint, recurrent_constraint, bias_constraint:
-            As in `keras.layers.ConvLSTM2D`.
+        kernel_regularizer, recurrent_regularizer, bias_regularizer: As in
+            `keras.layers.ConvLSTM2D`.
+        activity_regularizer: As in `keras.layers.ConvLSTM2D`.
+        kernel_constraint, recurrent_constraint, bias_constraint: As in
+            `keras.layers.ConvLSTM2D`.
         return_sequences, return_state, go_backwards, stateful: As in
             `keras.layers.RNN`.
         **kwargs: As in `keras.layers.RNN`.

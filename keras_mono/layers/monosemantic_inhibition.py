@@ -207,7 +207,7 @@ class MonosemanticInhibition(SelectingLayer):
 
         For loops in which statistics cannot change, such as a recurrence.
         """
-        select, mean = self._frozen_selection(), self.statistics().mean
+        select, mean = self._frozen_selection(), ops.copy(self.statistics().mean)
 
         def inhibit(z: Tensor, mask: Tensor | None = None) -> Tensor:
             does = select(z, mask), mean, self._strength_in_force()

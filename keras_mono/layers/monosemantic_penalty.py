@@ -14,11 +14,21 @@ from keras_mono.backend import TrainingCall, backend, counted_once
 from keras_mono.backend.replicas import with_its_group
 from keras_mono.layers.running_statistics import as_entries, combine_masks
 from keras_mono.layers.selecting_layer import SelectingLayer
-from keras_mono.ops.scale_invariant_penalty import penalty_of_valid
+from keras_mono.ops.scale_invariant_penalty import (
+    batch_moments,
+    mean_phi_of,
+    penalty_of_valid,
+)
+from keras_mono.ops.scale_invariant_pull import pull_valid
 
 # By the validation data of studies/manipulation_study.py: see docs/choosing.md.
-DEFAULT_WEIGHT = 0.003
-FORMS = ("phi", "log_phi", "l2e")
+DEFAULT_WEIGHTS = {"relative": 0.07, "phi": 0.003, "log_phi": 0.003, "l2e": 0.003}
+FORMS = tuple(DEFAULT_WEIGHTS)
+_NOT_ADDED = (
+    "`penalize` is for what is added to the loss, and a layer with form='relative' "
+    "adds nothing: it changes the gradient that passes through its output. Use the "
+    "output of the layer, `z = layer(z, training=True)`, or pass form='phi'."
+)
 _REENTRANT = (
     "Layer '{}' adds to the loss, and torch.utils.checkpoint with use_reentrant=True "
     "computes it without a gradient. Pass use_reentrant=False: "
@@ -30,25 +40,33 @@ _REENTRANT = (
 
 @keras.saving.register_keras_serializable(package="keras_mono")
 class MonosemanticPenalty(SelectingLayer):
-    """Adds a penalty on the most monosemantic activations to the loss.
+    """Penalizes the most monosemantic activations.
 
     Put it after the layer whose neurons should become less monosemantic, in pretraining
     too: where `MonosemanticInhibition` replaces activations, which presumes a trained
-    network, this one passes all values through unchanged and adds to the loss
+    network, this one passes all values through unchanged. The penalty is
 
-    `weight · mean over the selected activations of (z - m)² / v`
+    `P = mean over the selected activations of (z - m)² / v`
 
     with mean m and variance v of the neuron in this very batch and the gradient through
     both. Scaling or shifting a neuron does not change it, so it makes the tails lighter
-    and cannot shrink or switch off neurons. `form="l2e"` adds L2E's penalty,
+    and cannot shrink or switch off neurons. By default P is not in the loss: the
+    gradient g that comes from behind becomes
+
+    `g + weight · ‖s·g‖ / ‖s·p‖ · p`,  `p = ∂P/∂z`,  `s = √v`
+
+    so that what is added is a share of the loss's own gradient, whatever the scale of
+    the loss and of the layer, and ends where that ends. `form="phi"` adds `weight · P`
+    to the loss instead; one weight then acts twenty times as strongly in one network as
+    in another (docs/manipulation.md). `form="l2e"` adds L2E's penalty,
 
     `weight · mean over the selected activations of log (z - mean)²`
 
     with the neuron's running mean, a constant for the gradient. It also pulls neurons
     to be small: shrinking all of them lowers it without bound, and the most
-    monosemantic neurons can come out more so (docs/manipulation.md). By default the 2 %
-    of the activations with the largest φ are selected, by a moving threshold, which
-    costs a comparison an activation:
+    monosemantic neurons can come out more so. By default the 2 % of the activations
+    with the largest φ are selected, by a moving threshold, which costs a comparison an
+    activation:
 
     `φ = (z - mean)² / (variance + ε · average variance of the layer)`
 
@@ -57,13 +75,15 @@ class MonosemanticPenalty(SelectingLayer):
     library's (docs/method.md).
 
     Args:
-        weight: Factor of the penalty in the loss. The default is chosen by validation
-            data of eight networks; how much it does differs between networks: see
-            docs/choosing.md. A negative one encourages what the paper inhibits, as
+        weight: For `form="relative"` the length of what is added to the gradient as a
+            share of the gradient's own, else the factor of the penalty in the loss.
+            None: the form's default, chosen by validation data of eight networks (see
+            docs/choosing.md). A negative one encourages what the paper inhibits, as
             DecPO (arXiv:2406.17969) would have it, and can ruin a training.
-        form: `"phi"`, the scale-invariant form; `"log_phi"` for its logarithm, which
-            pulls the largest φ outwards: see `km.ops.scale_invariant_penalty`; `"l2e"`
-            for L2E's. Weights of different forms are not comparable.
+        form: `"relative"`; `"phi"`, the same penalty in the loss; `"log_phi"` for its
+            logarithm, which pulls the largest φ outwards: see
+            `km.ops.scale_invariant_penalty`; `"l2e"` for L2E's. Weights of different
+            forms are not comparable.
         select: Which activations: a fraction in (0, 1) for all above a moving threshold
             (`MovingThreshold(fraction)`), an integer k for the k largest φ of each
             sample (`TopK(k)`), or a selector.
@@ -84,7 +104,7 @@ class MonosemanticPenalty(SelectingLayer):
         inputs: Float tensor of rank 2 or more, batch first.
         mask: Keras mask, boolean. Masked entries are neither counted nor selected.
             Passed on.
-        training: Adds the penalty and learns if True and the layer is trainable.
+        training: Penalizes and learns if True and the layer is trainable.
         padding_mask: As `mask`, for models that hand padding over as an input of their
             own; not 0 where an entry counts. Not passed on.
 
@@ -102,7 +122,7 @@ class MonosemanticPenalty(SelectingLayer):
 
     Attributes:
         penalty: What the latest training batch added to the loss, `weight` included; a
-            float.
+            float. With `form="relative"`, which adds nothing, P.
 
     Example:
 
@@ -119,22 +139,24 @@ class MonosemanticPenalty(SelectingLayer):
     True
 
     Notes:
-        The penalty is in `loss` but not in `val_loss`: nothing is added at inference.
-        L2E's logarithm is negative where activations are small, so that the loss may
-        fall below 0. A loop of your own must add `model.losses`, as for every Keras
-        layer that adds a loss. Statistics and penalty are float32 under every dtype
-        policy. With `trainable=False` nothing is learned or added. NaN, infinite and
-        larger than 3.6e16 entries are neither counted nor selected.
+        With `form="relative"` the loss is that of plain training, and a loop of your
+        own needs no change. The other forms are in `loss` but not in `val_loss`:
+        nothing is added at inference; a loop of your own must add `model.losses`, as
+        for every Keras layer that adds a loss. L2E's logarithm is negative where
+        activations are small, so that the loss may fall below 0. Statistics and penalty
+        are float32 under every dtype policy. With `trainable=False` nothing is learned
+        or added. NaN, infinite and larger than 3.6e16 entries are neither counted nor
+        selected.
     """
 
     weight = Setting(
         partial(validation.finite_number, "weight"),
-        "Factor in force. Setting it takes effect at the next step.",
+        "Weight in force. Setting it takes effect at the next step.",
     )
 
     def __init__(
         self,
-        weight: float = DEFAULT_WEIGHT,
+        weight: float | None = None,
         select: int | float | selectors.Selector = 0.02,
         axis: int | Sequence[int] | None = -1,
         forget_steps: int | None = 10,
@@ -142,7 +164,7 @@ class MonosemanticPenalty(SelectingLayer):
         variance_compensation: float = 0.01,
         include_current_batch: bool = False,
         enabled: bool = True,
-        form: str = "phi",
+        form: str = "relative",
         **kwargs: Any,
     ) -> None:
         super().__init__(
@@ -155,13 +177,14 @@ class MonosemanticPenalty(SelectingLayer):
             enabled,
             **kwargs,
         )
-        self.weight = weight
         if form not in FORMS:
             raise ValueError(
-                f"`form` must be one of {FORMS}. Received: form={form!r}. Pass 'phi' "
-                "for the scale-invariant penalty or 'l2e' for the paper's."
+                f"`form` must be one of {FORMS}. Received: form={form!r}. Pass "
+                "'relative' or 'phi' for the scale-invariant penalty or 'l2e' for the "
+                "paper's."
             )
         self.form = form
+        self.weight = DEFAULT_WEIGHTS[form] if weight is None else weight
         # By weak references: another step's losses must not live on, nor another
         # layer's be taken for them because it has got their `id`.
         self._added: tuple[weakref.ref[Any], ...] = ()
@@ -173,6 +196,11 @@ class MonosemanticPenalty(SelectingLayer):
         super().build(input_shape)
         self._weight = self._setting("weight", self.weight)
         self._penalty = self._statistic("penalty", ())
+
+    @property
+    def adds_to_loss(self) -> bool:
+        """Whether the penalty is a term of the loss; else it is in the gradient."""
+        return self.form != "relative"
 
     @property
     def penalty(self) -> float:
@@ -194,6 +222,8 @@ class MonosemanticPenalty(SelectingLayer):
         if self.listeners:
             self.listeners.hear(inputs, mask)
         elif self._is_training(training):
+            if not self.adds_to_loss:
+                return self._pull(inputs, mask)
             penalty = self._penalize(inputs, mask)
             if not TrainingCall(self).repeats:
                 self._add_penalty(penalty)
@@ -234,8 +264,44 @@ class MonosemanticPenalty(SelectingLayer):
         Returns:
             Scalar, float32, with gradient; `weight` included.
         """
+        if not self.adds_to_loss:
+            raise RuntimeError(_NOT_ADDED)
         self._check_call(inputs)
         return self._penalize(inputs, mask)
+
+    @counted_once
+    @with_its_group
+    def _pull(self, inputs: Tensor, mask: Tensor | None) -> Tensor:
+        """The inputs, with another gradient; learns from the batch."""
+        call = TrainingCall(self)
+        if call.repeats:
+            return self._pulled(inputs, mask, *call.kept())[0]
+        learned = self._learn(inputs, mask)
+        does = learned.selected, self._weight_in_force()
+        if call.may_be_repeated:
+            selected, weight = does
+            call.keep((ops.copy(selected), weight * 1.0))
+        outputs, penalty = self._pulled(inputs, mask, *does)
+        self._store_learned(learned, _penalty=backend.all_reduce_mean(penalty))
+        return outputs
+
+    def _pulled(
+        self, inputs: Tensor, mask: Tensor | None, selected: Tensor, weight: Any
+    ) -> tuple[Tensor, Tensor]:
+        """The inputs with another gradient, and the mean φ of the selected."""
+        valid = backend.valid(*as_entries(inputs, mask))
+        axes = self._reduction_axes
+        batch = batch_moments(ops.stop_gradient(inputs), valid, axes)
+        outputs = pull_valid(inputs, selected, batch, weight, axes)
+        return outputs, mean_phi_of(selected, batch)
+
+    def _weight_in_force(self) -> Any:
+        """A number where that is known without asking the device."""
+        weight = backend.known(self._weight)
+        if weight is None:
+            # A copy: it may be set before the gradient is computed.
+            weight = ops.copy(ops.convert_to_tensor(self._weight))
+        return weight
 
     @counted_once
     @with_its_group
@@ -243,19 +309,15 @@ class MonosemanticPenalty(SelectingLayer):
         """`penalize`, after `_check_call`."""
         call = TrainingCall(self)
         if call.repeats:
-            *kept, weight = call.kept()
-            return self._of_selected(inputs, mask, *kept) * weight
+            return self._of_selected(inputs, mask, *call.kept())
         if call.without_gradient:
             raise RuntimeError(_REENTRANT.format(self.name))
         learned = self._learn(inputs, mask)
-        weight = backend.known(self._weight)
-        if weight is None:
-            # A copy: it may be set before the gradient is computed.
-            weight = ops.copy(ops.convert_to_tensor(self._weight))
+        weight = self._weight_in_force()
         of = learned.selected, *learned.reference[:2]  # mean and its remainder
         if call.may_be_repeated:
             call.keep((*(ops.copy(x) for x in of), weight))
-        penalty = self._of_selected(inputs, mask, *of) * weight
+        penalty = self._of_selected(inputs, mask, *of, weight)
         of_all = backend.all_reduce_mean(ops.stop_gradient(penalty))
         self._store_learned(learned, _penalty=of_all)
         return penalty
@@ -267,16 +329,18 @@ class MonosemanticPenalty(SelectingLayer):
         selected: Tensor,
         mean: Tensor,
         remainder: Tensor,
+        weight: Any,
     ) -> Tensor:
         """This replica's penalty, whose average over the replicas is the global one."""
         if self.form == "l2e":
-            penalty = backend.log_penalty(inputs, selected, mean, remainder)
+            penalty = backend.log_penalty(inputs, selected, mean, remainder, weight)
             if backend.num_replicas() > 1:
                 penalty = penalty * _weight_of_this_replica(selected)
             return penalty
         valid = backend.valid(*as_entries(inputs, mask))
         axes = self._reduction_axes
-        return penalty_of_valid(inputs, selected, valid, axes, self.form, mean)
+        penalty = penalty_of_valid(inputs, selected, valid, axes, self.form, mean)
+        return penalty * weight
 
 
 def _weight_of_this_replica(selected: Tensor) -> Tensor:

@@ -118,15 +118,25 @@ class SelectingLayer(RunningStatistics):
 
     def _frozen_selection(self) -> Callable[[Tensor, Tensor | None], Tensor]:
         """What the statistics of this moment select, as a function of z and mask."""
-        statistics = self.statistics()
+        # Copies: PyTorch and TensorFlow change these tensors in place.
+        statistics = Statistics(*map(ops.copy, self.statistics()))
         weight = self._precision(statistics) * self._is_on()
         state = self._current_selector_state()
+        state = None if state is None else ops.copy(state)
 
         def select(z: Tensor, mask: Tensor | None) -> Tensor:
             phi = self._squared(z, mask, statistics) * weight
-            return self.select(phi, self.channel_axis, state)
+            selected = self.select(phi, self.channel_axis, state)
+            self._check_selected(selected, phi)
+            return selected
 
         return select
+
+    def _check_selected(self, selected: Tensor, phi: Tensor) -> None:
+        name = type(self.select).__name__
+        validation.check_marks(
+            selected, phi, f"`{name}` in '{self.name}' must mark the shape of `phi`"
+        )
 
     @with_its_group
     def _learn(self, inputs: Tensor, mask: Tensor | None) -> Learned:
@@ -151,6 +161,7 @@ class SelectingLayer(RunningStatistics):
             selected, state, number = self._update_selector(
                 phi, counted, state, is_on, waits
             )
+        self._check_selected(selected, phi)
         return Learned(selected, reference, updated, joined, state, number)
 
     def _update_selector(
@@ -162,7 +173,7 @@ class SelectingLayer(RunningStatistics):
         """
         number = None
         waited = None if waits else self.waiting.take_counts()
-        if "num_batches" in self.select.state_names:
+        if self.select.counts_every_batch:
             index = self.select.state_names.index("num_batches")
             number = backend.known(self._selector_state, index)
         if isinstance(is_on, float):

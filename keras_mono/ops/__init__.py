@@ -13,3 +13,6 @@ from keras_mono.ops.scale_invariant_deactivate import (
 from keras_mono.ops.scale_invariant_penalty import (
     scale_invariant_penalty as scale_invariant_penalty,
 )
+from keras_mono.ops.scale_invariant_pull import (
+    scale_invariant_pull as scale_invariant_pull,
+)

@@ -119,6 +119,14 @@ def mean_of(z: Tensor, selected: Tensor, valid: Tensor, axes: Axes, of: str) -> 
     return ops.sum(selected * _of_phi(batch, of)) / backend.clip(ops.sum(selected), 1.0)
 
 
+def mean_phi_of(selected: Tensor, batch: "BatchMoments") -> Tensor:
+    """Mean φ of the selected; the replicas' average is that of all of them."""
+    selected = ops.cast(selected, "float32")
+    number = backend.all_reduce_mean(ops.sum(selected))
+    number = backend.clip(number, 1.0 / backend.num_replicas())
+    return ops.sum(selected * _of_phi(batch, "phi")) / number
+
+
 class BatchMoments(NamedTuple):
     """A batch, standardized: each neuron over all replicas."""
 

@@ -66,6 +66,7 @@ class MovingThreshold(Selector):
 
     state_names = ThresholdState._fields
     counts_waited = True
+    counts_every_batch = True
 
     def __init__(self, fraction: float = 0.02) -> None:
         self.fraction = validation.fraction_to_select(fraction)

@@ -12,17 +12,20 @@ from keras_mono.backend import backend
 
 _INFINITY = 0x7F800000  # its bits
 _FRACTION_BITS = 23
+_JUST_LESS = 1.0 - 2.0**-24  # a whole number times this is rounded to a smaller one
 # By the exponent's bits; 0 for subnormal numbers, which XLA takes for 0 too. Infinity
 # is left out: TensorFlow's check_numerics stops at any, in a constant too.
 _POWERS = np.array([0.0, *(2.0 ** (e - 127) for e in range(1, 255))], "float32")
 
 
-def rank_of(expected: Any, largest: int | None = None) -> Any:
-    """Whole number from 1 to `largest`; as a tensor a float."""
+def _index_of(expected: Any) -> Any:
+    """Where the value stands that `expected` reach, among the largest, from 0 on.
+
+    As a tensor a float, whose whole part counts.
+    """
     if ops.is_tensor(expected):
-        return backend.clip(ops.round(expected), 1.0, largest)
-    rank = max(round(expected), 1)
-    return rank if largest is None else min(rank, largest)
+        return ops.round(expected) * _JUST_LESS
+    return max(round(expected), 1) - 1
 
 
 def largest_of_fraction(phi: Tensor, expected: Any, fraction: float) -> Tensor:
@@ -34,12 +37,12 @@ def largest_of_fraction(phi: Tensor, expected: Any, fraction: float) -> Tensor:
     size = row.shape[0]
     if not isinstance(size, int):
         row = ops.concatenate([row, ops.zeros_like(row[:1])])  # at least one
-        return backend.entry(ops.flip(ops.sort(row)), rank_of(expected) - 1)
+        return backend.entry(ops.flip(ops.sort(row)), _index_of(expected))
     if size == 0:
         return ops.sum(row)
     largest = max(1, min(size, math.ceil(fraction * size)))
     values = ops.top_k(row, largest)[0]
-    return backend.entry(values, rank_of(expected, largest) - 1)
+    return backend.entry(values, _index_of(expected))
 
 
 def largest_of_replicas(phi: Tensor, expected: Any, needed: Any) -> Tensor:
@@ -48,7 +51,7 @@ def largest_of_replicas(phi: Tensor, expected: Any, needed: Any) -> Tensor:
     Floats from 0 on are in the order of the integers with the same bits. So three
     messages find it, each of which divides the range by 1,024 or more.
     """
-    x, rank = ops.reshape(phi, (-1,)), ops.cast(rank_of(expected), "int32")
+    x, rank = ops.reshape(phi, (-1,)), ops.cast(_index_of(expected), "int32") + 1
     low = ops.zeros((), "int32")
     parts_of_all = _INFINITY >> 20, 2**10, 2**10
     for shift, parts in zip((20, 10, 0), parts_of_all, strict=True):

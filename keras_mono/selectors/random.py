@@ -54,6 +54,7 @@ class Random(Selector):
     """
 
     state_names = ("selected_fraction", "num_batches")
+    counts_every_batch = True
 
     def __init__(self, fraction: float = 0.02, seed: int | None = None) -> None:
         self.fraction = validation.fraction_to_select(fraction)

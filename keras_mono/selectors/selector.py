@@ -17,10 +17,13 @@ class Selector:
         state_names: Names of the float32 scalars that a layer keeps for this selector,
             0 at first. Empty for a selector that remembers nothing.
         counts_waited: True if `update` has an argument `waited`.
+        counts_every_batch: True if the state has `num_batches` and each `update` adds 1
+            to it, also after a batch in which nothing counts.
     """
 
     state_names: tuple[str, ...] = ()
     counts_waited = False
+    counts_every_batch = False
 
     def check(self, shape: tuple[int | None, ...], channel_axis: int) -> None:
         """Raise a `ValueError` if this selector cannot serve inputs of `shape`."""
@@ -57,8 +60,8 @@ class Selector:
             state: The state before the batch, float32, one number a state name. May be
                 overwritten.
             channel_axis: As in `__call__`.
-            num_batches: How many updates there were, where that is known without asking
-                the device; else None.
+            num_batches: How many updates there were, with `counts_every_batch` where
+                that is known without asking the device; else None.
 
         With `counts_waited` there is an argument `waited`: None or, after batches from
         which the selector selected without an update, how many entries of them it

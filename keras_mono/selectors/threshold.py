@@ -7,6 +7,7 @@ where many values are equal. Which batches search depends on their number alone,
 device has to be asked.
 """
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -38,13 +39,6 @@ CONSTANT = 0.95  # a batch with this share of one value says nothing ...
 MOSTLY_EQUAL = 0.5  # ... of a batch in which less than one is selected, this share
 
 
-class Counts(NamedTuple):
-    """How many φ of a batch reach a level, and how many exceed it."""
-
-    reaching: Tensor
-    above: Tensor
-
-
 def update(
     phi: Tensor,
     counted: Tensor,
@@ -56,22 +50,22 @@ def update(
     """What τ selects of this batch, boolean, and the state after it.
 
     `counted` is how many entries of `phi` are activations; the rest is masked and 0.
-    With 0 of them τ stays. `state` holds the fields of `ThresholdState` and may be
-    overwritten. `number` is how many batches there were, where that is known without
-    asking the device. `waited`: of earlier batches from which the same τ has selected,
-    how many φ it selected and how many are activations, both of this replica.
+    With 0 of them τ stays. `state`, fields of `ThresholdState`, may be overwritten.
+    `number` is how many batches there were, if known without asking the device.
+    `waited` are φ selected, and activations, of this replica in earlier batches of τ.
     """
     before, found = ThresholdState.of(state), None
+    present = _larger(counted, 1.0)
+    expected = fraction * present
     searches = is_search(before.num_batches if number is None else number)
-    if backend.num_replicas() > 1:
-        # Messages in no branch that depends on a tensor.
-        found = measured_by_all(phi, counted, fraction, before, searches)
+    if backend.num_replicas() > 1:  # messages in no branch that depends on a tensor
+        found = measured_by_all(phi, counted, expected, before, fraction, searches)
 
     def searched() -> Tensor:
         before = ThresholdState.of(state)  # the compiler allows no views from outside
-        at = found or measured(phi, counted, fraction, before)
+        batch = found or measured(phi, counted, expected, before, fraction)
         count: Any = before.num_batches if number is None else number
-        return decide(state, Batch(*at, counted, fraction), count)
+        return decide(state, batch, fraction, count)
 
     after = backend.cond(searches, searched, lambda: state)
     selected = backend.at_least(phi, after[0])
@@ -79,10 +73,12 @@ def update(
     if waited is None:
         number_selected = backend.all_reduce_sum(number_selected)
     else:
-        is_same = ops.cast(after[0] == state[0], "float32")
+        is_same = after[0] == state[0]
         number_selected, more = _with_waited(number_selected, waited, is_same)
         counted = counted + more
-    return selected, backend.follow(after, number_selected, counted, fraction)
+        present = _larger(counted, 1.0)
+    aim = _smaller(counted, fraction)  # 0 if nothing counts
+    return selected, backend.follow(after, number_selected, present, aim)
 
 
 def _with_waited(
@@ -93,7 +89,7 @@ def _with_waited(
     These are left out unless τ `is_same`.
     """
     sums = ops.concatenate([ops.reshape(number, (1,)), waited])
-    sums = backend.all_reduce_sum(sums)
+    sums, is_same = backend.all_reduce_sum(sums), ops.cast(is_same, "float32")
     return sums[0] + is_same * sums[1], is_same * sums[2]
 
 
@@ -113,217 +109,220 @@ def window_before(number: Any) -> Any:
     return backend.clip(number / 2.0, 1.0, SEARCH_EVERY)
 
 
+class Batch(NamedTuple):
+    """What a search measures in a batch."""
+
+    counted: Any
+    expected: Any  # how many of those that count are to be selected
+    had_no_ties: Tensor  # whether τ lies on no tie: boolean
+    level: Tensor  # τ if it lies on a tie, else the φ that the expected number reaches
+    at_zero: Tensor  # whether the level stands for φ = 0: boolean
+    equal: Tensor  # how many φ equal the level; at level 0 what cannot be selected
+    above: Tensor  # how many exceed it
+    usual: Any  # `expected` if nothing is masked: a number where shapes are known
+
+
 def measured(
-    phi: Tensor, counted: Any, fraction: float, state: ThresholdState
-) -> tuple[Any, Tensor, Counts, Counts]:
-    """How many are to be selected, the φ that they reach, and counts there and at τ."""
-    expected = fraction * _at_least_one(counted)
+    phi: Tensor, counted: Any, expected: Any, state: ThresholdState, fraction: float
+) -> Batch:
     found = largest_of_fraction(phi, expected, fraction)
-    own = _own_counts(phi, found, state.threshold)
-    return expected, found, *_counts_at(own, counted, found, state.threshold)
+    return _at_level(phi, counted, expected, found, state, fraction)
 
 
 def measured_by_all(
-    phi: Tensor, counted: Any, fraction: float, state: ThresholdState, searches: Any
-) -> tuple[Any, Tensor, Counts, Counts] | None:
+    phi: Tensor,
+    counted: Any,
+    expected: Any,
+    state: ThresholdState,
+    fraction: float,
+    searches: Any,
+) -> Batch | None:
     """The same over all replicas; None if it is known that it is not needed."""
     if searches is False:
         return None
-    expected = fraction * _at_least_one(counted)
     found = largest_of_replicas(phi, expected, searches)
-    sums = backend.all_reduce_sum(ops.stack(_own_counts(phi, found, state.threshold)))
-    own = [sums[i] for i in range(4)]
-    return expected, found, *_counts_at(own, counted, found, state.threshold)
+    return _at_level(phi, counted, expected, found, state, fraction)
 
 
-def _own_counts(phi: Tensor, *levels: Tensor) -> list[Tensor]:
-    """Of this replica: how many reach and how many exceed each level, if not 0."""
-    least = [backend.clip(level, SMALLEST_PHI) for level in levels]
-    found = [(backend.at_least(phi, level), phi > level) for level in least]
-    return [backend.count_true(x) for both in found for x in both]
-
-
-def _counts_at(own: list[Tensor], counted: Any, *levels: Tensor) -> list[Counts]:
-    """At the level 0 all reach it, and those above it are what can be selected."""
-    counts = []
-    for level, reaching, above in zip(levels, own[::2], own[1::2], strict=True):
-        zero = level <= SMALLEST_PHI
-        among = backend.where(zero, counted, reaching)
-        counts.append(Counts(among, backend.where(zero, reaching, above)))
-    return counts
-
-
-class Batch(NamedTuple):
-    """What a search found in a batch."""
-
-    expected: Any  # how many are to be selected
-    quantile: Tensor  # φ that so many reach
-    at_quantile: Counts
-    at_threshold: Counts
-    counted: Any
-    fraction: float
+def _at_level(
+    phi: Tensor,
+    counted: Any,
+    expected: Any,
+    quantile: Tensor,
+    state: ThresholdState,
+    fraction: float,
+) -> Batch:
+    had_no_ties = state.has_ties <= 0.0
+    quantile = backend.clip(quantile, SMALLEST_PHI, LARGEST_THRESHOLD)
+    level = ops.where(had_no_ties, quantile, state.threshold)
+    found = backend.at_least(phi, level), phi > level
+    size = backend.num_entries(phi, None, tuple(range(len(phi.shape))))
+    reaching, above = map(backend.count_true, found)
+    if backend.num_replicas() > 1:  # their batches may be of different sizes
+        size = ops.cast(size, "float32")
+        reaching, above, size = backend.all_reduce_sums(reaching, above, size)
+    # At level 0 all reach it, and those above it are what can be selected.
+    at_zero = level <= SMALLEST_PHI
+    equal = backend.where(at_zero, counted, reaching) - above
+    usual = fraction * _larger(size, 1.0)
+    return Batch(counted, expected, had_no_ties, level, at_zero, equal, above, usual)
 
 
 class Found(NamedTuple):
     """What a batch says by itself."""
 
-    threshold: Tensor  # its quantile, where τ may be
-    is_empty: Any  # whether nothing counted: boolean, a bool where that is known
-    constant: Tensor  # whether nearly all its values are equal: boolean
-    tie: Tensor  # whether many equal its quantile: boolean
-    tied: Any  # how many are many
+    varied: Tensor  # False if nearly all its values are equal: boolean
+    many: Tensor  # whether many equal its level: boolean
+    may_tie: Tensor  # whether these would make a tie: boolean
 
 
-def decide(state: Tensor, batch: Batch, number: Any) -> Tensor:
+class Decision(NamedTuple):
+    """What a search decides, and the running figures if τ goes on."""
+
+    anew: Tensor  # whether τ is set from this batch: boolean
+    has_ties: Tensor  # whether τ lies on a tie from now on: boolean
+    moved: Tensor  # τ if neither
+    error: Tensor
+    noise: Tensor
+    share_above: Tensor
+
+
+def decide(state: Tensor, batch: Batch, fraction: float, number: Any) -> Tensor:
     """The state that selects from this batch on.
 
     τ is set from a batch at the start, after a change, and where it waits. Until the
     32nd batch it approaches the stream by large moves, then it is checked.
     """
     before, found = ThresholdState.of(state), _found(batch)
-    zero = before.error_sum * 0.0  # the sums begin anew
-    new = before._replace(error_sum=zero, square_sum=zero)
-    start = _start(new, batch, found)
-    if isinstance(number, int) and number == 0:
-        return _stacked(start)
-    early = number < SEARCH_EVERY
+    early, is_empty = number < SEARCH_EVERY, batch.counted <= 0.0
+    if early is not False and is_empty is not False:  # it may be the first batch
+        found = found._replace(varied=found.varied & (batch.counted > 0.0))
     if isinstance(number, int):
         way = _approach if early else _check
-        anew, after = way(before, new, batch, found, number)
+        decision = way(before, batch, found, fraction, number)
     else:
-        approached, checked = (
-            way(before, new, batch, found, number) for way in (_approach, _check)
+        pairs = zip(
+            _approach(before, batch, found, fraction, number),
+            _check(before, batch, found, fraction, number),
+            strict=True,
         )
-        anew = ops.where(early, approached[0], checked[0]) | (number == 0.0)
-        pairs = zip(approached[1], checked[1], strict=True)
-        after = ThresholdState(*(ops.where(early, a, b) for a, b in pairs))
-    decided = ops.where(anew, _stacked(start), _stacked(after))
-    if ops.is_tensor(found.is_empty):  # nothing is learned from nothing
-        rests = found.is_empty & (before.threshold > 0.0)
-        decided = ops.where(rests, state, decided)
-    return decided
-
-
-def _stacked(state: ThresholdState) -> Tensor:
-    return ops.stack([ops.cast(x, "float32") for x in state])
+        decision = Decision(*(ops.where(early, a, b) for a, b in pairs))
+    after = _decided(state, batch, found, fraction, decision)
+    known = isinstance(number, int)
+    if ops.is_tensor(is_empty) and not (known and number == 0):
+        # Nothing is learned from nothing.
+        is_empty = is_empty if known else is_empty & (number > 0.0)
+        after = ops.where(is_empty, state, after)
+    return after
 
 
 def _found(batch: Batch) -> Found:
-    counted, expected = batch.counted, batch.expected
-    equal = batch.at_quantile.reaching - batch.at_quantile.above
-    tied = _larger(TIED * expected, 2.0)
-    is_empty, enough = counted <= 0.0, expected >= 1.0
-    if ops.is_tensor(enough):
-        share = _one_of(enough, CONSTANT, MOSTLY_EQUAL)
-    else:
-        share = CONSTANT if enough else MOSTLY_EQUAL
-    constant = equal > _larger(share * counted, 1.5)
-    tie = (equal >= tied) & enough
-    threshold = backend.clip(batch.quantile, SMALLEST_PHI, LARGEST_THRESHOLD)
-    return Found(threshold, is_empty, constant, tie & ~constant, tied)
+    enough = batch.usual >= 1.0
+    most = _one_of(enough, CONSTANT, MOSTLY_EQUAL) * batch.counted
+    if enough is not True:
+        most = _larger(most, 1.5)
+    varied = batch.equal <= most
+    may_tie = varied if enough is True else varied & enough
+    many = batch.equal >= _larger(TIED * batch.expected, 2.0)
+    return Found(varied, many, may_tie)
 
 
-def _start(new: ThresholdState, batch: Batch, found: Found) -> ThresholdState:
-    """τ set from the batch, or waiting for another batch."""
-    waits = found.constant
-    if found.is_empty is not False:
-        waits = waits | found.is_empty
-    zero = new.error_sum
-    return new._replace(
-        threshold=backend.where(waits, LARGEST_THRESHOLD, found.threshold),
-        growth=_growth(batch.fraction, found.tie | waits),
-        error=zero,
-        mean_square=zero + (batch.expected + 1.0) / batch.expected,
-        tie_error=zero,
-        has_ties=found.tie,
+def _decided(
+    state: Tensor, batch: Batch, found: Found, fraction: float, decision: Decision
+) -> Tensor:
+    """τ on the level of the batch, or waiting for another batch, or moved."""
+    anew, has_ties = decision.anew, decision.has_ties
+    settled = anew | has_ties
+    here = backend.where(found.varied | has_ties, batch.level, LARGEST_THRESHOLD)
+    threshold = ops.where(settled, here, decision.moved)
+    hits = _smaller(batch.usual, 1.0)
+    rests = has_ties | (threshold >= LARGEST_THRESHOLD)
+    zero = backend.number(0.0, threshold)
+    return ThresholdState.replaced(
+        state,
+        threshold=threshold,
+        error_sum=ops.broadcast_to(zero, (2,)),  # and the sum of squares
+        growth=_one_of(rests, 1.0, growth(fraction)),
+        error=backend.where(settled, 0.0, decision.error),
+        noise=backend.where(anew, ONE_SIDED / hits, decision.noise),
+        share_above=backend.where(has_ties, decision.share_above, 1.0),
+        has_ties=has_ties,
     )
 
 
 def _approach(
-    before: ThresholdState,
-    new: ThresholdState,
-    batch: Batch,
-    found: Found,  # noqa: ARG001
-    number: Any,
-) -> tuple[Tensor, ThresholdState]:
-    """Whether τ is to be set anew, and the state if not: a large move."""
-    mean = before.error_sum / (window_before(number) * batch.fraction)
-    after = new._replace(threshold=_jumped(before, batch, mean, number))
-    return before.threshold >= LARGEST_THRESHOLD, after
+    before: ThresholdState, batch: Batch, found: Found, fraction: float, number: Any
+) -> Decision:
+    """A large move, unless τ waits or was never set."""
+    waits = before.threshold >= LARGEST_THRESHOLD
+    anew = waits | (before.threshold <= 0.0)
+    has_ties = ops.where(anew, found.may_tie & found.many, ~batch.had_no_ties)
+    mean = before.error_sum / (window_before(number) * fraction)
+    moved = _jumped(before, mean, batch.usual, fraction, number)
+    above = backend.where(anew, 1.0, before.share_above)
+    return Decision(anew, has_ties, moved, before.error, before.noise, above)
 
 
 def _check(
-    before: ThresholdState,
-    new: ThresholdState,
-    batch: Batch,
-    found: Found,
-    number: Any,
-) -> tuple[Tensor, ThresholdState]:
-    """Whether τ is to be set anew, and the state if not.
+    before: ThresholdState, batch: Batch, found: Found, fraction: float, number: Any
+) -> Decision:
+    """Whether the stream has changed, and whether τ stays or lands on a tie.
 
     Where kinds of batches mix, errors are large and of both signs, and none of the
     batches is what the stream is. The error of a batch is neither clipped nor weighted,
     so that τ rests only where the mean error is 0.
     """
-    mean, error, square = _errors(before, batch, number)
-    had_no_ties = before.has_ties <= 0.0
-    least = backend.clip(square * ONE_SIDED, CHANGED**2)
-    changed = (error * error > least) & had_no_ties
+    mean, error, noise = _errors(before, batch.usual, fraction, number)
+    changed = (error * error > backend.clip(noise, CHANGED**2)) & batch.had_no_ties
     anew = changed | (before.threshold >= LARGEST_THRESHOLD)
 
-    tie_error = batch.at_threshold.above / batch.expected - 1.0
-    tie_error = backend.lerp(before.tie_error, tie_error, TIE_MEMORY)
-    all_reach_it = before.threshold <= SMALLEST_PHI  # all but φ = 0 are selected
-    held = (tie_error <= TIE_LOST) & ((mean >= -TIE_LOST) | all_reach_it)
-    equal = batch.at_threshold.reaching - batch.at_threshold.above
-    keeps = held & (equal >= found.tied)
+    above = batch.above / batch.expected
+    above = backend.lerp(before.share_above, above, TIE_MEMORY)
+    # Where all but φ = 0 are selected, fewer than the fraction may be.
+    held = (above <= 1.0 + TIE_LOST) & ((mean >= -TIE_LOST) | batch.at_zero)
     # A stream with many equal values has no other threshold than one of them, and small
     # moves come near, but never land on it.
-    near = batch.quantile * NEAR >= before.threshold
-    near = near & (before.threshold * NEAR >= batch.quantile)
-    has_ties = ops.where(had_no_ties, near & found.tie, keeps)
-    lands = has_ties & had_no_ties
-    jumped = _jumped(before, batch, mean, number)
-    return anew, new._replace(
-        threshold=ops.where(lands, found.threshold, jumped),
-        growth=_growth(batch.fraction, has_ties),
-        error=ops.where(has_ties, new.error_sum, error),
-        mean_square=square,
-        tie_error=ops.where(has_ties, tie_error, new.error_sum),
-        has_ties=has_ties,
-    )
+    angle = ops.arctan2(batch.level, before.threshold)  # their quotient may overflow
+    near = backend.clip(angle, math.atan(1.0 / NEAR), math.atan(NEAR)) == angle
+    lands = found.may_tie & (near | anew)
+    has_ties = found.many & ops.where(batch.had_no_ties, lands, held)
+    moved = _jumped(before, mean, batch.usual, fraction, number)
+    return Decision(anew, has_ties, moved, error, noise, above)
 
 
 def _jumped(
-    before: ThresholdState, batch: Batch, mean_error: Tensor, number: Any
+    before: ThresholdState, mean_error: Tensor, usual: Any, fraction: float, number: Any
 ) -> Tensor:
     """τ after a large move, if it moves at all and its small moves are slower."""
     window = window_before(number)
-    small = min(GAIN, batch.fraction) * SEARCH_EVERY
+    gain = min(GAIN, fraction)
+    small = gain * SEARCH_EVERY
     if isinstance(number, int):
-        size = max(JUMP * min(1.0, JUMPS / number) - small * (number > JUMPS), 0.0)
-        if size == 0.0:
+        size = JUMP * min(1.0, JUMPS / max(number, 1)) - small * (number > JUMPS)
+        if size <= 0.0:
             return before.threshold
     else:
         late = ops.cast(number > JUMPS, "float32")
         size = JUMP * backend.clip(JUMPS / backend.clip(number, 1.0), 0.0, 1.0)
         size = backend.clip(size - small * late, 0.0)
-    size = _smaller(size, batch.expected * window)
-    move = ops.exp(backend.clip(size * mean_error, -1.0, 1.0))
-    return before.threshold * backend.where(before.growth > 1.0, move, 1.0)
+    # In powers of `growth`, which is 1 where τ rests.
+    unit = fraction / gain
+    size = unit * _smaller(size, usual * window)
+    move = backend.clip(size * mean_error, -unit, unit)
+    return before.threshold * ops.power(before.growth, move)
 
 
 def _errors(
-    before: ThresholdState, batch: Batch, number: Any
+    before: ThresholdState, usual: Any, fraction: float, number: Any
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Mean relative error since the last search; its running mean and square."""
-    window, f = window_before(number), batch.fraction
-    mean = before.error_sum / (window * f)
-    square = before.square_sum / (window * f**2)
-    hits = _smaller(batch.expected, 1.0)  # memories last as many expected hits
+    """Mean relative error since the last search; its running mean, and its noise."""
+    window = window_before(number)
+    mean = before.error_sum / (window * fraction)
+    noise = before.square_sum / (window * fraction**2 / ONE_SIDED)
+    hits = _smaller(usual, 1.0)  # memories last as many expected hits
     error = backend.lerp(before.error, mean, _weight(MEMORY * hits, window))
     long = _weight(LONG_MEMORY * hits, window)
-    return mean, error, backend.lerp(before.mean_square, square, long)
+    return mean, error, backend.lerp(before.noise, noise, long)
 
 
 def _weight(memory: Any, batches: Any) -> Any:
@@ -331,18 +330,11 @@ def _weight(memory: Any, batches: Any) -> Any:
     return 1.0 - (1.0 - memory) ** batches
 
 
-def _growth(fraction: float, rests: Tensor) -> Tensor:
-    """1 where τ rests."""
-    return _one_of(rests, 1.0, growth(fraction))
-
-
-def _one_of(condition: Tensor, yes: float, no: float) -> Tensor:
+def _one_of(condition: Any, yes: float, no: float) -> Any:
     """Of two numbers, in float32 whatever `keras.config.floatx()` is."""
+    if isinstance(condition, bool):
+        return yes if condition else no
     return ops.cast(backend.where(condition, yes, no), "float32")
-
-
-def _at_least_one(counted: Any) -> Any:
-    return _larger(counted, 1.0)
 
 
 def _larger(x: Any, least: float) -> Any:

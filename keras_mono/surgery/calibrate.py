@@ -40,7 +40,8 @@ def calibrate(
         model: Any built or unbuilt Keras model with layers of this library, or a
             PyTorch module with adapters.
         data: The model's inputs, as for `analysis.activations`: arrays or tensors, or a
-            dataset, loader or generator of batches.
+            dataset, loader or generator of batches. In random order: on sorted data a
+            moving threshold ends so high that it selects nothing for many batches.
         batch_size: Samples per batch; not used for data that give batches. Later
             batches weigh more than earlier ones, as `forget_steps` says.
         steps: How many batches of `data` to take. None: all.

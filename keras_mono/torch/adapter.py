@@ -106,7 +106,7 @@ class Adapter(HoldsLayer, torch.nn.Module):
             if backend.is_transformed() and layer.should_update(self.training):
                 check_may_change(self._buffers["step"], x)
         with _on_device_of(x):
-            if not isinstance(layer, MonosemanticPenalty):
+            if not (isinstance(layer, MonosemanticPenalty) and layer.adds_to_loss):
                 # Not `__call__`, which sets attributes that a compiler cannot trace.
                 return layer.call(x, None, self.training, padding_mask)
             if layer.should_update(self.training) and not layer.listeners:

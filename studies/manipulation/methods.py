@@ -15,7 +15,15 @@ INHIBITION = {
     "rd-si": 1.0,
     "rd-random": 1.0,
 }
-PENALTIES = {"l2e": "l2e", "phi": "phi", "log_phi": "log_phi", "phi-random": "phi"}
+RELATIVE = (0.03, 0.05, 0.07)
+PENALTIES = {
+    "l2e": "l2e",
+    "phi": "phi",
+    "log_phi": "log_phi",
+    "relative": "relative",
+    "phi-random": "phi",
+    "relative-random": "relative",
+}
 TITLES = {
     "plain": "plain",
     "rd": "RD",
@@ -25,13 +33,16 @@ TITLES = {
     "l2e": "L2E penalty",
     "phi": "penalty, phi",
     "log_phi": "penalty, log_phi",
+    "relative": "penalty, relative",
     "phi-random": "penalty, phi, random activations",
+    "relative-random": "penalty, relative, random activations",
     "rd-random": "RD, random activations",
 }
 TRIED = (
     *(f"l2e:weight={w:g}" for w in WEIGHTS[2:]),
     *(f"phi:weight={w:g}" for w in WEIGHTS),
     *(f"log_phi:weight={w:g}" for w in WEIGHTS[2:]),
+    *(f"relative:weight={w:g}" for w in RELATIVE),
 )
 """Penalties of which the default is chosen, by validation data."""
 
@@ -52,7 +63,9 @@ def methods(default: str) -> list[str]:
         *(f"phi:weight={-w:g}" for w in WEIGHTS),
         default,
         f"{form}:weight={10 * chosen:g}",
-        f"phi-random:weight={chosen if form == 'phi' else 0.01:g}",
+        "phi-random:weight=0.003",
+        f"{form}-random:weight={chosen:g}",
+        f"{form}:weight={-chosen:g}",
     ]
     return list(dict.fromkeys(found))
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from evidence import paired
-from manipulation import choice, verdicts
+from manipulation import choice, relative, verdicts
 from manipulation.methods import title
 from manipulation.outcomes import STORED, Outcomes
 from manipulation.predictions import CRITERIA, PREDICTIONS
@@ -41,6 +41,8 @@ def page(found: Outcomes, chosen: dict[str, Any]) -> str:
         overview(found),
         _criteria(judged, chosen["chosen"], found),
         _choice(chosen),
+        relative.doses(found),
+        relative.tried(found),
         _predictions(tested),
         *(_network(found, name) for name in found.networks),
     ]

@@ -13,9 +13,10 @@ LOOKS = {
     "RD, naive (a), (b)": ("#999999", "s"),
     "RD, scale-invariant": ("#56B4E9", "D"),
     "L2E penalty": ("#D55E00", "X"),
+    "penalty relative": ("#000000", "^"),
     "penalty phi": ("#0072B2", "o"),
     "penalty log_phi": ("#009E73", "P"),
-    "penalty phi, negative": ("#CC79A7", "v"),
+    "penalty, negative weight": ("#CC79A7", "v"),
     "random activations": ("#E69F00", "*"),
 }
 KINDS = {
@@ -26,14 +27,16 @@ KINDS = {
     "l2e": "L2E penalty",
     "phi": "penalty phi",
     "log_phi": "penalty log_phi",
+    "relative": "penalty relative",
     "phi-random": "random activations",
+    "relative-random": "random activations",
     "rd-random": "random activations",
 }
 
 
 def kind(method: str) -> str:
-    if method.startswith("phi:weight=-"):
-        return "penalty phi, negative"
+    if ":weight=-" in method:
+        return "penalty, negative weight"
     return KINDS[method.partition(":")[0]]
 
 
@@ -59,7 +62,9 @@ def dose_and_response(found: Outcomes) -> Figure:
         [kept[name] for name in LOOKS if name in kept],
         [name for name in LOOKS if name in kept],
         loc="outside upper center",
-        ncols=7,
+        ncols=8,
+        columnspacing=1.2,
+        handletextpad=0.2,
         frameon=False,
     )
     return figure

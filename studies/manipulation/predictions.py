@@ -24,6 +24,7 @@ class Prediction(NamedTuple):
 POSITIVE = tuple(f"phi:weight={w}" for w in ("0.001", "0.003", "0.01", "0.03"))
 NEGATIVE = tuple(f"phi:weight=-{w}" for w in ("0.001", "0.003", "0.01", "0.03"))
 LOG = ("log_phi:weight=0.01", "log_phi:weight=0.03")
+RELATIVE = tuple(f"relative:weight={w}" for w in ("0.03", "0.05", "0.07"))
 L2E = ("l2e:weight=0.01", "l2e:weight=0.03")
 RD = ("rd:strength=1",)
 RD_SI = ("rd-si:strength=1", "rd-si:strength=5")
@@ -44,11 +45,15 @@ PREDICTIONS = (
     Prediction(NEGATIVE, "selectivity", +1, "the sign of the weight"),
     Prediction(LOG, "tail", -1, _BEFORE),
     Prediction(LOG, "selectivity", -1, _BEFORE),
+    # Before the runs by test data, after those that choose: the same as of `phi`.
+    Prediction(RELATIVE, "tail", -1, "validation data"),
+    Prediction(RELATIVE, "selectivity", -1, "validation data"),
+    Prediction(("relative-random",), "tail", +1, "the selection matters", "relative"),
     # As many activations, drawn at random: less of what the selected ones bring.
     Prediction(("phi-random",), "tail", +1, "the selection matters", "phi"),
     Prediction(("rd-random",), "selectivity", -1, "the selection matters", "rd"),
 )
-"""Of `phi-random` and `rd-random`: against the same weight or strength, selected."""
+"""Of `phi-random` and the like: against the same weight or strength, selected."""
 
 
 class Criterion(NamedTuple):

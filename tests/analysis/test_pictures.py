@@ -1,6 +1,5 @@
 """The pictures show the data that they are given, and the report holds them."""
 
-import html.parser
 import re
 
 import keras
@@ -9,6 +8,7 @@ import pytest
 
 import keras_mono as km
 from support import planted
+from support.report_page import ReportPage
 
 pytestmark = pytest.mark.one_backend
 
@@ -194,38 +194,17 @@ def test_whiskers_and_boxes():
     assert {float(within.min()), float(within.max())} <= ends
 
 
-class Page(html.parser.HTMLParser):
-    """Counts elements, and checks that what opens is closed."""
-
-    VOID = ("meta", "img", "!doctype")
-
-    def __init__(self, text):
-        super().__init__()
-        self.open, self.count, self.sources = [], {}, []
-        self.feed(text)
-        assert self.open == []
-
-    def handle_starttag(self, tag, attrs):
-        self.count[tag] = self.count.get(tag, 0) + 1
-        self.sources += [v for k, v in attrs if k in ("src", "href")]
-        if tag == "img":
-            assert dict(attrs)["alt"]
-        if tag not in self.VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-
 def test_a_report_of_one_model(data, tmp_path):
     path = A.report(
         model_of(), *data, ["neurons"], tmp_path / "one.html", title="<mine>", verbose=0
     )
     text = path.read_text("utf-8")
-    page = Page(text)
-    assert page.count["img"] == 3 + 1 + 1 + 3
-    assert all(source.startswith("data:image/png;base64,") for source in page.sources)
-    assert "http" not in text
+    page = ReportPage(text)
+    pictures = page.attributes["img"]
+    assert len(pictures) == 3 + 1 + 1 + 3
+    assert all(p["src"].startswith("data:image/png;base64,") for p in pictures)
+    assert all(p["alt"] for p in pictures)
+    assert "http:" not in text
     assert "&lt;mine&gt;" in text
     assert "side by side" not in text
     assert "700 inputs of 4 features" in text
@@ -237,11 +216,10 @@ def test_a_report_that_compares(data, tmp_path):
     layers = {"small": ["neurons", "more"], "large": ["neurons", "more"]}
     path = A.report(models, *data, layers, tmp_path / "two.html", verbose=0)
     text = path.read_text("utf-8")
-    page = Page(text)
-    assert page.count["img"] == 3 + 2 + 4 * (1 + 1 + 3)
+    assert len(ReportPage(text).attributes["img"]) == 3 + 2 + 4 * (1 + 1 + 3)
     assert "small: 32 weights; large: 72 weights." in text
     assert "large, neurons: no clear difference (δ = +0.00)." in text
-    assert re.search(r"<td>large</td><td>more</td><td>9</td>", text)
+    assert re.search(r"<th scope=\"row\">large</th><td>more</td><td>9</td>", text)
     with pytest.raises(ValueError, match="layers of each model"):
         A.report(models, *data, {"small": ["more"]}, tmp_path / "no.html", verbose=0)
     assert not (tmp_path / "no.html").exists()

@@ -47,16 +47,16 @@ def test_the_error_of_a_sampled_ks_is_the_rarest_features():
 
 
 def test_a_rare_feature_is_in_the_pictures():
-    from keras_mono.analysis.report import _some_of_each_feature
+    from keras_mono.analysis.report import some_of_each_feature
 
     labels = np.zeros(20_000, int)
     labels[7] = 1
-    few = _some_of_each_feature(labels, np.arange(2))
+    few = some_of_each_feature(labels)
     assert 7 in few
     assert 2_000 < len(few) < 6_000
     by_position = np.zeros((20_000, 4), int)
     by_position[9, 2] = 1
-    assert 9 in _some_of_each_feature(by_position, np.arange(2))
+    assert 9 in some_of_each_feature(by_position)
 
 
 def test_a_report_with_two_features_of_which_one_is_rare(tmp_path):

@@ -36,6 +36,7 @@ NO_ARITHMETIC = {
     "is_transformed",
     "known",
     "mask_for_loop",
+    "number",
     "num_replicas",
     "random_state",
     "remember",
@@ -175,13 +176,15 @@ def test_replace_by(chosen):
 
 @pytest.mark.parametrize("chosen", CHOSEN)
 @pytest.mark.parametrize("share", [0.3, 0.0])
-def test_log_penalty(share, chosen):
+@pytest.mark.parametrize("weight", [0.5, np.float32(0.5)])
+def test_log_penalty(weight, share, chosen):
     z, mean = RNG.normal(size=(9, 7)).astype("float32"), tensor(RNG.normal(size=(1, 7)))
     selected = tensor(RNG.random((9, 7)) < share, "bool")
     small = tensor(RNG.normal(size=(1, 7)) * 1e-6)
+    weight = weight if isinstance(weight, float) else tensor(weight)
 
     def of(one):
-        layer = Calls(lambda z: one.log_penalty(z, selected, mean, small))
+        layer = Calls(lambda z: one.log_penalty(z, selected, mean, small, weight))
         return map(tensor, value_and_gradient(layer, z, 1.5))
 
     expect_same(of(CHOSEN[chosen]), of(REFERENCE), rtol=1e-4)
@@ -212,10 +215,8 @@ def test_mean_phi(near, kind, chosen):
 def test_follow(counted, chosen):
     given = ThresholdState(5.0, 0.1, 7.0, 0.2, 0.3, 1.8, 0.1, 0.2, 0.0, 0.0)
     number = tensor(min(counted, 7.0))
-    found = [
-        [one.follow(tensor(given), number, tensor(counted), 0.02)]
-        for one in (CHOSEN[chosen], REFERENCE)
-    ]
+    of = number, tensor(max(counted, 1.0)), tensor(min(counted, 0.02))
+    found = [[one.follow(tensor(given), *of)] for one in (CHOSEN[chosen], REFERENCE)]
     expect_same(*found)
 
 

@@ -158,7 +158,7 @@ def test_the_warning_says_what_was_measured():
 ADVICE = {
     "l2e": (
         lambda: km.layers.MonosemanticPenalty(0.003, form="l2e", name="watched"),
-        'Lower its `weight` (now 0.003), or make it with `form="phi"`',
+        'Lower its `weight` (now 0.003), or make it with `form="relative"`',
     ),
     "phi": (
         lambda: km.layers.MonosemanticPenalty(0.5, form="phi", name="watched"),

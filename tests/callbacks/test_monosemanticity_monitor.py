@@ -195,7 +195,7 @@ def test_without_data_only_the_state_is_read():
         "Activations inhibited",
         "Activations penalized",
         "Moving threshold",
-        "Penalty in the loss",
+        "Penalty",
     }
 
 

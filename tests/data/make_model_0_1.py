@@ -1,7 +1,7 @@
 """Made model_0_1.keras and model_0_1.npz, once, with keras_mono 0.1 on JAX.
 
-With Keras 3.10.0, the oldest that keras_mono 0.1 supports: Keras loads files of older
-versions, not of newer ones.
+With Keras 3.10.0, older than any that keras_mono 0.1 supports: Keras loads files of
+older versions, not of newer ones.
 
 Never run this again: the files show that every later version still loads what version
 0.1 saved, and files of a later version would show nothing. A new format gets files and

@@ -15,7 +15,7 @@ from torch.utils.checkpoint import checkpoint
 import keras_mono as km
 from keras_mono.torch import Adapter, configure_replicas
 from support import forks
-from support.group_batches import UNITS, data, layer
+from support.group_batches import PULLING, UNITS, data, layer
 
 ONE_GROUP = (0, 2)  # along the axis "data"
 
@@ -100,13 +100,15 @@ def penalized(rank, group):
 
 
 def pulled(rank, group):
-    """The scale-invariant gradient takes its sums in the backward pass."""
-    inhibition = Adapter(layer(gradient="scale_invariant"), (None, UNITS))
-    linear, module = behind_weights(inhibition, group)
-    for x in data(rank):
-        module.zero_grad()
-        module(x).square().sum().backward()
-    return {"pulled gradient": linear.weight.grad.numpy()}
+    """Gradients that take their sums in the backward pass."""
+    found = {}
+    for name, make in PULLING.items():
+        linear, module = behind_weights(Adapter(make(), (None, UNITS)), group)
+        for x in data(rank):
+            module.zero_grad()
+            module(x).square().sum().backward()
+        found[f"{name} gradient"] = linear.weight.grad.numpy()
+    return found
 
 
 def set_anew(rank, mesh):

@@ -17,7 +17,7 @@ from torch import distributed
 
 from keras_mono.torch import Adapter, configure_replicas
 from support import forks
-from support.group_batches import RANKS, UNITS, data, layer, together
+from support.group_batches import PULLING, RANKS, UNITS, data, layer, together
 
 PROGRAM = Path(__file__).with_name("process_groups.py")
 ALL = range(RANKS)
@@ -87,15 +87,16 @@ def test_the_penalty_and_its_gradient(found, form):
         np.testing.assert_allclose(gradient, weight.grad, rtol=1e-4, atol=1e-5)
 
 
-def test_the_scale_invariant_gradient(found):
+@pytest.mark.parametrize("kind", PULLING)
+def test_gradients_that_are_changed(found, kind):
     """Of a loss that is a sum over the batch: the replicas average theirs."""
     for rank in ALL:
-        adapter = Adapter(layer(gradient="scale_invariant"), (None, UNITS)).train()
+        adapter = Adapter(PULLING[kind](), (None, UNITS)).train()
         weight = torch.eye(UNITS, requires_grad=True)
         for x in together(partners(rank, "data")):
             weight.grad = None
             (adapter(x @ weight.T).square().sum() / 2).backward()
-        gradient = found[rank]["pulled gradient"]
+        gradient = found[rank][f"{kind} gradient"]
         np.testing.assert_allclose(gradient, weight.grad, rtol=1e-4, atol=1e-5)
 
 

@@ -18,9 +18,9 @@ def parts():
     return [x.astype("float32") for x in made]
 
 
-def measured(x, statistics):
+def measured(x, statistics, has_history=None):
     z = keras.ops.convert_to_tensor(x)
-    return backend.measure(z, None, statistics, (0,))[1]
+    return backend.measure(z, None, statistics, (0,), has_history)[1]
 
 
 def statistics(mean=999.5, count=6.0):
@@ -93,7 +93,7 @@ def test_batches_measured_from_different_means():
 
 def test_one_replica_alone_keeps_its_moments():
     before = statistics()
-    batch = measured(parts()[0], before)
+    batch = measured(parts()[0], before, True)
     (same,) = all_reduce_batches([batch], before, True)
     offset = batch.offset + batch.anchor_compensation
     batch = batch._replace(offset=offset, anchor_compensation=0.0)

@@ -45,10 +45,19 @@ def test_the_wheel_holds_every_module_and_what_belongs_to_it():
 
 
 def test_the_wheel_holds_nothing_else():
-    tops = {path.split("/")[0] for path in installed_files()}
+    command = {path for path in installed_files() if path.endswith("/bin/keras-mono")}
+    assert len(command) == 1
+    tops = {path.split("/")[0] for path in {*installed_files()} - command}
     metadata = f"keras_mono-{km.__version__}.dist-info"
     assert tops == {"keras_mono", metadata}
     assert f"{metadata}/licenses/LICENSE" in installed_files()
+
+
+def test_the_command_is_the_module():
+    command = Path(sys.executable).with_name("keras-mono")
+    done = subprocess.run([command, "report", "-h"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("usage: keras-mono report [-h]")
 
 
 @pytest.mark.parametrize("module", OTHER_BACKENDS)
@@ -76,7 +85,7 @@ def test_a_model_trains_with_one_backend_installed():
 
 def test_the_package_works_without_the_optional_extras():
     """A plain install has none of them; blocking their import shows the same."""
-    blocked = ["matplotlib", "pandas", "sklearn"]
+    blocked = ["jinja2", "matplotlib", "pandas", "sklearn"]
     code = f"""
 import sys
 sys.modules.update(dict.fromkeys({blocked}))

@@ -1,5 +1,7 @@
 """A layer inside a recurrence is refused, whatever it was called for before."""
 
+from functools import partial
+
 import keras
 import numpy as np
 import pytest
@@ -69,7 +71,8 @@ def test_learning_without_a_call(kind):
 
 
 def test_a_penalty_without_a_call():
-    assert_refused(called_before(km.layers.MonosemanticPenalty, True), penalize)
+    kind = partial(km.layers.MonosemanticPenalty, form="phi")
+    assert_refused(called_before(kind, True), penalize)
 
 
 class Outer(keras.layers.Layer):

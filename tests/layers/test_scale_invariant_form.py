@@ -118,7 +118,6 @@ def test_the_form_is_saved(tmp_path):
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
     assert loaded.get_layer("penalty").form == "phi"
-    assert km.layers.MonosemanticPenalty().form == "phi"
 
 
 def test_a_form_that_does_not_exist():

@@ -23,10 +23,10 @@ from support.small import Calls
 # input and its gradient move 5 activations.
 KERNELS = {  # in the first batch, in an ordinary one, and where the threshold searches
     "MonosemanticScale": (58, 39, 39),
-    "MonosemanticInhibition": (73, 59, 165),
-    "MonosemanticInhibition scale_invariant": (124, 110, 216),
-    "MonosemanticPenalty l2e": (87, 73, 179),
-    "MonosemanticPenalty phi": (107, 93, 199),
+    "MonosemanticInhibition": (73, 59, 120),
+    "MonosemanticInhibition scale_invariant": (124, 110, 171),
+    "MonosemanticPenalty l2e": (85, 70, 131),
+    "MonosemanticPenalty phi": (107, 92, 153),
 }
 TRAFFIC = {
     "MonosemanticScale": (28, 18),
@@ -35,17 +35,17 @@ TRAFFIC = {
     "MonosemanticPenalty l2e": (53, 43),
     "MonosemanticPenalty phi": (63, 53),
 }
-SEARCH = 7.5  # activations that a search moves beyond an ordinary batch
+SEARCH = 4.1  # activations that a search moves beyond an ordinary batch
 SEARCHES = 7  # among the first 40 batches; then one in 32
 # Kernels that torch.compile writes; with a threshold those of the search too, which is
 # a branch that one batch in 32 takes.
 COMPILED = {
     "MonosemanticScale": 6,
     "MonosemanticInhibition, top-1": 16,
-    "MonosemanticInhibition, threshold": 45,
-    "MonosemanticInhibition scale_invariant, threshold": 51,
-    "MonosemanticPenalty l2e, threshold": 47,
-    "MonosemanticPenalty phi, threshold": 61,
+    "MonosemanticInhibition, threshold": 31,
+    "MonosemanticInhibition scale_invariant, threshold": 37,
+    "MonosemanticPenalty l2e, threshold": 33,
+    "MonosemanticPenalty phi, threshold": 47,
 }
 
 

@@ -31,7 +31,8 @@ LAYERS = {
         km.selectors.Random(0.1, 0), axis=-1, start_step=2
     ),
     "scale": lambda: km.layers.MonosemanticScale(axis=-1),
-    "penalty": lambda: km.layers.MonosemanticPenalty(0.5, start_step=2),
+    "penalty": lambda: km.layers.MonosemanticPenalty(0.5, start_step=2, form="phi"),
+    "relative": lambda: km.layers.MonosemanticPenalty(0.5, start_step=2),
 }
 REENTRANT = pytest.mark.parametrize("reentrant", [True, False])
 

@@ -193,7 +193,7 @@ def test_state_that_is_assigned_reaches_the_layer():
 
 
 def test_a_copy_in_the_middle_of_training():
-    layer = km.layers.MonosemanticPenalty(start_step=1, select=2)
+    layer = km.layers.MonosemanticPenalty(start_step=1, select=2, form="phi")
     adapter = trained_adapter(layer)
     assert adapter.loss.requires_grad
     twin = copy.deepcopy(adapter)

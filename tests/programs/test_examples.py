@@ -11,6 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = {"quickstart.py", "code_report.py"}
+EXAMPLES |= {"gallery.py"}  # in tests/programs
 STUDIES = {"penalty_study.py"}
 STUDIES |= {"study.py", "results.py"}  # in tests/programs
 STUDIES |= {"manipulation_study.py", "manipulation_page.py"}

@@ -44,8 +44,8 @@ def test_equals_the_oracle(stream, fraction):
         np.testing.assert_allclose(follow.state().threshold, oracle.threshold, 1e-4)
     assert follow.state().num_batches == oracle.number
     np.testing.assert_allclose(follow.state().error, oracle.error, atol=1e-3)
-    np.testing.assert_allclose(follow.state().mean_square, oracle.square, 1e-3)
-    np.testing.assert_allclose(follow.state().tie_error, oracle.tie_error, atol=1e-3)
+    np.testing.assert_allclose(follow.state().noise, oracle.noise, 1e-3)
+    np.testing.assert_allclose(follow.state().share_above, oracle.above, atol=1e-3)
     assert bool(follow.state().has_ties) == oracle.ties
 
 

@@ -28,6 +28,12 @@ def layer(cls=km.layers.MonosemanticInhibition, select=0.2, **options):
     return cls(select=select, axis=-1, start_step=2, **options)
 
 
+PULLING = {
+    "pulled": lambda: layer(gradient="scale_invariant"),
+    "relative": lambda: layer(km.layers.MonosemanticPenalty, form="relative", weight=1),
+}
+
+
 def knowledge_after_fit(batches):
     """Kernel and statistics of a model after `fit` on batches of one size."""
     x = keras.Input((UNITS,))

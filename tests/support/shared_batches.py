@@ -9,6 +9,7 @@ STEPS, ROWS, FEATURES, UNITS = 20, 24, 6, 16
 RATE = 3e-3
 KERNELS = ("hidden", "other", "third")
 LAYERS = ("top", "follows", "penalty", "invariant", "pulled", "behind", "scale")
+LAYERS += ("relative",)
 
 
 def batches(hard, rows=ROWS, short=True):
@@ -53,7 +54,11 @@ def model(learns):
     invariant = km.layers.MonosemanticPenalty(
         0.3, 0.2, form="phi", **common, name="invariant"
     )
+    relative = km.layers.MonosemanticPenalty(
+        0.3, 0.2, form="relative", **common, name="relative"
+    )
     outputs = [layer(h, padding_mask=padding) for layer in layers]
+    other = relative(other, padding_mask=padding)
     outputs.append(invariant(other, padding_mask=padding))
     third = km.layers.MonosemanticInhibition(
         0.2, gradient="scale_invariant", **common, name="pulled"

@@ -10,7 +10,8 @@ LARGEST, SMALLEST = 1e30, 1.2e-38
 class ThresholdOracle:
     def __init__(self, fraction):
         self.fraction = fraction
-        self.threshold = self.error = self.square = self.tie_error = 0.0
+        self.threshold = self.error = self.noise = 0.0
+        self.above = 1.0
         self.number, self.ties, self.window = 0, False, []
 
     def follow(self, phi):
@@ -37,34 +38,36 @@ class ThresholdOracle:
         constant = equal > max(n * (0.5 if expected < 1 else 0.95), 1.5)
         tie = equal >= max(0.1 * expected, 2) and expected >= 1 and not constant
         quantile = np.clip(found, SMALLEST, LARGEST)
-        changed = False
+        changed, share_above = False, 1.0
         if self.number >= 32:
+            _, above = self.ties_at(t if self.ties else found, phi)
+            share_above = self.above + (above / expected - self.above) / 4
             weight = 1 - (1 - hits / 32) ** length
             self.error += weight * (mean - self.error)
             weight = 1 - (1 - hits / 256) ** length
-            self.square += weight * (square - self.square)
-            changed = self.error**2 > max(0.04, self.square / 2) and not self.ties
+            self.noise += weight * (square / 2 - self.noise)
+            changed = self.error**2 > max(0.04, self.noise) and not self.ties
         if self.number == 0 or t >= LARGEST or changed:
             self.threshold, self.ties = LARGEST if constant else quantile, tie
-            self.square, self.tie_error, self.error = 1 + 1 / expected, 0.0, 0.0
+            self.noise, self.error = 0.5 / hits, 0.0
+            self.above = share_above if tie else 1.0
         elif self.number < 32:
             self.jump(mean, length, expected)
         else:
-            self.check(phi, mean, found, tie)
+            self.check(phi, mean, found, tie, share_above)
 
-    def check(self, phi, mean, found, tie):
+    def check(self, phi, mean, found, tie, share_above):
         t, expected = self.threshold, self.fraction * phi.size
-        equal, above = self.ties_at(t, phi)
-        tie_error = self.tie_error + (above / expected - 1 - self.tie_error) / 4
+        equal, _ = self.ties_at(t, phi)
         keeps = self.ties and equal >= max(0.1 * expected, 2)
-        keeps = keeps and tie_error <= 0.1 and (mean >= -0.1 or t <= SMALLEST)
+        keeps = keeps and share_above <= 1.1 and (mean >= -0.1 or t <= SMALLEST)
         self.jump(mean, 32 if self.number > 32 else 16, expected)
         lands = tie and t / 2 <= found <= 2 * t and not self.ties
         if lands:
             self.threshold = np.clip(found, SMALLEST, LARGEST)
         self.ties = keeps or lands
         self.error = 0.0 if self.ties else self.error
-        self.tie_error = tie_error if self.ties else 0.0
+        self.above = share_above if self.ties else 1.0
 
     def jump(self, mean, length, expected):
         size = 0.15 * min(1, 64 / self.number)

@@ -7,7 +7,8 @@ MAKERS = {
     "top-k": lambda: km.layers.MonosemanticInhibition(**LATER),
     "threshold": lambda: km.layers.MonosemanticInhibition(0.05, **LATER),
     "scale": lambda: km.layers.MonosemanticScale(axis=-1),
-    "penalty": lambda: km.layers.MonosemanticPenalty(start_step=2),
+    "penalty": lambda: km.layers.MonosemanticPenalty(start_step=2, form="phi"),
+    "relative": lambda: km.layers.MonosemanticPenalty(start_step=2),
 }
 ALSO_ALWAYS = MAKERS | {
     "always": lambda: km.layers.MonosemanticInhibition(active="always", **LATER),

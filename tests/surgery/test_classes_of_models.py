@@ -6,6 +6,7 @@ import dataclasses
 import keras
 import numpy as np
 import pytest
+from packaging.version import Version
 
 import keras_mono as km
 from support.existing import LAYER, data, dense, ours, predict, same
@@ -75,6 +76,10 @@ def test_its_parts_are_not_reached_from_a_model_around_it():
     assert len(ours(km.insert_after(model, "own", LAYER))) == 1
 
 
+@pytest.mark.skipif(
+    Version(keras.__version__) < Version("3.15"),
+    reason="Keras hands a class with a constructor of its own a name",
+)
 def test_a_call_that_comes_to_the_graph_is_kept():
     model = Around()
     big = km.insert_after(model, "inner/deep", LAYER)

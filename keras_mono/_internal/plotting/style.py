@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from keras_mono._internal.visible_text import visible
+
 # Okabe and Ito's palette, ordered by lightness contrast.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
@@ -19,7 +21,7 @@ def look(index: int) -> dict[str, str]:
 
 def plain(text: Any, most: int = 24) -> str:
     """A name as it is written: no mathematics, no name that matplotlib hides, short."""
-    shown = str(text).encode("utf-8", "backslashreplace").decode()
+    shown = visible(str(text))
     shown = shown if len(shown) <= most else f"{shown[: most - 1]}…"
     shown = shown.replace("$", r"\$")
     return f" {shown}" if shown.startswith("_") else shown

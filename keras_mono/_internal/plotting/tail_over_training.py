@@ -16,7 +16,7 @@ _PANELS = (
     ("inhibited", "Activations inhibited", "share selected, %", 100.0),
     ("penalized", "Activations penalized", "share selected, %", 100.0),
     ("tau", "Moving threshold", "τ", 1.0),
-    ("penalty", "Penalty in the loss", "added to the loss", 1.0),
+    ("penalty", "Penalty", "in the loss, or mean φ of the selected", 1.0),
     ("non_finite", "Entries left out so far", "NaN, infinite or too large", 1.0),
 )
 _FAULTS = ("dead", "non_finite")  # not worth a panel while there are none

@@ -1,0 +1,1 @@
+"""Pretrained networks out of ordinary packages; gallery.py runs them."""
