@@ -163,6 +163,8 @@ class Trainer:
             predicted = variant.model.predict(part.x, PREDICTED, verbose=0)
             measured = task.measure(predicted, part.y)
             found |= {f"{name} {key}": value for key, value in measured.items()}
+            loss = keras.ops.convert_to_numpy(task.loss(part.y, predicted))
+            found[f"{name} loss"] = float(np.mean(loss))
         for epoch, loss in enumerate(variant.losses, 1):
             found[f"test loss after epoch {epoch}"] = loss
         return found

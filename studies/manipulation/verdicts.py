@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from evidence import paired
-from evidence.claims import LEVEL
+from evidence.verdicts import LEVEL
 from manipulation.outcomes import Outcomes
 from manipulation.predictions import CRITERIA, PREDICTIONS, Criterion, Prediction
 

@@ -114,7 +114,7 @@ def _setting(network: str, condition: str, quick: bool) -> Setting:
 def _planted(quick: bool) -> Setting:
     task = _task(lambda _: models.planted(), 1e-3, quick, data=data.leaking)
     if quick:  # the penalty needs some hundred steps to act
-        task = replace(task, epochs=12)
+        task = replace(task, batch_size=64, epochs=100)
     return Setting(
         "mnist-planted",
         (task,),
