@@ -1,8 +1,8 @@
-"""Writes docs/manipulation.md, its picture and a table of the guide from stored runs.
+"""Writes docs/manipulation.md, with what it shows, and a table of the guide.
 
     KERAS_BACKEND=jax python studies/manipulation_page.py [--check]
 
-`--check` writes nothing, and fails if the page or the table in docs/choosing.md is not
+`--check` writes nothing, and fails if a page or the table in docs/choosing.md is not
 what the runs in docs/data/manipulation give.
 """
 
@@ -27,6 +27,7 @@ def main() -> int:
     guide = DOCS / "choosing.md"
     texts = {
         DOCS / "manipulation.md": page.page(found, page.chosen_in()),
+        DOCS / "manipulation-networks.md": page.networks_page(found),
         guide: written.between(
             guide.read_text("utf-8"), page.overview(found), BEGIN, END
         ),

@@ -1,4 +1,4 @@
-"""docs/manipulation.md: written from the stored runs, nothing of it by hand."""
+"""docs/manipulation.md and what it links to: written from the stored runs."""
 
 import json
 from collections import Counter
@@ -27,7 +27,7 @@ FIGURES = {
 
 
 def page(found: Outcomes, chosen: dict[str, Any]) -> str:
-    """The whole page."""
+    """The page of what came out."""
     judged = verdicts.criteria(found, chosen["chosen"])
     tested = verdicts.predictions(found)
     parts = [
@@ -44,8 +44,24 @@ def page(found: Outcomes, chosen: dict[str, Any]) -> str:
         relative.doses(found),
         relative.tried(found),
         _predictions(tested),
+        "[Network by network](manipulation-networks.md): every row, with the command "
+        "that repeats it.",
+    ]
+    return _joined(parts)
+
+
+def networks_page(found: Outcomes) -> str:
+    """The page of every network."""
+    parts = [
+        "# Each method in each network",
+        "[The summary](manipulation.md) is made of this, and says how to read it. "
+        "The same program writes both.",
         *(_network(found, name) for name in found.networks),
     ]
+    return _joined(parts)
+
+
+def _joined(parts: Iterable[str]) -> str:
     return "\n\n".join(part.strip() for part in parts) + "\n"
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 # Programs write these pages, or they are tables.
 NOT_GUIDES = {"choosing.md", "manipulation.md", "results.md", "recipes.md"}
-NOT_GUIDES |= {"support.md", "gallery.md"}
+NOT_GUIDES |= {"support.md", "gallery.md", "manipulation-networks.md"}
 ITEM = re.compile(r"(\s*(?:[-*]|\d+\.) +)(.*)")
 # What ends a sentence, what may stand behind it, what begins the next; abbreviations.
 END = re.compile(r"(?<=[.!?])([)\"*_]*) +(?=[*_\"(\[`]*[A-ZΑ-Ωα-ω`])")
