@@ -121,7 +121,7 @@ def _length(x):
 
 def penalty(weight: float) -> km.layers.MonosemanticPenalty:
     """On the 2 % of the activations with the largest φ, from the first step on."""
-    return km.layers.MonosemanticPenalty(weight, start_step=1)
+    return km.layers.MonosemanticPenalty(weight, start_step=1, form="phi")
 
 
 def about(versions: dict[str, str]) -> dict[str, Any]:

@@ -56,14 +56,13 @@ def update(
     """
     before, found = ThresholdState.of(state), None
     present = _larger(counted, 1.0)
-    expected = fraction * present
     searches = is_search(before.num_batches if number is None else number)
     if backend.num_replicas() > 1:  # messages in no branch that depends on a tensor
-        found = measured_by_all(phi, counted, expected, before, fraction, searches)
+        found = measured_by_all(phi, counted, present, before, fraction, searches)
 
     def searched() -> Tensor:
         before = ThresholdState.of(state)  # the compiler allows no views from outside
-        batch = found or measured(phi, counted, expected, before, fraction)
+        batch = found or measured(phi, counted, present, before, fraction)
         count: Any = before.num_batches if number is None else number
         return decide(state, batch, fraction, count)
 
@@ -123,8 +122,9 @@ class Batch(NamedTuple):
 
 
 def measured(
-    phi: Tensor, counted: Any, expected: Any, state: ThresholdState, fraction: float
+    phi: Tensor, counted: Any, present: Any, state: ThresholdState, fraction: float
 ) -> Batch:
+    expected = fraction * present
     found = largest_of_fraction(phi, expected, fraction)
     return _at_level(phi, counted, expected, found, state, fraction)
 
@@ -132,7 +132,7 @@ def measured(
 def measured_by_all(
     phi: Tensor,
     counted: Any,
-    expected: Any,
+    present: Any,
     state: ThresholdState,
     fraction: float,
     searches: Any,
@@ -140,6 +140,7 @@ def measured_by_all(
     """The same over all replicas; None if it is known that it is not needed."""
     if searches is False:
         return None
+    expected = fraction * present
     found = largest_of_replicas(phi, expected, searches)
     return _at_level(phi, counted, expected, found, state, fraction)
 

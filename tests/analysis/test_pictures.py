@@ -206,7 +206,7 @@ def test_a_report_of_one_model(data, tmp_path):
     assert all(p["alt"] for p in pictures)
     assert "http:" not in text
     assert "&lt;mine&gt;" in text
-    assert "side by side" not in text
+    assert "The models side by side" not in text
     assert "700 inputs of 4 features" in text
     assert "All figures are from all of them." in text
 
