@@ -61,6 +61,9 @@ _CALLS_THAT_UPLOAD = {"as_tensor", "asarray", "new_tensor", "tensor"}
 _ONLY_WRITE = {"copy_", "fill_", "zero_"}  # and do not read what they are applied to
 
 
+_ONCE = "torch_constants.py"  # what it makes is kept for the whole process
+
+
 class HostRead(AssertionError):
     """A number was read from the device, for which the host waits."""
 
@@ -159,7 +162,9 @@ class Recorder(TorchDispatchMode):
         self._calls.__exit__(*error)
 
     def add(self, name: str, kernel: bool, upload: bool, size: tuple[int, int]) -> None:
-        operation = Operation(name, self.backward, kernel, upload, *size, _where())
+        where = _where()
+        kernel = kernel and not where.startswith(_ONCE)
+        operation = Operation(name, self.backward, kernel, upload, *size, where)
         self.found.all.append(operation)
 
     def refuse(self, name: str) -> None:
