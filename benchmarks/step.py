@@ -18,7 +18,7 @@ import report
 
 SMALL = {"width": 256, "length": 128, "batch": 8, "blocks": 12, "dtype": "float32"}
 LARGE = {**SMALL, "width": 1024, "length": 512, "dtype": "mixed_bfloat16"}
-METHODS = ("top-1", "top-50", "threshold 0.02", "penalty")
+METHODS = ("top-1", "top-50", "threshold 0.02", "penalty", "relative")
 PLACES = {"block": "block outputs", "MLP": "MLP hidden units"}
 # Percent of the plain step, for the upper end of the interval, without --large.
 LIMITS = {"top-1": 5.0, "threshold 0.02": 3.0, "penalty": 3.0}

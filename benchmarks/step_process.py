@@ -32,7 +32,8 @@ LAYERS = {
     "threshold 0.02": lambda: km.layers.MonosemanticInhibition(
         0.02, axis=-1, start_step=2
     ),
-    "penalty": lambda: km.layers.MonosemanticPenalty(start_step=2),
+    "penalty": lambda: km.layers.MonosemanticPenalty(start_step=2, form="l2e"),
+    "relative": lambda: km.layers.MonosemanticPenalty(start_step=2),
 }
 
 

@@ -47,7 +47,8 @@ LAYERS = {
     "threshold 0.02": lambda: km.layers.MonosemanticInhibition(
         0.02, axis=-1, start_step=2
     ),
-    "penalty": lambda: km.layers.MonosemanticPenalty(start_step=2),
+    "penalty": lambda: km.layers.MonosemanticPenalty(start_step=2, form="l2e"),
+    "relative": lambda: km.layers.MonosemanticPenalty(start_step=2),
 }
 LIMIT = 12.0  # 10⁷ neurons against 10⁶
 

@@ -25,6 +25,7 @@ LIMITS = {
         Counts(59, 23, 11),
         Counts(54, 14, 6),
         Counts(77, 28, 13),
+        Counts(78, 34, 17),
     ],
     "tensorflow, XLA": [
         Counts(29, 8, 3),
@@ -34,6 +35,7 @@ LIMITS = {
         Counts(66, 25, 11),
         Counts(51, 14, 6),
         Counts(74, 29, 13),
+        Counts(87, 38, 17),
     ],
     "tensorflow, graph": [
         Counts(88, 12, 4),
@@ -43,6 +45,7 @@ LIMITS = {
         Counts(197, 64, 12),
         Counts(168, 37, 8),
         Counts(222, 67, 15),
+        Counts(227, 76, 18),
     ],
 }
 WAYS = {

@@ -27,6 +27,7 @@ KERNELS = {  # in the first batch, in an ordinary one, and where the threshold s
     "MonosemanticInhibition scale_invariant": (124, 110, 171),
     "MonosemanticPenalty l2e": (85, 70, 131),
     "MonosemanticPenalty phi": (107, 92, 153),
+    "MonosemanticPenalty relative": (162, 149, 210),
 }
 TRAFFIC = {
     "MonosemanticScale": (28, 18),
@@ -34,6 +35,7 @@ TRAFFIC = {
     "MonosemanticInhibition scale_invariant": (106, 96),
     "MonosemanticPenalty l2e": (53, 43),
     "MonosemanticPenalty phi": (63, 53),
+    "MonosemanticPenalty relative": (130, 120),
 }
 SEARCH = 4.1  # activations that a search moves beyond an ordinary batch
 SEARCHES = 7  # among the first 40 batches; then one in 32
@@ -46,6 +48,7 @@ COMPILED = {
     "MonosemanticInhibition scale_invariant, threshold": 37,
     "MonosemanticPenalty l2e, threshold": 33,
     "MonosemanticPenalty phi, threshold": 47,
+    "MonosemanticPenalty relative, threshold": 40,
 }
 
 

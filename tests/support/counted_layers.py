@@ -50,6 +50,7 @@ _LAYERS = {
     "MonosemanticInhibition scale_invariant": [*_SELECTORS],
     "MonosemanticPenalty l2e": [*_SELECTORS],
     "MonosemanticPenalty phi": [*_SELECTORS],
+    "MonosemanticPenalty relative": ["top-1", "threshold"],
 }
 CASES = [
     Case(layer, select, axis, masked)
@@ -67,4 +68,5 @@ FEW = [
     Case("MonosemanticInhibition scale_invariant", "threshold", -1, False),
     Case("MonosemanticPenalty l2e", "threshold", -1, False),
     Case("MonosemanticPenalty phi", "threshold", -1, False),
+    Case("MonosemanticPenalty relative", "threshold", -1, False),
 ]
