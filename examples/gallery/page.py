@@ -43,7 +43,7 @@ def page(found: Mapping[str, Figures]) -> str:
 
 def _overview(found):
     heads = ["network", "weights", "features", "monosemantic neurons", "by chance"]
-    heads += ["tail of φ before → after", "answers kept"]
+    heads += ["tail of φ before → after", "answers kept after fine-tuning"]
     rows = []
     for name, figures in found.items():
         best = fullest(figures["layers"])

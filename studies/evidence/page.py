@@ -17,9 +17,9 @@ def page(results: Results, verdicts: Sequence[Verdict]) -> str:
     """The whole page."""
     parts = [
         "# Results: does less monosemanticity help, harm, or neither?",
+        summary(verdicts),
         "![Each claim's effect with its interval, in units of the margin within which "
         "it counts as none](images/results-claims.png)",
-        summary(verdicts),
         "## The claims",
         _claims(verdicts),
         _commands(verdicts),
@@ -36,25 +36,30 @@ def summary(verdicts: Sequence[Verdict]) -> str:
     words = Counter(v.word for v in claims)
     listed = ", ".join(f"{n} {word}" for word, n in words.most_common())
     sentences = [f"Of {len(claims)} claims, written before their runs: {listed}."]
-    for word, lead in {
-        YES: "Shown",
-        OPPOSITE: "The opposite was shown of this",
-    }.items():
-        titles = [_lower(v.claim.title) for v in claims if v.word == word]
-        shown = "; ".join(titles) if titles else "nothing"
+    for word, lead in {YES: "Shown", OPPOSITE: "Shown against the claim"}.items():
+        shown = "; ".join(_shown(v) for v in claims if v.word == word) or "nothing"
         sentences.append(f"{lead}: {shown}.")
     with_theirs = [v for v in claims if any(f.part.theirs for f in v.found)]
     seen = [v for v in with_theirs if _sees(v)]
     sentences.append(
-        f"{len(with_theirs)} of the claims have a paper's effect to compare with; "
-        f"{len(seen)} of these tests could have shown one of this size (with 80 % "
-        "power), so that of the others *cannot tell* says little about the paper."
+        f"{len(with_theirs)} claims name an effect of a paper; the tests of "
+        f"{len(seen)} of them would have shown one of this size with 80 % power. Of "
+        "the other "
+        f"{len(with_theirs) - len(seen)}, *cannot tell* says little about the paper."
     )
     sentences.append(
         "The networks are small, of a kind that a CPU trains in seconds: this speaks "
         "of nothing larger."
     )
     return " ".join(sentences)
+
+
+def _shown(verdict: Verdict) -> str:
+    """What is true, as a part of a sentence."""
+    claim = verdict.claim
+    if verdict.word == YES:
+        return _lower(claim.title)
+    return claim.opposite or f"it is not so that {_lower(claim.title)}"
 
 
 def _lower(title: str) -> str:
