@@ -284,9 +284,10 @@ def test_a_page_and_a_picture_from_runs():
             "candidates": [vars(candidate)],
         },
     )
-    assert "`mlp-digits/phi:weight=0.01`" in text
-    assert "3 of 3" in text  # at chance, with ten times the weight
-    lines = [line for line in text.splitlines() if line.startswith("|")]
+    rows = page.networks_page(found)
+    assert "`mlp-digits/phi:weight=0.01`" in rows
+    assert "3 of 3" in rows  # at chance, with ten times the weight
+    lines = [x for x in (text + rows).splitlines() if x.startswith("|")]
     assert all(line.endswith("|") for line in lines)
     figure = pictures.dose_and_response(found)
     assert len(figure.axes) == 2
