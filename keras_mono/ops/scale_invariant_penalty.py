@@ -101,8 +101,7 @@ def penalty_of_valid(
             return backend.mean_phi(z, selected, valid, axes, near, definition)
         return of_z(z)
     selected = ops.cast(selected, "float32")
-    number = backend.all_reduce_mean(ops.sum(selected))
-    number = backend.clip(number, 1.0 / backend.num_replicas())
+    number = _number_a_replica(selected)
     # No gradient passes from one replica to another, so it is given in closed form.
     batch = batch_moments(ops.stop_gradient(z), valid, axes)
     value = ops.sum(selected * _of_phi(batch, of)) / number
@@ -122,9 +121,14 @@ def mean_of(z: Tensor, selected: Tensor, valid: Tensor, axes: Axes, of: str) -> 
 def mean_phi_of(selected: Tensor, batch: "BatchMoments") -> Tensor:
     """Mean φ of the selected; the replicas' average is that of all of them."""
     selected = ops.cast(selected, "float32")
-    number = backend.all_reduce_mean(ops.sum(selected))
-    number = backend.clip(number, 1.0 / backend.num_replicas())
+    number = _number_a_replica(selected)
     return ops.sum(selected * _of_phi(batch, "phi")) / number
+
+
+def _number_a_replica(selected: Tensor) -> Tensor:
+    """How many a replica has selected on average, at least one of all of them."""
+    number = backend.all_reduce_mean(ops.sum(selected))
+    return backend.clip(number, 1.0 / backend.num_replicas())
 
 
 class BatchMoments(NamedTuple):

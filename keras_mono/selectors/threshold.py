@@ -196,9 +196,10 @@ def decide(state: Tensor, batch: Batch, fraction: float, number: Any) -> Tensor:
     """
     before, found = ThresholdState.of(state), _found(batch)
     early, is_empty = number < SEARCH_EVERY, batch.counted <= 0.0
+    known = isinstance(number, int)
     if early is not False and is_empty is not False:  # it may be the first batch
         found = found._replace(varied=found.varied & (batch.counted > 0.0))
-    if isinstance(number, int):
+    if known:
         way = _approach if early else _check
         decision = way(before, batch, found, fraction, number)
     else:
@@ -209,7 +210,6 @@ def decide(state: Tensor, batch: Batch, fraction: float, number: Any) -> Tensor:
         )
         decision = Decision(*(ops.where(early, a, b) for a, b in pairs))
     after = _decided(state, batch, found, fraction, decision)
-    known = isinstance(number, int)
     if ops.is_tensor(is_empty) and not (known and number == 0):
         # Nothing is learned from nothing.
         is_empty = is_empty if known else is_empty & (number > 0.0)

@@ -6,7 +6,6 @@ import keras_mono as km
 from evidence.methods import Method
 from evidence.setting import Setting, Task
 
-FRACTION = 0.02  # of the activations, by a moving threshold; the penalties'
 OTHER_ORDER = 500_000  # added to the seed: of nothing but the samples' order
 FORMS = {
     "l2e": "l2e",
@@ -41,18 +40,9 @@ class Arm(Method):
     def layer(self, setting: Setting) -> keras.layers.Layer | None:
         if self.name in ("plain", "again"):
             return None
-        guard = {"forget_steps": setting.guard, "start_step": setting.guard}
         if self.penalizes:
-            select = FRACTION
-            if self.name == "phi-random":
-                select = km.selectors.Random(FRACTION, seed=0)
-            form = FORMS[self.name]
-            return km.layers.MonosemanticPenalty(
-                self.given["weight"], select, form=form, **guard
-            )
-        return km.layers.MonosemanticInhibition(
-            setting.select, 1.0, setting.axis, **guard
-        )
+            return self.penalty(setting, FORMS[self.name])
+        return super().layer(setting)
 
     def callbacks(self, task: Task) -> list[keras.callbacks.Callback]:
         if self.name not in ("phi-early", "phi-late"):

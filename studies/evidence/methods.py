@@ -7,6 +7,7 @@ import keras
 import keras_mono as km
 from evidence.setting import Setting, Task
 
+FRACTION = 0.02  # of the activations, where a threshold or chance selects
 NAIVE = {"naive-a": 0.0, "naive-b": -1.0}  # Δ
 TITLES = {
     "plain": "plain",
@@ -57,6 +58,21 @@ class Method:
             forget_steps=setting.guard,
             start_step=setting.guard,
             active=active,
+        )
+
+    def some(self) -> float | km.selectors.Random:
+        """2 % of the activations: those above a moving threshold, or any."""
+        if self.name.endswith("-random"):
+            return km.selectors.Random(FRACTION, seed=0)
+        return FRACTION
+
+    def penalty(self, setting: Setting, form: str) -> km.layers.MonosemanticPenalty:
+        return km.layers.MonosemanticPenalty(
+            self.given["weight"],
+            self.some(),
+            form=form,
+            forget_steps=setting.guard,
+            start_step=setting.guard,
         )
 
     def places(self, setting: Setting, model: keras.Model) -> list[str]:

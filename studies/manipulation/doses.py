@@ -15,6 +15,7 @@ import numpy as np
 from keras import ops
 
 import keras_mono as km
+from evidence.methods import FRACTION
 from evidence.setting import Setting
 from keras_mono.backend import backend
 from keras_mono.layers.running_statistics import as_entries, combine_masks
@@ -23,7 +24,7 @@ from keras_mono.ops.scale_invariant_penalty import (
     without_shift_and_scale,
 )
 from manipulation.measures import Measuring
-from manipulation.methods import FRACTION, Manipulation
+from manipulation.methods import Manipulation
 from manipulation.networks import networks
 from manipulation.outcomes import STORED
 from manipulation.relative import DOSES

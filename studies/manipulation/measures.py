@@ -6,10 +6,10 @@ import keras
 import numpy as np
 
 import keras_mono as km
-from evidence.methods import Method
+from evidence.methods import FRACTION, Method
 from evidence.setting import Part, Split
 from evidence.training import PREDICTED, Trainer, Variant, assign, values
-from manipulation.methods import FRACTION, Manipulation
+from manipulation.methods import Manipulation
 from manipulation.networks import Network
 
 Activations = dict[str, np.ndarray]

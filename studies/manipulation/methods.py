@@ -6,7 +6,6 @@ import keras_mono as km
 from evidence.methods import Method
 from evidence.setting import Setting
 
-FRACTION = 0.02
 WEIGHTS = (0.001, 0.003, 0.01, 0.03)
 INHIBITION = {
     "rd": 1.0,
@@ -96,20 +95,11 @@ class Manipulation(Method):
     def layer(self, setting: Setting) -> keras.layers.Layer | None:
         if self.name == "plain":
             return None
-        select = FRACTION
-        if self.name.endswith("-random"):
-            select = km.selectors.Random(FRACTION, seed=0)
         if self.penalizes:
-            return km.layers.MonosemanticPenalty(
-                self.given["weight"],
-                select,
-                forget_steps=setting.guard,
-                start_step=setting.guard,
-                form=PENALTIES[self.name],
-            )
+            return self.penalty(setting, PENALTIES[self.name])
         given = {"gradient": "scale_invariant"} if self.name == "rd-si" else {}
         return km.layers.MonosemanticInhibition(
-            select,
+            self.some(),
             self.given.get("strength", INHIBITION[self.name]),
             axis=-1,
             forget_steps=setting.guard,

@@ -5,16 +5,12 @@ import numpy as np
 import pytest
 
 import keras_mono as km
-from support.oracle import Oracle
-from support.small import chain, dtype_policy, fit, normal, student_t
-from support.training import numbers, value_and_gradient
+from support import against_numpy
+from support.against_numpy import OPTIONS, WAYS, InNumpy, assert_trains_alike, data
+from support.small import dtype_policy, fit, normal, student_t
+from support.training import value_and_gradient
 
 RATE, WEIGHT = 0.1, 0.5
-OPTIONS = {"start_step": 2, "forget_steps": 3}
-
-
-def data():
-    return student_t(3, 32, 5), normal(32, 2, seed=1)
 
 
 def layer(*given, **options):
@@ -24,57 +20,31 @@ def layer(*given, **options):
 
 
 def network(**compiled):
-    return chain(
-        (5,),
-        keras.layers.Dense(6, use_bias=False),
-        layer(WEIGHT, 2),
-        keras.layers.Dense(2, use_bias=False),
-        optimizer=keras.optimizers.SGD(RATE),
-        **compiled,
-    )
+    return against_numpy.network(layer(WEIGHT, 2), RATE, **compiled)
 
 
-class Expected:
-    """The same network in NumPy, float64."""
-
-    def __init__(self, model):
-        self.below, self.above = (numbers(w) for w in model.trainable_variables)
-        self.oracle = Oracle(axes=(1,), select_count=2, **OPTIONS)
-
-    def train(self, x, y):
-        z = (x @ self.below).astype("float64")
+class Expected(InNumpy):
+    def through(self, z):
         _, selected = self.oracle.train(z)
-        error = 2 * (z @ self.above - y) / y.size
-        g = error @ self.above.T
-        d, s = z - z.mean(axis=0), z.std(axis=0)
+        d, self.scale = z - z.mean(axis=0), z.std(axis=0)
         e = np.where(selected, d, 0.0)
-        pull = e - e.mean(axis=0) - d * (e * d).mean(axis=0) / s**2
+        self.pull = e - e.mean(axis=0) - d * (e * d).mean(axis=0) / self.scale**2
+        self.phi = (d / self.scale)[selected] ** 2
+        return z
+
+    def back(self, g):
+        s, pull = self.scale, self.pull
         length = np.linalg.norm(pull / s)
-        added = WEIGHT * np.linalg.norm(s * g) * pull / s**2 / max(length, 1e-9)
-        self.phi = (d / s)[selected] ** 2
-        self.above = self.above - RATE * z.T @ error
-        self.below = self.below - RATE * x.T @ (g + added)
-
-
-WAYS = {"fit": {}, "eager": {"run_eagerly": True}, "jit": {"jit_compile": True}}
-if keras.config.backend() == "torch":
-    del WAYS["jit"]
+        return g + WEIGHT * np.linalg.norm(s * g) * pull / s**2 / max(length, 1e-9)
 
 
 @pytest.mark.parametrize("way", WAYS)
 def test_training_equals_the_same_steps_in_numpy(way):
-    model, (x, y) = network(**WAYS[way]), data()
-    expected = Expected(model)
-    fit(model, x, y, epochs=3)
-    for _ in range(3):
-        for start in range(0, 32, 8):
-            expected.train(x[start : start + 8], y[start : start + 8])
+    model = network(**WAYS[way])
+    expected = Expected(model, RATE)
+    assert_trains_alike(model, expected)
     assert len(expected.phi) > 10
     np.testing.assert_allclose(model.layers[1].penalty, expected.phi.mean(), rtol=1e-3)
-    for variable, value in zip(
-        model.trainable_variables, (expected.below, expected.above), strict=True
-    ):
-        np.testing.assert_allclose(numbers(variable), value, rtol=1e-3, atol=1e-5)
 
 
 def test_the_loss_is_that_of_plain_training():

@@ -5,48 +5,31 @@ import numpy as np
 import pytest
 
 import keras_mono as km
-from support.oracle import Oracle
-from support.small import dtype_policy
-from support.training import numbers
+from support import against_numpy
+from support.against_numpy import OPTIONS, WAYS, InNumpy, assert_trains_alike, data
+from support.small import dtype_policy, fit
 
 FORMS = ["phi", "log_phi"]
 RATE, WEIGHT = 0.03, 0.3
-OPTIONS = {"start_step": 2, "forget_steps": 3}
-
-
-def data():
-    rng = np.random.default_rng(0)
-    x = rng.standard_t(3, size=(32, 5)).astype("float32")
-    return x, rng.normal(size=(32, 2)).astype("float32")
 
 
 def network(form, **compiled):
-    inputs = keras.Input((5,))
-    x = keras.layers.Dense(6, use_bias=False)(inputs)
-    x = km.layers.MonosemanticPenalty(WEIGHT, 2, form=form, name="penalty", **OPTIONS)(
-        x
-    )
-    model = keras.Model(inputs, keras.layers.Dense(2, use_bias=False)(x))
-    model.compile(keras.optimizers.SGD(RATE), "mse", **compiled)
-    return model
+    layer = km.layers.MonosemanticPenalty(WEIGHT, 2, form=form, **OPTIONS)
+    return against_numpy.network(layer, RATE, **compiled)
 
 
-class Expected:
-    """The same network in NumPy, float64."""
-
+class Expected(InNumpy):
     def __init__(self, model, form):
-        self.below, self.above = (numbers(w) for w in model.trainable_variables)
-        self.oracle = Oracle(axes=(1,), select_count=2, **OPTIONS)
-        self.form, self.penalty = form, 0.0
+        super().__init__(model, RATE)
+        self.form = form
 
-    def train(self, x, y):
-        z = (x @ self.below).astype("float64")
+    def through(self, z):
         _, selected = self.oracle.train(z)
-        self.penalty, pull = self.penalty_of(z, selected)
-        error = 2 * (z @ self.above - y) / y.size
-        gradient = error @ self.above.T + WEIGHT * pull
-        self.above = self.above - RATE * z.T @ error
-        self.below = self.below - RATE * x.T @ gradient
+        self.penalty, self.pull = self.penalty_of(z, selected)
+        return z
+
+    def back(self, g):
+        return g + WEIGHT * self.pull
 
     def penalty_of(self, z, selected):
         d = z - z.mean(axis=0)
@@ -62,27 +45,14 @@ class Expected:
         return WEIGHT * g[selected].sum() / n, pull / n
 
 
-WAYS = {"fit": {}, "eager": {"run_eagerly": True}, "jit": {"jit_compile": True}}
-if keras.config.backend() == "torch":
-    del WAYS["jit"]
-
-
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("way", WAYS)
 def test_training_equals_the_same_steps_in_numpy(way, form):
-    model, (x, y) = network(form, **WAYS[way]), data()
-    expected = Expected(model, form)
-    model.fit(x, y, batch_size=8, epochs=3, shuffle=False, verbose=0)
-    for _ in range(3):
-        for start in range(0, 32, 8):
-            expected.train(x[start : start + 8], y[start : start + 8])
-    layer = model.get_layer("penalty")
+    model = network(form, **WAYS[way])
+    expected, layer = Expected(model, form), model.layers[1]
+    assert_trains_alike(model, expected)
     assert layer.penalty > 0.1
     np.testing.assert_allclose(layer.penalty, expected.penalty, rtol=1e-3)
-    for variable, value in zip(
-        model.trainable_variables, (expected.below, expected.above), strict=True
-    ):
-        np.testing.assert_allclose(numbers(variable), value, rtol=1e-3, atol=1e-5)
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -106,10 +76,9 @@ def test_masked_entries_change_nothing(form):
 def test_mixed_precision_trains():
     with dtype_policy("mixed_bfloat16"):
         model = network("phi")
-    x, y = data()
-    model.fit(x, y, batch_size=8, epochs=3, verbose=0)
-    assert model.get_layer("penalty").compute_dtype == "bfloat16"
-    assert model.get_layer("penalty").penalty > 0.1
+    fit(model, *data(), epochs=3)
+    assert model.layers[1].compute_dtype == "bfloat16"
+    assert model.layers[1].penalty > 0.1
     assert all(np.isfinite(w).all() for w in model.get_weights())
 
 
@@ -117,7 +86,7 @@ def test_the_form_is_saved(tmp_path):
     model = network("phi")
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
-    assert loaded.get_layer("penalty").form == "phi"
+    assert loaded.layers[1].form == "phi"
 
 
 def test_a_form_that_does_not_exist():

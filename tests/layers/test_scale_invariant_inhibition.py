@@ -5,71 +5,45 @@ import numpy as np
 import pytest
 
 import keras_mono as km
-from support.oracle import Oracle
-from support.small import chain, dtype_policy, fit, normal, student_t
+from support import against_numpy
+from support.against_numpy import OPTIONS, WAYS, InNumpy, assert_trains_alike, data
+from support.small import chain, dtype_policy, fit, normal
 from support.training import numbers
 
 RATE, STRENGTH = 0.1, 2.0
-OPTIONS = {"start_step": 2, "forget_steps": 3}
-INVARIANT = {"gradient": "scale_invariant", **OPTIONS}
-
-
-def data():
-    return student_t(3, 32, 5), normal(32, 2, seed=1)
 
 
 def network(**compiled):
-    return chain(
-        (5,),
-        keras.layers.Dense(6, use_bias=False),
-        km.layers.MonosemanticInhibition(2, STRENGTH, axis=-1, **INVARIANT),
-        keras.layers.Dense(2, use_bias=False),
-        optimizer=keras.optimizers.SGD(RATE),
-        **compiled,
+    layer = km.layers.MonosemanticInhibition(
+        2, STRENGTH, axis=-1, gradient="scale_invariant", **OPTIONS
     )
+    return against_numpy.network(layer, RATE, **compiled)
 
 
-class Expected:
-    """The same network in NumPy, float64."""
+class Expected(InNumpy):
+    number = 0  # selected
 
-    def __init__(self, model):
-        self.below, self.above = (numbers(w) for w in model.trainable_variables)
-        self.oracle = Oracle(axes=(1,), select_count=2, **OPTIONS)
-
-    def train(self, x, y):
-        z = (x @ self.below).astype("float64")
+    def through(self, z):
         known = self.oracle.count is not None
-        mean = self.oracle.mean if known else np.zeros((1, 6))
-        out, selected = self.oracle.train(z)
-        error = 2 * (out @ self.above - y) / y.size
-        g = error @ self.above.T
-        pulled = STRENGTH * np.abs(g) * np.sign(z - mean) - g
-        change, d = np.where(selected, pulled, 0.0), z - z.mean(axis=0)
+        self.mean = self.oracle.mean if known else np.zeros((1, 6))
+        self.z = z
+        out, self.selected = self.oracle.train(z)
+        self.number += self.selected.sum()
+        return out
+
+    def back(self, g):
+        pulled = STRENGTH * np.abs(g) * np.sign(self.z - self.mean) - g
+        change, d = np.where(self.selected, pulled, 0.0), self.z - self.z.mean(axis=0)
         along = (change * d).sum(axis=0) / (d**2).sum(axis=0)
-        change = change - change.mean(axis=0) - along * d
-        self.above = self.above - RATE * out.T @ error
-        self.below = self.below - RATE * x.T @ (g + change)
-        return selected.sum()
-
-
-WAYS = {"fit": {}, "eager": {"run_eagerly": True}, "jit": {"jit_compile": True}}
-if keras.config.backend() == "torch":
-    del WAYS["jit"]
+        return g + change - change.mean(axis=0) - along * d
 
 
 @pytest.mark.parametrize("way", WAYS)
 def test_training_equals_the_same_steps_in_numpy(way):
-    model, (x, y) = network(**WAYS[way]), data()
-    expected, number = Expected(model), 0
-    fit(model, x, y, epochs=3)
-    for _ in range(3):
-        for start in range(0, 32, 8):
-            number += expected.train(x[start : start + 8], y[start : start + 8])
-    assert number > 100
-    for variable, value in zip(
-        model.trainable_variables, (expected.below, expected.above), strict=True
-    ):
-        np.testing.assert_allclose(numbers(variable), value, rtol=1e-3, atol=1e-5)
+    model = network(**WAYS[way])
+    expected = Expected(model, RATE)
+    assert_trains_alike(model, expected)
+    assert expected.number > 100
 
 
 def recurrent(gradient, strength=1.0):
