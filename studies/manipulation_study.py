@@ -20,6 +20,7 @@ import numpy as np
 from rich.console import Console
 
 from evidence import agreement
+from evidence.seeds import seeds_of
 from evidence.store import Store, about
 from manipulation import choice, outcomes
 from manipulation.measures import Measuring
@@ -79,14 +80,7 @@ def arguments() -> argparse.Namespace:
     given = parser.parse_args()
     own = outcomes.VALIDATION_SEEDS
     default = f"{own[0]}-{own[-1]}" if given.validation else "0-11"
-    text = given.seeds or default
-    try:
-        first, _, last = text.partition("-")
-        given.seeds = list(range(int(first), int(last or first) + 1))
-    except ValueError:
-        given.seeds = []
-    if not given.seeds:
-        parser.error(f"--seeds must be such as 0-11. Received: {text!r}.")
+    given.seeds = seeds_of(given.seeds or default, parser)
     if given.quick:
         given.seeds = given.seeds[:1]
     return given

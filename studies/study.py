@@ -29,6 +29,7 @@ from evidence.all_results import (
     trainer_of,
 )
 from evidence.claims import CLAIMS, PLANTED, Claim
+from evidence.seeds import seeds_of
 from evidence.setting import Setting
 from evidence.store import STORED, Store, about
 from evidence.training import Trainer
@@ -92,17 +93,6 @@ def arguments() -> argparse.Namespace:
     if given.scale == "quick":
         given.seeds = QUICK_SEEDS
     return given
-
-
-def seeds_of(text: str, parser: argparse.ArgumentParser) -> list[int]:
-    try:
-        first, _, last = text.partition("-")
-        seeds = list(range(int(first), int(last or first) + 1))
-    except ValueError:
-        seeds = []
-    if not seeds:
-        parser.error(f"--seeds must be such as 0-11. Received: {text!r}.")
-    return seeds
 
 
 def run_claim(claim: Claim, given: argparse.Namespace) -> int:

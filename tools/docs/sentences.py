@@ -76,6 +76,7 @@ def guides() -> list[Path]:
 
 
 if __name__ == "__main__":
-    for name in sys.argv[1:] or map(str, guides()):
-        page = Path(name)
+    for page in map(Path, sys.argv[1:]) if sys.argv[1:] else guides():
+        if page.name in NOT_GUIDES:
+            sys.exit(f"{page} is no guide: a program writes it, or parts of it.")
         page.write_text(reflowed(page.read_text("utf-8")), "utf-8")
