@@ -1,13 +1,13 @@
 """Small images as PNG files in data URLs."""
 
 import base64
-import struct
-import zlib
+import io
 
 import numpy as np
 
+from keras_mono._internal.optional_imports import require
+
 LONGEST = 96  # pixels of a side
-_KINDS = {1: 0, 3: 2, 4: 6}  # channels to PNG's colour types
 
 
 def as_url(content: bytes) -> str:
@@ -22,21 +22,10 @@ def png_of(image: np.ndarray) -> bytes:
     whose pixels means are taken.
     """
     image = _smaller(image)
-    height, width, channels = image.shape
-    rows: np.ndarray = np.zeros((height, 1 + width * channels), np.uint8)
-    rows[:, 1:] = image.reshape(height, -1)  # before each row stands its filter: none
-    header = struct.pack(">IIBBBBB", width, height, 8, _KINDS[channels], 0, 0, 0)
-    parts = (
-        _part(b"IHDR", header),
-        _part(b"IDAT", zlib.compress(rows.tobytes(), 9)),
-        _part(b"IEND", b""),
-    )
-    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
-
-
-def _part(name: bytes, content: bytes) -> bytes:
-    check = zlib.crc32(name + content)
-    return struct.pack(">I", len(content)) + name + content + struct.pack(">I", check)
+    image = image[..., 0] if image.shape[-1] == 1 else image
+    file = io.BytesIO()
+    require("PIL.Image").fromarray(image).save(file, "png", optimize=True)
+    return file.getvalue()
 
 
 def _smaller(image: np.ndarray) -> np.ndarray:
