@@ -16,21 +16,31 @@ def mask_of(x: Any) -> Tensor | None:
     return getattr(x, "_keras_mask", None)
 
 
-def is_output_of_a_call(x: Any) -> bool:
-    """Whether `x` is a tensor of a functional model that an operation returned."""
-    return getattr(x, "_keras_history", None) is not None
+def call_of(x: Any) -> Any:
+    """The call that returned a tensor of a functional model; None for other tensors.
+
+    See `calls_in_order`. An input is returned by the call of an `InputLayer`.
+    """
+    made = getattr(x, "_keras_history", None)
+    if made is None or made.operation is None:
+        return None
+    return made.operation._inbound_nodes[made.node_index]
 
 
-def operation_of(x: Tensor) -> Any:
-    """The layer or operation that returned a tensor of a functional model."""
-    return x._keras_history.operation
+def calls_in_order(graph: keras.Model) -> list[Any]:
+    """The calls in a functional model, in the order in which they run.
+
+    Each has an `operation`, flat `input_tensors` and `outputs`, and
+    `arguments.fill_in(values)`: args and kwargs with the values of tensors by id.
+    """
+    by_depth = graph._nodes_by_depth
+    depths = sorted(by_depth, reverse=True)
+    return [call for d in depths for call in by_depth[d] if not call.is_input]
 
 
-def inputs_of_call(x: Tensor) -> list[Tensor]:
-    """The tensors that the call took which returned `x`."""
-    made_by = x._keras_history
-    node = made_by.operation._inbound_nodes[made_by.node_index]
-    return list(node.input_tensors)
+def sublayers(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
+    """The layers that a layer or model holds directly."""
+    return list(layer._flatten_layers(include_self=False, recursive=False))
 
 
 def flat_layers(model: keras.Model) -> list[keras.layers.Layer]:
@@ -48,7 +58,6 @@ def freeze_without_layers(model: keras.Model) -> None:
     model._trainable = False
 
 
-def given_compile_arguments(model: keras.Model) -> dict[str, Any] | None:
-    """What `compile` was called with, as objects; None if Keras does not know."""
-    config = getattr(getattr(model, "_compile_config", None), "config", None)
-    return None if config is None else dict(config)
+def given_compile_arguments(model: keras.Model) -> dict[str, Any]:
+    """What `compile` was called with, as objects."""
+    return dict(model._compile_config.config)

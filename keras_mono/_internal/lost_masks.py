@@ -9,12 +9,7 @@ from typing import Any
 
 import keras
 
-from keras_mono._internal.keras_private import (
-    inputs_of_call,
-    is_output_of_a_call,
-    mask_of,
-    operation_of,
-)
+from keras_mono._internal.keras_private import call_of, mask_of
 from keras_mono._internal.typing import Tensor
 
 
@@ -27,12 +22,11 @@ def warn_of_lost_mask(name: str, x: Tensor) -> None:
     waiting = [x] if isinstance(x, keras.KerasTensor) else []
     while waiting:
         tensor = waiting.pop()
-        if id(tensor) in seen or not is_output_of_a_call(tensor):
-            continue
-        if mask_of(tensor) is not None:
+        call = call_of(tensor)
+        if id(tensor) in seen or call is None or mask_of(tensor) is not None:
             continue
         seen.add(id(tensor))
-        operation, before = operation_of(tensor), inputs_of_call(tensor)
+        operation, before = call.operation, call.input_tensors
         if _keeps_positions(operation) and mask_of(before[0]) is not None:
             warnings.warn(
                 f"Layer '{name}' counts padding: a mask reaches '{operation.name}' "

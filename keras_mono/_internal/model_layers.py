@@ -6,6 +6,9 @@ from typing import Any
 
 import keras
 
+from keras_mono._internal.keras_private import sublayers
+from keras_mono.backend.listeners import listeners_of
+
 
 def named_layers(model: keras.Model) -> dict[str, keras.layers.Layer]:
     """All layers inside `model`, nested ones too, by unique names; without inputs.
@@ -39,6 +42,38 @@ def layer_paths(
     return list(_walk(model, (), {id(model)}))
 
 
+def is_monosemantic_layer(layer: Any) -> bool:
+    """Whether `layer` is one of this library's layers."""
+    return listeners_of(layer) is not None
+
+
+def check_is_monosemantic(layer: Any) -> None:
+    if not is_monosemantic_layer(layer):
+        raise ValueError(
+            "`layer` must be a layer of this library, such as "
+            f"`km.layers.MonosemanticInhibition()`. Received: layer={layer!r}."
+        )
+
+
+def monosemantic_layers(model: Any) -> dict[str, Any]:
+    """This library's layers inside `model`, by the names of `named_layers`."""
+    found = named_layers(model).items()
+    return {name: layer for name, layer in found if is_monosemantic_layer(layer)}
+
+
+def some_monosemantic_layers(model: Any) -> list[Any]:
+    """This library's layers inside `model`, or `model` itself; an error without any."""
+    held = monosemantic_layers(model).values()
+    layers = [model] if is_monosemantic_layer(model) else [*held]
+    if not layers:
+        raise ValueError(
+            f"Model '{model.name}' has no layer of this library. Put one in, for "
+            "example with `km.insert_after`, into a PyTorch module with "
+            "`keras_mono.torch.Adapter`."
+        )
+    return layers
+
+
 def find_layers(
     model: keras.Model, names: Sequence[str]
 ) -> dict[str, keras.layers.Layer]:
@@ -58,7 +93,7 @@ def find_layers(
 def _walk(
     parent: Any, path: tuple[str, ...], seen: set[int]
 ) -> Iterator[tuple[tuple[str, ...], keras.layers.Layer]]:
-    new = {id(child): child for child in _children(parent) if id(child) not in seen}
+    new = {id(child): child for child in sublayers(parent) if id(child) not in seen}
     children = [x for x in new.values() if not isinstance(x, keras.layers.InputLayer)]
     names = _told_apart([child.name for child in children])
     for name, child in zip(names, children, strict=True):
@@ -83,10 +118,3 @@ def _told_apart(names: list[str]) -> list[str]:
         taken.add(numbered)
         told.append(numbered)
     return told
-
-
-def _children(parent: Any) -> list[keras.layers.Layer]:
-    if isinstance(parent, keras.Model):
-        return list(parent.layers)
-    held = keras.tree.flatten(list(vars(parent).values()))
-    return [x for x in held if isinstance(x, keras.layers.Layer)]

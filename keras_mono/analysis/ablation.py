@@ -29,7 +29,7 @@ from keras_mono._internal.recording.call_hooks import changed_output, single_ten
 from keras_mono._internal.recording.masks import keras_mask
 from keras_mono._internal.recording.record import (
     Recorded,
-    record,
+    record_batches,
     valid_positions,
 )
 from keras_mono._internal.typing import Tensor
@@ -221,7 +221,7 @@ def _mean_activation(
         z = z.reshape(-1, z.shape[-1])[there].astype(np.float64)
         total[0], total[1] = total[0] + z.sum(axis=0), total[1] + len(z)
 
-    record(model, x, {layer.name: layer}, batch_size, add)
+    record_batches(model, batches(x, batch_size), {layer.name: layer}, add)
     if broken:
         raise ValueError(
             f"Layer '{layer.name}' gives NaN or infinite values on {broken} of "

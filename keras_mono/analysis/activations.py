@@ -14,8 +14,13 @@ import keras
 import numpy as np
 
 from keras_mono._internal.as_model import as_model
+from keras_mono._internal.data import batches
 from keras_mono._internal.model_layers import find_layers
-from keras_mono._internal.recording.record import Recorded, record, valid_positions
+from keras_mono._internal.recording.record import (
+    Recorded,
+    record_batches,
+    valid_positions,
+)
 
 
 def activations(
@@ -55,7 +60,7 @@ def activations(
             z = np.where(valid_positions(recorded)[..., None], z, masked)
         parts[name].append(z)
 
-    record(model, data, watched, batch_size, consume, steps)
+    record_batches(model, batches(data, batch_size, steps), watched, consume)
     return {name: _joined(name, arrays) for name, arrays in parts.items()}
 
 

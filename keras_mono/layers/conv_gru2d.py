@@ -5,17 +5,9 @@ import keras
 from keras import ops
 
 from keras_mono._internal.typing import Tensor
-from keras_mono.layers.conv_gru2d_cell import ConvGRU2DCell
+from keras_mono.layers.conv_gru2d_cell import OF_WEIGHTS, ConvGRU2DCell
 from keras_mono.layers.inhibited_rnn import InhibitedRNN
 from keras_mono.layers.monosemantic_inhibition import MonosemanticInhibition
-
-# Keyword arguments that go to the cell.
-_OF_CELL = (
-    "unit_forget_bias",
-    *(f"{weight}_initializer" for weight in ("kernel", "recurrent", "bias")),
-    *(f"{weight}_regularizer" for weight in ("kernel", "recurrent", "bias")),
-    *(f"{weight}_constraint" for weight in ("kernel", "recurrent", "bias")),
-)
 
 
 @keras.saving.register_keras_serializable(package="keras_mono")
@@ -109,7 +101,8 @@ class ConvGRU2D(InhibitedRNN):
         inhibition: MonosemanticInhibition | None = None,
         **kwargs: Any,
     ) -> None:
-        of_cell = {name: kwargs.pop(name) for name in _OF_CELL if name in kwargs}
+        names = {"unit_forget_bias", *OF_WEIGHTS} & {*kwargs}
+        of_cell = {name: kwargs.pop(name) for name in names}
         cell = ConvGRU2DCell(
             filters,
             kernel_size,

@@ -1,4 +1,3 @@
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -7,16 +6,26 @@ from keras import ops
 
 from keras_mono._internal.typing import Tensor
 
+_OF_CONVOLUTION = (
+    "filters",
+    "kernel_size",
+    "strides",
+    "padding",
+    "data_format",
+    "dilation_rate",
+)
+OF_WEIGHTS = tuple(
+    f"{weight}_{what}"
+    for weight in ("kernel", "recurrent", "bias")
+    for what in ("initializer", "regularizer", "constraint")
+)
+
 
 @keras.saving.register_keras_serializable(package="keras_mono")
 class ConvGRU2DCell(keras.layers.Layer):
     """One step of `ConvGRU2D`.
 
-    `u = σ(Wu * x + Uu * h + bu)`, `r = σ(Wr * x + Ur * h + br)`
-
-    `candidate = a(Wc * x + r · (Uc * h) + bc)`, `h ← (1 - u) · candidate + u · h`
-
-    where `*` is a convolution. The arguments are those of `ConvGRU2D`.
+    The formula and the arguments are those of `ConvGRU2D`.
 
     Call arguments:
         inputs: `(batch, rows, columns, channels)`, or channels first.
@@ -69,30 +78,17 @@ class ConvGRU2DCell(keras.layers.Layer):
 
     def _set_convolution(self, *arguments: Any) -> None:
         """Take the arguments that a convolution of Keras checks and normalizes."""
-        like = keras.layers.Conv2D(*arguments)
-        self.filters, self.kernel_size = like.filters, like.kernel_size
-        self.strides, self.dilation_rate = like.strides, like.dilation_rate
-        self.padding, self.data_format = like.padding, like.data_format
+        like = keras.layers.Conv2D(*arguments, name="like")
+        for name in _OF_CONVOLUTION:
+            setattr(self, name, getattr(like, name))
+        self._output_shape = like.compute_output_shape  # not the layer: it would count
 
     def get_config(self) -> dict[str, Any]:
-        config = {
-            name: getattr(self, name)
-            for name in (
-                "filters",
-                "kernel_size",
-                "strides",
-                "padding",
-                "data_format",
-                "dilation_rate",
-                "use_bias",
-                "unit_forget_bias",
-            )
-        }
-        for kind in ("kernel", "recurrent", "bias"):
-            for module in ("initializer", "regularizer", "constraint"):
-                name = f"{kind}_{module}"
-                plural = getattr(keras, f"{module}s")
-                config[name] = plural.serialize(getattr(self, name))
+        names = (*_OF_CONVOLUTION, "use_bias", "unit_forget_bias")
+        config = {name: getattr(self, name) for name in names}
+        for name in OF_WEIGHTS:
+            module = getattr(keras, name.partition("_")[2] + "s")
+            config[name] = module.serialize(getattr(self, name))
         for name in ("activation", "recurrent_activation"):
             config[name] = keras.activations.serialize(getattr(self, name))
         return {**super().get_config(), **config}
@@ -109,7 +105,7 @@ class ConvGRU2DCell(keras.layers.Layer):
                 f"shape {tuple(input_shape)}. Give the input a fixed shape; batch size "
                 "and number of time steps may be unknown."
             )
-        self.compute_output_shape(input_shape)  # raises if the kernel does not fit
+        self.compute_output_shape(input_shape)  # an error if the kernel does not fit
         channels = input_shape[self.channel_axis]
         self.kernel = self.add_weight(
             name="kernel",
@@ -175,25 +171,7 @@ class ConvGRU2DCell(keras.layers.Layer):
         input_shape: tuple[int | None, ...],
         states_shape: Any = None,  # noqa: ARG002
     ) -> tuple[int | None, ...]:
-        first = self.channel_axis == 1
-        lengths = input_shape[2:] if first else input_shape[1:3]
-        spans: Any = zip(
-            lengths, self.kernel_size, self.strides, self.dilation_rate, strict=True
-        )
-        space = [
-            math.ceil((n - (0 if self.padding == "same" else (k - 1) * d)) / s)
-            for n, k, s, d in spans
-        ]
-        if min(space) < 1:
-            raise ValueError(
-                "The kernel does not fit into the input. Received: kernel_size="
-                f"{self.kernel_size}, dilation_rate={self.dilation_rate} for steps of "
-                f"shape {tuple(input_shape)}. Use `padding='same'` or a smaller kernel."
-            )
-        batch = input_shape[0]
-        if first:
-            return (batch, self.filters, *space)
-        return (batch, *space, self.filters)
+        return tuple(self._output_shape(input_shape))
 
     def get_initial_state(self, batch_size: Any = None) -> list[Tensor]:
         shape = self.compute_output_shape((batch_size, *self._step_shape))

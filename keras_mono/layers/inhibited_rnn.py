@@ -1,4 +1,5 @@
 import inspect
+from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
@@ -202,25 +203,18 @@ def _update(
     after_loop(lambda: receive(activations, mask))
 
 
+@dataclass
 class _Step:
     """A cell whose output is joined with the activations before inhibition.
 
     Not a layer: it exists for one batch and owns no variables.
     """
 
-    def __init__(
-        self,
-        cell: Any,
-        arguments: dict[str, Any],
-        inhibit: Any,
-        join: int | None,
-        cell_inhibits: bool,
-    ) -> None:
-        self.cell = cell
-        self.arguments = arguments
-        self.inhibit = inhibit
-        self.join = join  # axis to join activations to the output; None: do not
-        self.cell_inhibits = cell_inhibits
+    cell: Any
+    arguments: dict[str, Any]
+    inhibit: Any
+    join: int | None  # axis to join activations to the output; None: do not
+    cell_inhibits: bool
 
     def __call__(self, inputs: Tensor, states: Any) -> tuple[Tensor, list[Tensor]]:
         if self.join is None:

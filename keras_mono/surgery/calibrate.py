@@ -21,7 +21,7 @@ import keras
 
 from keras_mono._internal.as_model import as_model
 from keras_mono._internal.data import batches, check
-from keras_mono._internal.model_layers import named_layers
+from keras_mono._internal.model_layers import some_monosemantic_layers
 from keras_mono._internal.snapshot import Snapshot
 from keras_mono.layers.running_statistics import RunningStatistics
 
@@ -56,7 +56,7 @@ def calibrate(
     """
     check(data, batch_size, steps)
     called = as_model(model)
-    layers = _layers_in(called)
+    layers = some_monosemantic_layers(called)
     with _restored_on_error(layers), ExitStack() as stack:
         for layer in layers:
             layer.reset()
@@ -66,27 +66,14 @@ def calibrate(
     return model
 
 
-def _layers_in(model: Any) -> list[RunningStatistics]:
-    held = named_layers(model).values()
-    layers = [x for x in held if isinstance(x, RunningStatistics)]
-    if not layers:
-        raise ValueError(
-            f"Model '{model.name}' has no layer of this library to calibrate. Put one "
-            "in, for example with `km.insert_after`, into a PyTorch module with "
-            "`keras_mono.torch.Adapter`."
-        )
-    return layers
-
-
 @contextmanager
 def _restored_on_error(layers: Sequence[RunningStatistics]) -> Iterator[None]:
     """Restore the statistics if the block raises an error."""
-    unbuilt = [x for x in layers if not x.built]
-    before = Snapshot(v for x in layers if x.built for v in x.saved_variables())
+    before = Snapshot(v for x in layers for v in x.saved_variables())
     try:
         yield
     except BaseException:  # also KeyboardInterrupt
-        before.restore()
-        for layer in unbuilt:
+        for layer in layers:
             layer.reset()
+        before.restore()
         raise

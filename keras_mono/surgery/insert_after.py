@@ -17,20 +17,19 @@ True
 
 import math
 import re
+from dataclasses import dataclass, field
 from typing import Any
 
 import keras
 
 from keras_mono._internal import validation
-from keras_mono._internal.model_layers import named_layers
+from keras_mono._internal.model_layers import check_is_monosemantic, named_layers
 from keras_mono._internal.table import Table
 from keras_mono._internal.typing import Tensor
 from keras_mono.layers.running_statistics import RunningStatistics
 from keras_mono.surgery.padding import Padding, check_mask_argument
-from keras_mono.surgery.places import Place, Where, matching, operations
-from keras_mono.surgery.rebuild import Call, rebuild
-
-_POLICIES = {"float16": "mixed_float16", "bfloat16": "mixed_bfloat16"}
+from keras_mono.surgery.places import Place, Where, matching, operations, output_shape
+from keras_mono.surgery.rebuild import Call, Edit, rebuild
 
 
 def insert_after(
@@ -65,43 +64,24 @@ def insert_after(
         ValueError: if `where` or `exclude` matches nothing, or a layer that the graph
             cannot see; for a model without a graph; if padding would be counted.
     """
-    _check_layer(layer)
+    check_is_monosemantic(layer)
     matched = matching(model, where, exclude)
     check_mask_argument(mask, model)
     padding = Padding(model, mask)
-    insertion = _Insertion(model, matched, layer, padding, _index(output))
+    insertion = _Insertion(model, matched, layer, padding, output)
     new = rebuild(model, insertion)
     padding.check()
     return insertion.table(model) if dry_run else new
 
 
-def _check_layer(layer: Any) -> None:
-    if not isinstance(layer, RunningStatistics):
-        raise ValueError(
-            "`layer` must be a layer of this library, such as "
-            f"`km.layers.MonosemanticInhibition()`. Received: layer={layer!r}."
-        )
-
-
-def _index(output: Any) -> int | None:
-    if output is None:
-        return None
-    if isinstance(output, bool) or not isinstance(output, int) or output < 0:
-        raise ValueError(
-            "`output` must be the number of one of a layer's outputs, counted from 0, "
-            f"or None. Received: output={output!r}."
-        )
-    return output
-
-
+@dataclass
 class _Inserted:
-    def __init__(self, after: str, layer: RunningStatistics) -> None:
-        self.after = after
-        self.layer = layer
-        self.masks: dict[str, None] = {}  # of its calls, in order
+    after: str
+    layer: RunningStatistics
+    masks: dict[str, None] = field(default_factory=dict)  # of its calls, in order
 
 
-class _Insertion:
+class _Insertion(Edit):
     """The edit that inserts copies of a layer."""
 
     def __init__(
@@ -122,72 +102,65 @@ class _Insertion:
     def changes(self, graph: keras.Model) -> bool:
         return any(id(x) in self.paths for x in operations(graph))
 
-    def replace(self, layer: keras.layers.Layer) -> keras.layers.Layer:
-        return layer
-
     def after_in_list(
         self, graph: keras.Model, layer: keras.layers.Layer
     ) -> list[keras.layers.Layer]:
-        self.padding.pass_on(graph, layer)
-        if id(layer) not in self.paths:
+        path = self.paths.get(id(layer))
+        self.padding.in_list(graph, layer, path)
+        if path is None:
             return []
-        self.padding.in_list(graph, layer, self.paths[id(layer)])
         return [self._copy_for(id(layer), layer, layer.compute_dtype).layer]
 
-    def after_call(self, call: Call) -> Any:
+    def after_call(self, call: Call) -> list[Tensor]:
         self.padding.follow(call)
-        if id(call.operation) not in self.paths:
+        path = self.paths.get(id(call.operation))
+        if path is None:
             return call.outputs
-        path = self.paths[id(call.operation)]
-        outputs = keras.tree.flatten(call.outputs)
-        number = self._number(path, call.outputs, outputs)
-        outputs[number] = self._inhibited(call, outputs[number], path)
-        return keras.tree.pack_sequence_as(call.outputs, outputs)
+        number = self._number(path, call.outputs)
+        inhibited = self._inhibited(call, number, path)
+        return [*call.outputs[:number], inhibited, *call.outputs[number + 1 :]]
 
-    def _inhibited(self, call: Call, x: Tensor, path: str) -> Tensor:
-        layer = call.operation
+    def _inhibited(self, call: Call, number: int, path: str) -> Tensor:
+        layer, x = call.operation, call.outputs[number]
         shared = bool(getattr(layer, "weights", None))
         form = self._form(x) if shared else len(self.inserted)
         dtype = getattr(layer, "compute_dtype", x.dtype)
         copy = self._copy_for((id(layer), form), layer, dtype)
-        found = self.padding.mask_for(call, x, path)
+        found = self.padding.mask_for(call, number, path)
         if found is None:
-            y = copy.layer(x)
-        else:
-            copy.masks[found[0]] = None
-            y = copy.layer(x, padding_mask=found[1])
-        self.padding.inserted(call, x, y)
-        return y
+            return copy.layer(x)
+        name, mask = found
+        copy.masks[name] = None
+        return copy.layer(x, padding_mask=mask)
 
-    def _number(self, path: str, structure: Any, outputs: list[Any]) -> int:
+    def _number(self, path: str, outputs: list[Tensor]) -> int:
         """The index of the output to follow."""
-        if self.output is None and isinstance(structure, keras.KerasTensor):
+        if self.output is None and len(outputs) == 1:
             return 0
-        number = -1 if self.output is None else self.output
-        tensors = {i for i, x in enumerate(outputs) if isinstance(x, keras.KerasTensor)}
-        if number in tensors:
-            return number
-        shapes = [f"{i}: {tuple(outputs[i].shape)}" for i in sorted(tensors)]
+        if type(self.output) is int and self.output in range(len(outputs)):
+            return self.output
+        shapes = [f"{i}: {tuple(x.shape)}" for i, x in enumerate(outputs)]
         raise ValueError(
             f"Layer '{path}' has {len(outputs)} outputs, and one tensor is followed: "
             f"name it by its number, such as `output=0`. Received: "
-            f"output={self.output}. Their shapes: {', '.join(shapes)}."
+            f"output={self.output!r}. Their shapes: {', '.join(shapes)}."
         )
 
     def table(self, model: keras.Model) -> Table:
-        rows = [
-            {
-                "after": copy.after,
-                "insert": copy.layer.name,
-                "shape": _output_shape(copy.layer),
-                "neurons": _neurons(copy.layer),
-                "mask": ", ".join(copy.masks) or None,
-            }
-            for copy in self.inserted.values()
-        ]
+        rows = [self._row(copy) for copy in self.inserted.values()]
         kind = type(self.template).__name__
         title = f"{kind} in '{model.name}': {len(rows)} to insert"
         return Table(["after", "insert", "shape", "neurons", "mask"], rows, title)
+
+    def _row(self, copy: _Inserted) -> dict[str, Any]:
+        layer, shape = copy.layer, output_shape(copy.layer)
+        return {
+            "after": copy.after,
+            "insert": layer.name,
+            "shape": shape and str(shape),
+            "neurons": math.prod(layer.mean.shape) if layer.built else None,
+            "mask": ", ".join(copy.masks) or None,
+        }
 
     def _form(self, outputs: Tensor) -> Any:
         """A key that is equal for outputs with the same neurons."""
@@ -200,7 +173,7 @@ class _Insertion:
             config = {
                 **self.template.get_config(),
                 "name": self._free_name(layer),
-                "dtype": _POLICIES.get(compute, compute),
+                "dtype": compute,
             }
             copy = type(self.template).from_config(config)
             self.inserted[key] = _Inserted(self.paths[id(layer)], copy)
@@ -215,17 +188,3 @@ class _Insertion:
             name = f"{wanted}_{number}"
         self._taken.add(name)
         return name
-
-
-def _output_shape(layer: keras.layers.Layer) -> str | None:
-    try:
-        shape = layer.output.shape
-    except (AttributeError, ValueError):  # in an unbuilt Sequential
-        return None
-    return f"({', '.join(map(str, shape))})"
-
-
-def _neurons(layer: RunningStatistics) -> int | None:
-    if not layer.built:
-        return None
-    return math.prod(layer.mean.shape)

@@ -7,7 +7,6 @@ class's and need its attributes.
 
 import copy
 import dataclasses
-from collections import OrderedDict, deque
 from collections.abc import Mapping
 from functools import cache
 from typing import Any
@@ -63,25 +62,17 @@ def _of_every_model() -> frozenset[str]:
 
 def _replace(value: Any, replaced: Mapping[int, keras.layers.Layer | None]) -> Any:
     """`value` with old layers replaced by new ones, in nested containers too."""
-    if isinstance(value, keras.layers.Layer):
-        return replaced.get(id(value), value)
-    if isinstance(value, list | deque | set | frozenset | tuple):
-        return _refilled(value, [_replace(v, replaced) for v in value])
-    if isinstance(value, dict):  # not a copy: Keras' dicts refer to their model
-        pairs = {k: _replace(v, replaced) for k, v in value.items()}
-        return OrderedDict(pairs) if isinstance(value, OrderedDict) else pairs
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        new = copy.copy(value)
-        for name, held in vars(value).items():
-            object.__setattr__(new, name, _replace(held, replaced))  # frozen ones too
+
+    def replace(held: Any) -> Any:
+        if isinstance(held, keras.layers.Layer):
+            return replaced.get(id(held), held)
+        if isinstance(held, set | frozenset):
+            return type(held)(map(replace, held))
+        if not dataclasses.is_dataclass(held) or isinstance(held, type):
+            return held
+        new = copy.copy(held)
+        for name, part in vars(held).items():
+            object.__setattr__(new, name, _replace(part, replaced))  # frozen ones too
         return new
-    return value
 
-
-def _refilled(value: Any, items: list[Any]) -> Any:
-    if isinstance(value, deque):
-        return deque(items, value.maxlen)
-    if hasattr(value, "_make"):  # a namedtuple
-        return value._make(items)
-    plain = (list, set, frozenset, tuple)  # Keras and TensorFlow wrap some of them
-    return next(c for c in plain if isinstance(value, c))(items)
+    return keras.tree.map_structure(replace, value)

@@ -5,13 +5,16 @@ layers it trains as their indices among all layers.
 """
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import keras
 
 from keras_mono._internal import keras_private
-from keras_mono._internal.model_layers import named_layers
-from keras_mono.surgery.places import is_monosemantic_layer
+from keras_mono._internal.model_layers import (
+    is_monosemantic_layer,
+    monosemantic_layers,
+)
 
 ATTRIBUTES = ("enable_lora", "_lora_enabled_layers")  # not copied as they are
 
@@ -32,23 +35,16 @@ def keep_lora(
         held = [before[i] for i in numbers]
         held = [replaced.get(id(x), x) for x in held]
         new._lora_enabled_layers = [place[id(x)] for x in held]
-    new.enable_lora = _WithoutOurs(new)
+    new.enable_lora = partial(_enable_lora, new)
 
 
-class _WithoutOurs:
-    """`enable_lora` without effect on this library's layers."""
-
-    def __init__(self, backbone: Any) -> None:
-        self.backbone = backbone
-
-    def __call__(self, *args: Any, **kwargs: Any) -> None:
-        ours = [
-            x for x in named_layers(self.backbone).values() if is_monosemantic_layer(x)
-        ]
-        before = [x.trainable for x in ours]
-        type(self.backbone).enable_lora(self.backbone, *args, **kwargs)
-        for layer, trainable in zip(ours, before, strict=True):
-            layer.trainable = trainable
+def _enable_lora(backbone: Any, *args: Any, **kwargs: Any) -> None:
+    """The class's `enable_lora`, without effect on this library's layers."""
+    ours = monosemantic_layers(backbone).values()
+    before = [x.trainable for x in ours]
+    type(backbone).enable_lora(backbone, *args, **kwargs)
+    for layer, trainable in zip(ours, before, strict=True):
+        layer.trainable = trainable
 
 
 def _counted(backbone: Any) -> list[keras.layers.Layer]:

@@ -4,15 +4,16 @@ KerasHub models take the padding mask as a model input, not as a Keras mask. So 
 inserted layer does not get it from Keras.
 """
 
-from typing import Any, NamedTuple
+from collections import defaultdict
+from typing import Any
 
 import keras
 
 from keras_mono._internal.keras_private import mask_of
 from keras_mono._internal.typing import Tensor
-from keras_mono.surgery.places import operations, places
-from keras_mono.surgery.positions import Positions, fits, marking_inputs
-from keras_mono.surgery.rebuild import Call, input_name
+from keras_mono.surgery.places import named_inputs, output_shape, places
+from keras_mono.surgery.positions import Positions, marking_inputs
+from keras_mono.surgery.rebuild import Call
 
 
 def check_mask_argument(mask: Any, model: keras.Model) -> None:
@@ -26,30 +27,18 @@ def check_mask_argument(mask: Any, model: keras.Model) -> None:
         )
     found = places(model)
     graphs = [model, *(p.layer for p in found if isinstance(p.layer, keras.Model))]
-    inputs = [name for graph in graphs for name in _input_names(graph)]
+    inputs = [name for graph in graphs for name in named_inputs(graph)]
     if mask not in inputs and not any(mask in (p.path, p.layer.name) for p in found):
         raise ValueError(
             "`mask` must name an input of the model that marks padding, or a layer "
             f"with a mask. Received: mask={mask!r}. Inputs of '{model.name}': "
-            f"{_input_names(model)}. Its layers: "
+            f"{[*named_inputs(model)]}. Its layers: "
             f"{[p.path for p in found if p.is_layer]}."
         )
 
 
-class _Unmasked(NamedTuple):
-    path: str
-    shape: tuple[int | None, ...] | None  # of the output, if known
-
-
-class _Given(NamedTuple):
-    """The output of the layer that `mask` names."""
-
-    mask: Tensor
-    outputs: Tensor
-
-
 class Padding:
-    """Follows the calls of a rebuilt model and finds the mask at each insertion."""
+    """Finds the mask of each inserted layer while a model is rebuilt."""
 
     def __init__(self, model: keras.Model, mask: str | bool | None) -> None:
         self._model = model
@@ -57,86 +46,65 @@ class Padding:
         self._masking = {
             id(p.layer) for p in places(model) if mask in (p.path, p.layer.name)
         }
-        self._positions: dict[
-            int, Positions
-        ] = {}  # this and the next two by the id of the graph
-        self._given: dict[int, _Given] = {}
-        self._nested: dict[int, list[_Unmasked]] = {}
+        self._graphs: dict[int, _MarkedGraph] = {}
+        # Paths in a nested model that marks no padding; a model around it may.
+        self._open: defaultdict[int, list[str]] = defaultdict(list)
         self._asked: list[str] = []
-        self._marks: dict[str, None] = {}  # names of masks that cannot be passed
-        # Paths with positions whose mask cannot be passed to them.
-        self._lost: dict[str, None] = {}
-        self._flat: dict[
-            str, None
-        ] = {}  # paths that depend on marked inputs and have no positions
-        self._unclear: dict[
-            str, list[str]
-        ] = {}  # by path, the masks that may be its own
+        # By path, the masks that cannot be given, and those that may be its own.
+        self._lost: dict[str, list[str]] = {}
+        self._unclear: dict[str, list[str]] = {}
         self._is_used = False
 
     def follow(self, call: Call) -> None:
-        """Note what the outputs of a call depend on."""
-        if not self._concerns(call.graph):
-            self.pass_on(call.graph, call.operation)
+        """Note what the call masks, and judge what a nested model left open."""
+        if self._mask is False:
             return
-        positions = self._positions_of(call)
-        positions.follow(call.operation, call.args, call.kwargs, call.outputs)
+        graph = self._marked(call.graph)
         if id(call.operation) in self._masking:
-            self._given[id(call.graph)] = _given(call.operation, call.outputs)
-        for unmasked in self._nested.get(id(call.operation), []):
-            self._judge_nested(call, unmasked)
+            graph.take_mask(str(self._mask), call)
+        is_masked = any(mask_of(x) is not None for x in call.arguments)
+        for path in [] if is_masked else self._open[id(call.operation)]:
+            self._miss(call.graph, path, graph.related(call.old_outputs[0]))
 
-    def mask_for(self, call: Call, x: Tensor, path: str) -> tuple[str, Tensor] | None:
-        """Name and tensor of the mask for `x`, an output of the call."""
+    def mask_for(self, call: Call, number: int, path: str) -> tuple[str, Tensor] | None:
+        """Name and tensor of the mask for an output of the call."""
         self._asked.append(path)
         if self._mask is False:
             return None
-        if not self._concerns(call.graph):
-            self._note_nested(call.graph, x, path)
-            return None
-        if self._is_from_layer(call.graph):
-            return self._from_layer(call, x, path)
-        positions = self._positions_of(call)
-        related = [n for n in self._names(call.graph) if positions.depends(x, n)]
-        found = {name: positions.has_positions_of(x, name) for name in related}
-        fitting = [n for n, holds in found.items() if holds or self._trusts(n, holds)]
+        graph, x = self._marked(call.graph), call.old_outputs[number]
+        related = graph.related(x)
+        found = {name: graph.positions.has_positions_of(x, name) for name in related}
         unclear = [n for n, holds in found.items() if holds is None]
-        if len(fitting) == 1 and not set(unclear) - set(fitting):
+        fitting = [n for n in found if found[n] or (n in unclear and n == self._mask)]
+        if len(fitting) == 1 and not {*unclear} - {*fitting}:
             self._is_used = True
-            return fitting[0], call.inputs[fitting[0]]
-        if mask_of(x) is not None:
+            return fitting[0], graph.tensor(fitting[0], call)
+        if mask_of(call.outputs[number]) is not None:
             return None
         if fitting or unclear:
             self._unclear[path] = [*fitting, *unclear]
-        elif related:
-            masks = {n: tuple(call.inputs[n].shape) for n in related}
-            self._note_missing(_Unmasked(path, tuple(x.shape)), masks)
-        else:
-            self._note_nested(call.graph, x, path)
+        elif len(x.shape) > 2:  # (batch, units) has no positions
+            self._miss(call.graph, path, related)
         return None
 
-    def inserted(self, call: Call, old: Tensor, new: Tensor) -> None:
-        if self._mask is not False and id(call.graph) in self._positions:
-            self._positions[id(call.graph)].same(new, old)
+    def in_list(
+        self, graph: keras.Model, layer: keras.layers.Layer, path: str | None
+    ) -> None:
+        """Leave a Sequential model's layer, and what it holds, to the model around.
 
-    def pass_on(self, graph: keras.Model, layer: Any) -> None:
-        """Leave masks that a nested model lacks to the model around it."""
-        unmasked = self._nested.get(id(layer), [])
-        self._nested.setdefault(id(graph), []).extend(unmasked)
-
-    def in_list(self, graph: keras.Model, layer: keras.layers.Layer, path: str) -> None:
-        """Note an insertion in a Sequential model, whose inputs cannot be passed on."""
-        self._asked.append(path)
-        try:
-            shape = tuple(layer.output.shape)
-        except (AttributeError, ValueError):  # not built, or several outputs
-            shape = None
-        self._nested.setdefault(id(graph), []).append(_Unmasked(path, shape))
+        A Sequential model hands none of its inputs on. `path`: of an insertion.
+        """
+        self._open[id(graph)] += self._open[id(layer)]
+        if path is not None:
+            self._asked.append(path)
+            shape = output_shape(layer)
+            if shape is None or len(shape) > 2:
+                self._open[id(graph)].append(path)
 
     def check(self) -> None:
         """Raise an error if an inserted layer would count padding that is marked."""
         if self._unclear:
-            names = sorted({n for found in self._unclear.values() for n in found})
+            names = _masks_in(self._unclear)
             raise ValueError(
                 f"Model '{self._model.name}' marks padding in {_quoted(names)}. "
                 "Whether this is the padding of what these layers put out cannot be "
@@ -145,12 +113,11 @@ class Padding:
                 "which counts every entry."
             )
         lost = [*self._lost]
-        if not self._is_used:
-            named = isinstance(self._mask, str)
-            lost = lost or [*self._flat] or (self._asked if named else [])
+        if isinstance(self._mask, str) and not self._is_used:
+            lost = lost or self._asked
         if not lost:
             return
-        marks = [*self._marks] or [str(self._mask)]
+        marks = _masks_in(self._lost) or [str(self._mask)]
         raise ValueError(
             f"Model '{self._model.name}' marks padding in {_quoted(marks)}, which "
             f"cannot be given to the layers after {', '.join(lost)}: they have no axis "
@@ -162,102 +129,61 @@ class Padding:
             "`keras.Model(model.inputs, model.outputs)`.)"
         )
 
-    def _names(self, graph: keras.Model) -> list[str]:
-        """The inputs of the graph that may mark padding."""
-        names = _input_names(graph)
-        if isinstance(self._mask, str):
-            return [self._mask] if self._mask in names else []
-        return marking_inputs(names)
+    def _marked(self, graph: keras.Model) -> "_MarkedGraph":
+        if id(graph) not in self._graphs:
+            self._graphs[id(graph)] = _MarkedGraph(graph, self._mask)
+        return self._graphs[id(graph)]
 
-    def _is_from_layer(self, graph: keras.Model) -> bool:
-        held = {id(x) for x in operations(graph)}
-        return not self._names(graph) and not held.isdisjoint(self._masking)
-
-    def _concerns(self, graph: keras.Model) -> bool:
-        if self._mask is False:
-            return False
-        return bool(self._names(graph)) or self._is_from_layer(graph)
-
-    def _positions_of(self, call: Call) -> Positions:
-        key = id(call.graph)
-        if key not in self._positions:
-            names = _input_names(call.graph)
-            masks = [n for n in names if n in {*marking_inputs(names), self._mask}]
-            self._positions[key] = Positions(call.graph, call.inputs, masks)
-        return self._positions[key]
-
-    def _trusts(self, name: str, holds: bool | None) -> bool:
-        """Whether an unclear mask is the one that the caller named."""
-        return holds is None and name == self._mask
-
-    def _from_layer(
-        self, call: Call, x: Tensor, path: str
-    ) -> tuple[str, Tensor] | None:
-        given = self._given.get(id(call.graph))
-        if given is not None:
-            positions = self._positions_of(call)
-            rank = len(given.mask.shape)
-            related = positions.sources(x) & positions.sources(given.outputs)
-            agree = fits(given.mask.shape, x.shape) and (
-                positions.is_as_long_as(x, given.outputs, rank) is not False
-            )
-            if related and agree:
-                self._is_used = True
-                return str(self._mask), given.mask
-        self._note_missing(_Unmasked(path, None), {str(self._mask): ()})
-        return None
-
-    def _note_nested(self, graph: keras.Model, x: Tensor, path: str) -> None:
-        if mask_of(x) is None:
-            unmasked = _Unmasked(path, tuple(x.shape))
-            self._nested.setdefault(id(graph), []).append(unmasked)
-
-    def _judge_nested(self, call: Call, unmasked: _Unmasked) -> None:
-        """Whether a model around a layer marks padding that the layer cannot be given.
-
-        It is told by the call of the nested model that holds the layer.
-        """
-        given = keras.tree.flatten((call.args, call.kwargs))
-        if any(mask_of(x) is not None for x in given):
-            return
-        positions = self._positions_of(call)
-        outputs = keras.tree.flatten(call.outputs)[0]
-        if self._is_from_layer(call.graph):
-            masks: dict[str, tuple[int | None, ...]] = {str(self._mask): ()}
-        else:
-            names = self._names(call.graph)
-            related = [n for n in names if positions.depends(outputs, n)]
-            masks = {n: tuple(call.inputs[n].shape) for n in related}
+    def _miss(self, graph: keras.Model, path: str, masks: list[str]) -> None:
+        """Note that a path has none of the masks; without any, ask further out."""
         if masks:
-            self._note_missing(unmasked, masks)
+            self._lost[path] = masks
         else:
-            self._nested.setdefault(id(call.graph), []).append(unmasked)
-
-    def _note_missing(
-        self, unmasked: _Unmasked, masks: dict[str, tuple[int | None, ...]]
-    ) -> None:
-        self._marks |= dict.fromkeys(masks)
-        shape = unmasked.shape
-        flat = shape and all(len(shape) <= len(mask) for mask in masks.values())
-        (self._flat if flat else self._lost)[unmasked.path] = None
+            self._open[id(graph)].append(path)
 
 
-def _input_names(graph: keras.Model) -> list[str]:
-    inputs = getattr(graph, "inputs", None) or []  # missing before it is built
-    return [input_name(x) for x in inputs]
+class _MarkedGraph:
+    """The masks that mark padding in one graph: inputs, or what a layer makes."""
+
+    def __init__(self, graph: keras.Model, mask: str | bool | None) -> None:
+        self._graph = graph
+        self._inputs = named_inputs(graph)
+        self._marking = marking_inputs(self._inputs)
+        self._names = self._marking
+        if isinstance(mask, str):
+            self._names = [n for n in self._inputs if n == mask]
+        self._made: Tensor = None
+        if self._names:
+            masks = [n for n in self._inputs if n in {*self._marking, mask}]
+            self.positions = Positions(graph, masks)
+
+    def take_mask(self, name: str, call: Call) -> None:
+        """Take the mask from the call of the layer that `mask` names."""
+        x = call.outputs[0]
+        self._made = x if mask_of(x) is None else mask_of(x)
+        if self._made is x and len(x.shape) != 2:
+            raise ValueError(
+                f"`mask` names the layer '{call.operation.name}', which puts out "
+                "neither a Keras mask nor a mask of shape (batch, length). Received: "
+                f"outputs of shape {tuple(x.shape)}. Name an input of the model, an "
+                "`Embedding(mask_zero=True)`, a `Masking` layer or the like."
+            )
+        self._names = [name]
+        self.positions = Positions(self._graph, self._marking)
+        self.positions.add(name, call.old_outputs[0], tuple(self._made.shape))
+
+    def related(self, x: Tensor) -> list[str]:
+        """Names of the masks that may be those of a tensor of the graph."""
+        return [name for name in self._names if self.positions.depends(x, name)]
+
+    def tensor(self, name: str, call: Call) -> Tensor:
+        """The mask of this name in the new graph."""
+        made = self._made
+        return call.new_of[id(self._inputs[name])] if made is None else made
 
 
-def _given(operation: Any, outputs: Any) -> _Given:
-    first = keras.tree.flatten(outputs)[0]
-    mask = mask_of(first)
-    if mask is None and len(first.shape) != 2:
-        raise ValueError(
-            f"`mask` names the layer '{operation.name}', which puts out neither a "
-            "Keras mask nor a mask of shape (batch, length). Received: outputs of "
-            f"shape {tuple(first.shape)}. Name an input of the model, an "
-            "`Embedding(mask_zero=True)`, a `Masking` layer or the like."
-        )
-    return _Given(first if mask is None else mask, first)
+def _masks_in(found: dict[str, list[str]]) -> list[str]:
+    return sorted({name for names in found.values() for name in names})
 
 
 def _quoted(names: list[str]) -> str:

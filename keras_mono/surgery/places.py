@@ -10,8 +10,13 @@ from typing import Any, NamedTuple
 
 import keras
 
-from keras_mono._internal.model_layers import layer_paths
-from keras_mono.layers.running_statistics import RunningStatistics
+from keras_mono._internal.keras_private import call_of
+from keras_mono._internal.model_layers import (
+    is_monosemantic_layer,
+    layer_paths,
+    named_layers,
+)
+from keras_mono._internal.typing import Tensor
 
 Where = (
     str
@@ -47,9 +52,23 @@ def operations(graph: keras.Model) -> list[Any]:
     return list(getattr(graph, "operations", graph.layers))
 
 
-def is_monosemantic_layer(layer: Any) -> bool:
-    """Whether `layer` is one of this library's layers."""
-    return isinstance(layer, RunningStatistics)
+def input_name(x: Tensor) -> str:
+    """Name of a model's input, which a rebuilt model keeps."""
+    maker = call_of(x).operation
+    return str(maker.name if isinstance(maker, keras.layers.InputLayer) else x.name)
+
+
+def named_inputs(graph: keras.Model) -> dict[str, Tensor]:
+    """The inputs of a graph by name; none before it is built."""
+    return {input_name(x): x for x in getattr(graph, "inputs", None) or []}
+
+
+def output_shape(layer: keras.layers.Layer) -> tuple[int | None, ...] | None:
+    """The shape of a layer's output; None if it is not built or has several."""
+    try:
+        return tuple(layer.output.shape)
+    except (AttributeError, ValueError):
+        return None
 
 
 _INSERT = (
@@ -66,7 +85,7 @@ def check_graph(model: Any, advice: str = _INSERT) -> None:
     kind = type(model).__name__
     if not isinstance(model, keras.layers.Layer):
         raise ValueError(f"Expected a Keras model. Received: {model!r} of type {kind}.")
-    held = [name for name, x in _held_graphs(model)]
+    held = [name for name, x in named_layers(model).items() if is_graph(x)]
     parts = (
         f" It holds models that do: {_some(held)}; pass one of them, and put the "
         "result in its place before the model is first called."
@@ -118,20 +137,6 @@ def _calls_graph(model: Any) -> bool:
     return code is not None and "super" in code.co_names
 
 
-def _held_graphs(model: keras.layers.Layer) -> list[tuple[str, keras.Model]]:
-    """The outermost graphs in a subclassed model, by attribute or path."""
-    held = {**vars(model), **vars(model).get("_modules", {})}  # PyTorch's are there
-    attributes = {id(x): f"{model.name}.{name}" for name, x in held.items()}
-    found: list[tuple[str, keras.Model]] = []
-    inside: set[int] = set()
-    for path, layer in layer_paths(model):
-        if id(layer) in inside or not is_graph(layer):
-            continue
-        inside |= {id(x) for _, x in layer_paths(layer)}
-        found.append((attributes.get(id(layer), "/".join(path)), layer))
-    return found
-
-
 @cache
 def _functional_class() -> Any:
     x = keras.Input((1,))
@@ -156,42 +161,25 @@ def _meant(
     parts = list(where) if isinstance(where, list | tuple | set) else [where]
     if not parts:
         raise ValueError(f"`{argument}` is empty. {_listed(candidates)}")
-    layers = [p for p in candidates if p.is_layer]
-    others = [p for p in candidates if not p.is_layer]
-    named = [_by_name(layers), _by_name(others)]
     paths: set[str] = set()
     for part in parts:
-        found = _found(part, layers, named[0]) or (
-            _found(part, others, named[1])
-            if isinstance(part, str | re.Pattern)
-            else set()
-        )
+        found = _found(part, [p for p in candidates if p.is_layer])
+        if not found and isinstance(part, str | re.Pattern):
+            found = _found(part, candidates)
         if not found:
             _raise_no_match(model, candidates, part, argument)
         paths |= found
     return paths
 
 
-def _by_name(candidates: list[Place]) -> dict[str, set[str]]:
-    """The paths that belong to each name or path."""
-    paths: dict[str, set[str]] = {}
-    for p in candidates:
-        for name in (p.layer.name, p.path):
-            paths.setdefault(name, set()).add(p.path)
-    return paths
-
-
-def _found(part: Any, candidates: list[Place], named: dict[str, set[str]]) -> set[str]:
-    if isinstance(part, str) and part in named:
-        return named[part]
+def _found(part: Any, candidates: list[Place]) -> set[str]:
     return {p.path for p in candidates if _means(part, p)}
 
 
 def _means(part: Any, place: Place) -> bool:
-    """Whether a place matches a description that is not an exact name."""
     names = (place.layer.name, place.path)
     if isinstance(part, str):
-        return any(fnmatch.fnmatchcase(name, part) for name in names)
+        return part in names or any(fnmatch.fnmatchcase(n, part) for n in names)
     if isinstance(part, re.Pattern):
         return any(part.fullmatch(name) for name in names)
     if isinstance(part, type):
@@ -214,7 +202,7 @@ def _raise_no_match(
         if not is_monosemantic_layer(layer)
         and all(layer is not p.layer for p in candidates)
     ]
-    inside = sorted(_found(part, hidden, _by_name(hidden)))
+    inside = sorted(_found(part, hidden))
     if inside:
         raise ValueError(
             f"`{argument}` names layers inside a block, which the model's graph "

@@ -5,17 +5,26 @@ lengths, different ones for inputs that do not belong together. A tensor that is
 long as the mask has its positions.
 """
 
-import itertools
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
 import keras
 
+from keras_mono._internal.keras_private import calls_in_order
 from keras_mono._internal.typing import Tensor
+from keras_mono.surgery.places import named_inputs
 
 Shapes = dict[str, tuple[int | None, ...]]  # by the input's name
+Scale = tuple[tuple[int, int], tuple[int, int]]
+Trial = dict[int, Tensor]  # by the tensor's id, a symbolic tensor of known lengths
 _ENDING = "padding_mask"  # KerasHub's names: padding_mask, encoder_padding_mask, ...
 _TOKENS = "token_ids"
+# First length and step of tokens, and of other inputs.
+_SCALES: tuple[Scale, ...] = (
+    ((7, 1), (7, 1)),  # for embedded positions, which have a largest length
+    ((67, 2), (67, 2)),  # for convolutions
+    ((7, 1), (4099, 102)),  # for many strides, such as from sound to tokens
+)
 _WIDTH = 32  # of unknown axes after the second, such as those of images
 
 
@@ -30,95 +39,134 @@ def fits(mask: tuple[int | None, ...], outputs: tuple[int | None, ...]) -> bool:
     )
 
 
+class Mask(NamedTuple):
+    like: Tensor  # of the graph, with the positions that the mask has
+    shape: tuple[int | None, ...]
+    marks: set[str]  # names of the inputs that it masks; empty if that is unknown
+
+
 class Positions:
-    """Follows a graph from call to call.
+    """What the tensors of a graph depend on, and how long they are.
 
     Attributes:
-        marks: Name of a mask to the inputs that it masks; empty if that is unknown.
+        masks: By name, the inputs that are masks, and what `add` adds.
     """
 
-    def __init__(
-        self, graph: keras.Model, inputs: dict[str, Tensor], masks: list[str]
-    ) -> None:
-        shapes = {name: tuple(x.shape) for name, x in inputs.items()}
-        self.marks = {mask: _marked(mask, masks, shapes) for mask in masks}
-        trials = _trials(graph, shapes, self.marks)
-        self._inputs = inputs
-        self._seen: list[Tensor] = list(inputs.values())  # so that no id is used twice
-        self._sources = {id(x): frozenset([name]) for name, x in inputs.items()}
-        self._trials: list[dict[int, Tensor | None]] = [
-            {id(x): _spec(x, trial[name]) for name, x in inputs.items()}
-            for trial in trials
-        ]
+    def __init__(self, graph: keras.Model, masks: list[str]) -> None:
+        self._inputs = named_inputs(graph)
+        self._shapes: Shapes = {n: tuple(x.shape) for n, x in self._inputs.items()}
+        self.masks = {
+            name: Mask(
+                self._inputs[name],
+                self._shapes[name],
+                _marked(name, masks, self._shapes),
+            )
+            for name in masks
+        }
+        self._calls = calls_in_order(graph)
+        self._sources = {id(x): frozenset([n]) for n, x in self._inputs.items()}
+        for call in self._calls:
+            sources = self._sources_of(call)
+            self._sources |= {id(x): sources for x in call.outputs}
+        self._trials = self._some_trials()
 
-    def follow(
-        self, operation: Any, args: tuple[Any, ...], kwargs: Any, outputs: Any
-    ) -> None:
-        given = [x for x in keras.tree.flatten((args, kwargs)) if _is_symbolic(x)]
-        sources = frozenset[str]().union(*(self.sources(x) for x in given))
-        found = [x for x in keras.tree.flatten(outputs) if _is_symbolic(x)]
-        self._seen += found
-        for x in found:
-            self._sources[id(x)] = sources
-        for trial in self._trials:
-            specs = _computed(operation, args, kwargs, trial)
-            specs = specs if len(specs) == len(found) else [None] * len(found)
-            trial.update(zip(map(id, found), specs, strict=True))
+    def add(self, name: str, like: Tensor, shape: tuple[int | None, ...]) -> None:
+        """Add a mask that is computed in the graph."""
+        self.masks[name] = Mask(like, shape, {*self._sources[id(like)]})
 
-    def same(self, new: Tensor, old: Tensor) -> None:
-        """Note that an inserted layer turned `old` into `new`."""
-        self._seen.append(new)
-        self._sources[id(new)] = self.sources(old)
-        for trial in self._trials:
-            trial[id(new)] = trial.get(id(old))
-
-    def sources(self, x: Tensor) -> frozenset[str]:
-        """Names of the inputs that `x` depends on."""
-        return self._sources.get(id(x), frozenset())
-
-    def depends(self, x: Tensor, mask: str) -> bool:
+    def depends(self, x: Tensor, name: str) -> bool:
         """Whether `x` depends on an input that the mask masks; True if unknown."""
-        return not self.marks[mask] or bool(self.sources(x) & self.marks[mask])
+        marks = self.masks[name].marks
+        return not marks or not marks.isdisjoint(self._sources[id(x)])
 
-    def has_positions_of(self, x: Tensor, mask: str) -> bool | None:
-        """Whether the input `mask` has an entry for each position; None: unknown."""
-        marker = self._inputs[mask]
-        if not fits(marker.shape, x.shape):
+    def has_positions_of(self, x: Tensor, name: str) -> bool | None:
+        """Whether the mask has an entry for each position of `x`; None: unknown."""
+        mask, sources = self.masks[name], self._sources[id(x)]
+        if not fits(mask.shape, x.shape):
             return False
-        if not self.marks[mask]:
+        if not mask.marks:
             return None
-        others = self.sources(x) - self.marks[mask] - {*self.marks}
-        others |= {m for m in self.marks if m != mask and self._depends_beside(x, m)}
-        rank = len(marker.shape)
-        found = self.is_as_long_as(x, marker, rank, others)
-        if found is None and not others and _may_vary_alike(marker, x):
+        others = {*sources} - mask.marks - {*self.masks}
+        others |= {n for n, m in self.masks.items() if n != name and m.marks & sources}
+        found = self._is_as_long_as(x, mask, others)
+        if found is None and not others and _may_vary_alike(mask.like, x):
             return True  # no other input could have given it its length
         return found
 
-    def is_as_long_as(
-        self, x: Tensor, like: Tensor, rank: int, others: Iterable[str] = ()
-    ) -> bool | None:
-        """Whether `x` and `like` agree in their first `rank` axes for any lengths.
+    def _is_as_long_as(self, x: Tensor, mask: Mask, others: set[str]) -> bool | None:
+        """Whether `x` is as long as the mask for any lengths of the inputs.
 
-        None if this is unknown, or if one of the `others` is as long as `like` too.
+        None if this is unknown, or if one of the `others` is as long as the mask too.
         """
         verdicts = []
         for trial in self._trials:
-            a, b = trial.get(id(like)), trial.get(id(x))
-            if a is None or b is None:
-                return None
-            wanted, found = a.shape[1:rank], b.shape[1:rank]
-            specs = [trial[id(self._inputs[name])] for name in others]
-            lengths = [spec.shape[1:2] for spec in specs if spec is not None]
+            wanted, found = (
+                trial[id(t)].shape[1 : len(mask.shape)] for t in (mask.like, x)
+            )
+            lengths = [trial[id(self._inputs[name])].shape[1:2] for name in others]
             if None in (*wanted, *found) or wanted[:1] in lengths:
                 return None
             verdicts.append(wanted == found)
-        if not verdicts or not (all(verdicts) or _may_vary_alike(like, x)):
+        if not verdicts or not (all(verdicts) or _may_vary_alike(mask.like, x)):
             return None  # fixed where it may vary: some layers give a wrong shape
         return all(verdicts)
 
-    def _depends_beside(self, x: Tensor, mask: str) -> bool:
-        return self.depends(x, mask) and bool(self.marks[mask])
+    def _sources_of(self, call: Any) -> frozenset[str]:
+        return frozenset[str]().union(
+            *(self._sources[id(x)] for x in call.input_tensors)
+        )
+
+    def _some_trials(self) -> list[Trial]:
+        """Up to two sets of lengths with which the graph can be computed.
+
+        A mask and its inputs share a length; other inputs have their own. Inputs that a
+        call needs equally long are joined, those of a mask also in its `marks`.
+        """
+        groups = [{name, *mask.marks} for name, mask in self.masks.items()]
+        found: list[Trial] = []
+        for scale in _SCALES:
+            trial, joined = self._tried(groups, scale)
+            if trial is not None and len(found) < 2:
+                found.append(trial)
+                groups = joined
+        for name, mask in self.masks.items():
+            mask.marks.update(next(g for g in groups if name in g) - {*self.masks})
+        return found
+
+    def _tried(
+        self, groups: list[set[str]], scale: Scale
+    ) -> tuple[Trial | None, list[set[str]]]:
+        """Shapes with one length for the inputs of a group, and the groups it took."""
+        while True:
+            sizes = _lengths(self._shapes, groups, scale)
+            trial = {
+                id(x): _spec(x, _sized(self._shapes[name], sizes[name]))
+                for name, x in self._inputs.items()
+            }
+            failed = _compute(self._calls, trial)
+            if failed is None:
+                return trial, groups
+            of_any_length = {
+                name
+                for name in self._sources_of(failed)
+                if self._shapes[name][1:2] == (None,)
+            }
+            if len(of_any_length) < 2 or any(of_any_length <= g for g in groups):
+                return None, groups
+            groups = _merged([*groups, of_any_length])
+
+
+def _compute(calls: list[Any], trial: Trial) -> Any | None:
+    """Add the outputs of the calls to `trial`; the first that failed, if any."""
+    for call in calls:
+        args, kwargs = call.arguments.fill_in(trial)
+        try:
+            specs = call.operation.compute_output_spec(*args, **kwargs)
+            specs = keras.tree.flatten(specs)
+            trial.update(zip(map(id, call.outputs), specs, strict=True))
+        except Exception:  # whatever a layer raises: not with these shapes
+            return call
+    return None
 
 
 def _may_vary_alike(like: Tensor, x: Tensor) -> bool:
@@ -139,91 +187,26 @@ def _marked(mask: str, masks: list[str], shapes: Shapes) -> set[str]:
         and not any(r and name.startswith(r) for r in rivals)
         and (shape == shapes[mask] or fits(shapes[mask], shape))
     ]
-    itself = set() if mask in marking else {mask}
     named = {name for name in others if stem and name.startswith(stem)}
     if named:
         return {n for n in named if len(shapes[n]) == len(shapes[mask])} or named
     if mask in marking and _TOKENS in others:
         return {_TOKENS}
-    if any(not _names_its_own(m, shapes) for m in masks if m != mask):
-        return itself
+    if len(masks) > 1:
+        return set()
     alike = {name for name in others if len(shapes[name]) == len(shapes[mask])}
-    if alike or len(others) == 1:
-        return itself | (alike or {*others})
-    return itself
+    found = alike or ({*others} if len(others) == 1 else set())
+    return found if mask in marking else {mask, *found}
 
 
-def _names_its_own(mask: str, shapes: Shapes) -> bool:
-    """Whether the mask's name says which inputs it masks."""
-    stem = mask.removesuffix(_ENDING)
-    others = [name for name in shapes if name not in marking_inputs(shapes)]
-    if not stem:
-        return _TOKENS in others
-    return any(name.startswith(stem) for name in others)
-
-
-def _trials(
-    graph: keras.Model, shapes: Shapes, marks: dict[str, set[str]]
-) -> list[Shapes]:
-    """At most two sets of input shapes with which the graph can be computed.
-
-    A mask and its inputs share a length; all other inputs have their own. If the graph
-    needs more inputs of the mask's length, they are added to `marks`.
-    """
-    groups = [{mask, *marked} for mask, marked in marks.items()]
-    found = _working(graph, shapes, groups)
-    if found or len(marks) != 1:
-        return found
-    [(mask, marked)] = marks.items()
-    alike = {n for n in shapes if shapes[n][1:2] == shapes[mask][1:2]}
-    if not _working(graph, shapes, [alike]):
-        return []
-    joined = alike - _separable(graph, shapes, alike, {mask, *marked})
-    marked |= joined - {mask}
-    return _working(graph, shapes, [joined, alike - joined])
-
-
-def _separable(
-    graph: keras.Model, shapes: Shapes, alike: set[str], marked: set[str]
-) -> set[str]:
-    """Inputs that may have another length than the masked ones."""
-    others = sorted(alike - marked)
-    sizes = range(1, len(others) + 1) if len(others) <= 4 else (1, len(others))
-    apart: set[str] = set()
-    for size in sizes:
-        for some in itertools.combinations(others, size):
-            if not apart.issuperset(some) and _working(
-                graph, shapes, [alike - {*some}, {*some}]
-            ):
-                apart |= {*some}
-    return apart
-
-
-def _working(
-    graph: keras.Model, shapes: Shapes, groups: list[set[str]]
-) -> list[Shapes]:
-    """Up to two sets of shapes that work, with one length for the inputs of a group."""
-    found: list[Shapes] = []
-    for length in (_short, _middle, _long):
-        lengths = _lengths(shapes, groups, length)
-        trial = {n: _sized(shape, lengths[n]) for n, shape in shapes.items()}
-        if len(found) < 2 and _computes(graph, trial):
-            found.append(trial)
-    return found
-
-
-def _lengths(
-    shapes: Shapes,
-    groups: list[set[str]],
-    length: Callable[[int, bool, bool], int],
-) -> dict[str, int]:
-    together = {name for group in groups for name in group}
+def _lengths(shapes: Shapes, groups: list[set[str]], scale: Scale) -> dict[str, int]:
+    """One length for the inputs of a group, different ones for the groups."""
     lengths: dict[str, int] = {}
     for i, group in enumerate(_merged([*groups, *({name} for name in shapes)])):
-        fixed = {n for name in group for n in shapes[name][1:2] if n is not None}
-        tokens = all(len(shapes[name]) == 2 for name in group)
-        own = length(i, not group.isdisjoint(together), tokens)
-        lengths |= dict.fromkeys(group, min(fixed, default=own))
+        known = {n for name in group for n in shapes[name][1:2] if n is not None}
+        is_tokens = all(len(shapes[name]) == 2 for name in group)
+        first, step = scale[0] if is_tokens else scale[1]
+        lengths |= dict.fromkeys(group, min(known, default=first + step * i))
     return lengths
 
 
@@ -236,56 +219,10 @@ def _merged(groups: list[set[str]]) -> list[set[str]]:
     return merged
 
 
-def _short(i: int, is_marked: bool, is_tokens: bool) -> int:  # noqa: ARG001
-    """For embedded positions, which have a largest length."""
-    return 7 + i if is_marked else max(6 - i, 2)
-
-
-def _middle(i: int, is_marked: bool, is_tokens: bool) -> int:  # noqa: ARG001
-    """For convolutions."""
-    return 67 + 2 * i if is_marked else 97 + 4 * i
-
-
-def _long(i: int, is_marked: bool, is_tokens: bool) -> int:
-    """For many strides, such as from sound to tokens."""
-    return _short(i, is_marked, is_tokens) if is_tokens else 4099 + 102 * i
-
-
 def _sized(shape: tuple[int | None, ...], length: int) -> tuple[int | None, ...]:
     free = (2, length, *[_WIDTH] * len(shape))
     return tuple(f if n is None else n for n, f in zip(shape, free, strict=False))
 
 
-def _computes(graph: keras.Model, trial: Shapes) -> bool:
-    given = keras.tree.flatten(graph.input)  # in the order of the trial's shapes
-    specs = [_spec(x, shape) for x, shape in zip(given, trial.values(), strict=True)]
-    inputs = keras.tree.pack_sequence_as(graph.input, specs)
-    try:
-        graph.compute_output_spec(inputs)
-    except Exception:  # whatever a layer raises: not with these shapes
-        return False
-    return True
-
-
-def _computed(operation: Any, args: Any, kwargs: Any, trial: Any) -> list[Any]:
-    """The outputs of a call as symbolic tensors; empty if shapes are unknown."""
-
-    def spec(x: Any) -> Any:
-        return trial[id(x)] if _is_symbolic(x) else x
-
-    given = keras.tree.flatten((args, kwargs))
-    if any(_is_symbolic(x) and trial.get(id(x)) is None for x in given):
-        return []
-    args, kwargs = keras.tree.map_structure(spec, (args, kwargs))
-    try:
-        return keras.tree.flatten(operation.compute_output_spec(*args, **kwargs))
-    except Exception:  # as above
-        return []
-
-
 def _spec(x: Tensor, shape: tuple[int | None, ...]) -> Tensor:
     return keras.KerasTensor(shape, dtype=x.dtype, sparse=x.sparse, name=x.name)
-
-
-def _is_symbolic(x: Any) -> bool:
-    return isinstance(x, keras.KerasTensor)

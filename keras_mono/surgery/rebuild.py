@@ -2,46 +2,51 @@
 
 import inspect
 import warnings
-from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import keras
 
 from keras_mono._internal import keras_private
 from keras_mono._internal.typing import Tensor
 from keras_mono.surgery.keep_class import as_class_of
-from keras_mono.surgery.places import is_graph
+from keras_mono.surgery.places import input_name, is_graph
 
 _CANNOT_COPY = (TypeError, ValueError, KeyError, AttributeError, NotImplementedError)
 
 
 class Call(NamedTuple):
-    """A call in the new graph; `graph` and `operation` are the original ones."""
+    """A call of the original `graph`, and its tensors in the new one."""
 
     graph: keras.Model
     operation: Any
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
-    outputs: Any
-    inputs: dict[str, Tensor]  # of the new graph, by name
+    old_outputs: list[Tensor]
+    arguments: list[Any]  # new ones, flat
+    outputs: list[Tensor]
+    new_of: dict[int, Tensor]  # by the ids of the graph's tensors, as far as called
 
 
-class Edit(Protocol):
-    """The changes to make. `graph` is one of the original model."""
+class Edit:
+    """The changes to make: none, in this base class. All graphs are original ones."""
 
     def changes(self, graph: keras.Model) -> bool:
         """Whether anything directly in this graph changes."""
+        return any(self.replace(layer) is not layer for layer in graph.layers)
 
     def replace(self, layer: keras.layers.Layer) -> keras.layers.Layer | None:
         """The layer to use instead: itself, another one, or None to remove it."""
+        return layer
 
     def after_in_list(
-        self, graph: keras.Model, layer: keras.layers.Layer
+        self,
+        graph: keras.Model,  # noqa: ARG002
+        layer: keras.layers.Layer,  # noqa: ARG002
     ) -> list[keras.layers.Layer]:
         """Layers that follow `layer` in a Sequential model."""
+        return []
 
-    def after_call(self, call: Call) -> Any:
+    def after_call(self, call: Call) -> list[Tensor]:
         """The outputs to use instead of those of a call."""
+        return call.outputs
 
 
 def rebuild(model: keras.Model, edit: Edit) -> keras.Model:
@@ -95,42 +100,29 @@ class _Rebuilding:
 
     def _graph(self, old: keras.Model) -> keras.Model:
         inputs = keras.tree.map_structure(_input_like, old.input)
-        by_name = {x.name: x for x in keras.tree.flatten(inputs)}
-        old_of: dict[int, Any] = {}
+        new_of = dict(zip(map(id, old.inputs), keras.tree.flatten(inputs), strict=True))
+        for call in keras_private.calls_in_order(old):
+            outputs = self._call(old, call, new_of)
+            new_of.update(zip(map(id, call.outputs), outputs, strict=True))
+        outputs = keras.tree.map_structure(lambda x: new_of[id(x)], old.output)
+        return keras.Model(inputs, outputs, name=old.name)
 
-        def layer(operation: Any) -> Any:
-            if not isinstance(operation, keras.layers.Layer):
-                return operation
-            new = self.layer(operation)
-            if new is None:  # removed where it is called
-                return operation
-            old_of[id(new)] = operation
-            return new
-
-        def call(new: Any, *args: Any, **kwargs: Any) -> Any:
-            operation = old_of.get(id(new), new)
-            if self.replaced.get(id(operation), operation) is None:
-                return args[0] if args else kwargs["inputs"]
-            outputs = new(*args, **kwargs)
-            seen = Call(old, operation, args, kwargs, outputs, by_name)
-            return self.edit.after_call(seen)
-
-        return _uncompiled(
-            old,
-            lambda: keras.models.clone_model(
-                old, clone_function=layer, call_function=call, input_tensors=inputs
-            ),
+    def _call(self, graph: keras.Model, call: Any, new_of: Any) -> list[Tensor]:
+        args, kwargs = call.arguments.fill_in(new_of)
+        operation = call.operation
+        if isinstance(operation, keras.layers.Layer):
+            operation = self.layer(operation)
+        arguments = keras.tree.flatten((args, kwargs))
+        if operation is None:
+            return arguments[:1]
+        outputs = keras.tree.flatten(operation(*args, **kwargs))
+        return self.edit.after_call(
+            Call(graph, call.operation, call.outputs, arguments, outputs, new_of)
         )
 
 
-def input_name(x: Tensor) -> str:
-    """Name of a model's input, which the new model keeps."""
-    maker = keras_private.operation_of(x)
-    return str(maker.name if isinstance(maker, keras.layers.InputLayer) else x.name)
-
-
 def _input_like(x: Tensor) -> Tensor:
-    maker = keras_private.operation_of(x)
+    maker = keras_private.call_of(x).operation
     return keras.Input(
         batch_shape=x.shape,
         dtype=x.dtype,
@@ -138,15 +130,6 @@ def _input_like(x: Tensor) -> Tensor:
         name=input_name(x),
         optional=bool(getattr(maker, "optional", False)),
     )
-
-
-def _uncompiled(model: keras.Model, run: Callable[[], Any]) -> Any:
-    """`run()` while the model counts as not compiled."""
-    compiled, model.compiled = model.compiled, False
-    try:
-        return run()
-    finally:
-        model.compiled = compiled
 
 
 def _compile_like(old: keras.Model, new: keras.Model) -> None:
@@ -174,27 +157,22 @@ def _compile_arguments(old: keras.Model) -> dict[str, Any]:
 
     Losses and functions are the same objects: they hold no state.
     """
-    is_own = type(old).get_compile_config is not keras.Model.get_compile_config
-    given = keras_private.given_compile_arguments(old)
-    if is_own or given is None:
+    if type(old).get_compile_config is not keras.Model.get_compile_config:
         config = old.get_compile_config()
         return dict(keras.saving.deserialize_keras_object(config))
+    given = keras_private.given_compile_arguments(old)
     optimizer = given.get("optimizer")
     if optimizer is not None:
         given["optimizer"] = type(optimizer).from_config(optimizer.get_config())
     for name in ("metrics", "weighted_metrics"):
-        given[name] = _with_copied_metrics(given.get(name))
+        given[name] = keras.tree.map_structure(_copied, given.get(name))
     return given
 
 
-def _with_copied_metrics(given: Any) -> Any:
-    if isinstance(given, list | tuple):
-        return [_with_copied_metrics(x) for x in given]
-    if isinstance(given, dict):
-        return {k: _with_copied_metrics(x) for k, x in given.items()}
-    if not isinstance(given, keras.metrics.Metric):
-        return given
+def _copied(metric: Any) -> Any:
+    if not isinstance(metric, keras.metrics.Metric):
+        return metric
     try:
-        return type(given).from_config(given.get_config())
+        return type(metric).from_config(metric.get_config())
     except _CANNOT_COPY:
-        return given  # such as one that holds a lambda; `fit` resets it
+        return metric  # such as one that holds a lambda; `fit` resets it

@@ -1,11 +1,12 @@
-from typing import Any
-
 import keras
 
-from keras_mono._internal.model_layers import named_layers
+from keras_mono._internal.model_layers import (
+    is_monosemantic_layer,
+    monosemantic_layers,
+)
 from keras_mono.layers.inhibited_rnn import InhibitedRNN
-from keras_mono.surgery.places import check_graph, is_monosemantic_layer
-from keras_mono.surgery.rebuild import Call, rebuild
+from keras_mono.surgery.places import check_graph
+from keras_mono.surgery.rebuild import Edit, rebuild
 
 
 def strip(model: keras.Model) -> keras.Model:
@@ -37,9 +38,7 @@ def strip(model: keras.Model) -> keras.Model:
     """
     check_graph(model, _ADVICE)
     stripped = rebuild(model, _Removal())
-    left = [
-        name for name, x in named_layers(stripped).items() if is_monosemantic_layer(x)
-    ]
+    left = [*monosemantic_layers(stripped)]
     if left:
         raise ValueError(
             f"The layers {left} of this library sit inside other layers, such as an "
@@ -57,11 +56,8 @@ _ADVICE = (
 )
 
 
-class _Removal:
+class _Removal(Edit):
     """The edit that removes this library's layers."""
-
-    def changes(self, graph: keras.Model) -> bool:
-        return any(self.replace(layer) is not layer for layer in graph.layers)
 
     def replace(self, layer: keras.layers.Layer) -> keras.layers.Layer | None:
         if is_monosemantic_layer(layer):
@@ -69,13 +65,3 @@ class _Removal:
         if isinstance(layer, InhibitedRNN) and layer.inhibition is not None:
             return layer.without_inhibition()
         return layer
-
-    def after_in_list(
-        self,
-        graph: keras.Model,  # noqa: ARG002
-        layer: keras.layers.Layer,  # noqa: ARG002
-    ) -> list[keras.layers.Layer]:
-        return []
-
-    def after_call(self, call: Call) -> Any:
-        return call.outputs

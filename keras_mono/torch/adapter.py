@@ -5,12 +5,13 @@ from typing import Any, NoReturn, Self
 import keras
 import torch
 
+from keras_mono._internal.model_layers import check_is_monosemantic
+from keras_mono._internal.setting import settings_of
 from keras_mono.backend import backend, current_backward
 from keras_mono.backend.torch_module import HoldsLayer
 from keras_mono.layers.monosemantic_inhibition import MonosemanticInhibition
 from keras_mono.layers.monosemantic_penalty import MonosemanticPenalty
 from keras_mono.layers.running_statistics import RunningStatistics
-from keras_mono.torch.state import check_may_change, problem_with
 
 
 class Adapter(HoldsLayer, torch.nn.Module):
@@ -64,11 +65,7 @@ class Adapter(HoldsLayer, torch.nn.Module):
     ) -> None:
         super().__init__()
         self.loss = torch.zeros(())
-        if not isinstance(layer, RunningStatistics):
-            raise ValueError(
-                "`layer` must be a layer of this library, such as "
-                f"`km.layers.MonosemanticInhibition()`. Received: layer={layer!r}."
-            )
+        check_is_monosemantic(layer)
         if not layer.built:
             _build(layer, input_shape)
         # In a list: registered as a module, it would appear in `state_dict` once more.
@@ -104,7 +101,7 @@ class Adapter(HoldsLayer, torch.nn.Module):
             self._bind()
             self._check_state()
             if backend.is_transformed() and layer.should_update(self.training):
-                check_may_change(self._buffers["step"], x)
+                _check_may_change(self._buffers["step"], x)
         with _on_device_of(x):
             if not (isinstance(layer, MonosemanticPenalty) and layer.adds_to_loss):
                 # Not `__call__`, which sets attributes that a compiler cannot trace.
@@ -136,10 +133,7 @@ class Adapter(HoldsLayer, torch.nn.Module):
     def _find_variables(self) -> None:
         layer = self._held[0]
         self._state = {v.name: (v, v.value.dtype) for v in layer.saved_variables()}
-        kept = {id(variable) for variable, _ in self._state.values()}
-        # `layer.variables` leaves some out.
-        held = [v for v in vars(layer).values() if isinstance(v, keras.Variable)]
-        self._settings = [v for v in held if id(v) not in kept]
+        self._settings = [v for v in settings_of(layer).values() if v is not None]
         self._is_checked = True
 
     def _bind(self) -> None:
@@ -169,15 +163,23 @@ class Adapter(HoldsLayer, torch.nn.Module):
         """Raise an error if replaced buffers hold impossible statistics."""
         if self._is_checked or backend.is_compiling() or backend.is_transformed():
             return
-        found = [problem_with(name, self._buffers[name]) for name in self._state]
-        problems = [problem for problem in found if problem]
-        if problems:
+        try:
+            self._held[0].check_saved(self._arrays(self._buffers))
+        except ValueError as error:
             raise ValueError(
-                f"An adapter's statistics {', '.join(problems)}. Is this memory that "
-                "nothing was loaded into? Load statistics, or call "
+                f"{error} Is this memory that nothing was loaded into? Then call "
                 "`adapter.reset_parameters()`."
-            )
+            ) from error
         self._is_checked = True
+
+    def _arrays(self, held: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+        """The statistics among tensors, in NumPy, without those that have no values."""
+        found = {name: held.get(prefix + name) for name in self._state}
+        return {
+            name: keras.ops.convert_to_numpy(tensor)
+            for name, tensor in found.items()
+            if isinstance(tensor, torch.Tensor) and not tensor.is_meta
+        }
 
     @property
     def _is_hf_initialized(self) -> bool:
@@ -201,12 +203,11 @@ class Adapter(HoldsLayer, torch.nn.Module):
     def _load_from_state_dict(
         self, state_dict: Any, prefix: str, *args: Any, **kwargs: Any
     ) -> None:
-        errors = args[-1]
         self._held[0].waiting.clear()
-        for name in self._state:
-            problem = problem_with(name, state_dict.get(prefix + name))
-            if problem:
-                errors.append(f"The statistics of '{prefix[:-1]}' {problem}.")
+        try:
+            self._held[0].check_saved(self._arrays(state_dict, prefix))
+        except ValueError as error:
+            args[-1].append(str(error))  # the list of errors
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
     def _apply(self, fn: Callable[[Any], Any], recurse: bool = True) -> Self:
@@ -247,21 +248,12 @@ def _build(layer: RunningStatistics, input_shape: Any) -> None:
 
 
 def _check_is_tensor(x: Any) -> None:
-    if isinstance(x, torch.Tensor):
-        return
-    received, hint = f"a {type(x).__name__}", "Pass the tensor that a module returns."
-    if isinstance(x, Mapping):
-        received += f" with {', '.join(map(repr, x))}"
-        hint = "Pass one of them, by its name."
-    elif isinstance(x, Sequence):
-        received += f" of {len(x)}"
-        hint = (
-            "Pass one of them, of a block's outputs mostly the first: "
-            "`(adapter(output[0]), *output[1:])`."
+    if not isinstance(x, torch.Tensor):
+        raise TypeError(
+            "An adapter takes one tensor of activations. Received: a "
+            f"{type(x).__name__}. Of a block's outputs pass one, mostly the first: "
+            "`(adapter(output[0]), *output[1:])`; of a dict, one by its name."
         )
-    raise TypeError(
-        f"An adapter takes one tensor of activations. Received: {received}. {hint}"
-    )
 
 
 def _uses_state(layer: RunningStatistics, training: bool) -> bool:
@@ -275,3 +267,18 @@ def _on_device_of(x: Any) -> Any:
     if not torch.cuda.is_available():
         return contextlib.nullcontext()
     return keras.device(str(x.device))
+
+
+def _check_may_change(step: Any, x: Any) -> None:
+    """Raise inside `torch.func` if what depends on `x` cannot be put into a buffer."""
+    try:
+        step.copy_(step + torch.zeros_like(x[:1]).sum().to(step.dtype))
+    except RuntimeError as error:
+        raise RuntimeError(
+            "An adapter in training mode changes its statistics in place, as "
+            "`BatchNorm1d` does, and `torch.func.vmap`, `grad` and the like allow that "
+            "only for buffers that the transformed function is given as an argument "
+            "(under `vmap`, a set each). Call `module.eval()`, or pass them: "
+            "`params, buffers = torch.func.stack_module_state(models)`, then "
+            "`torch.func.functional_call(model, (params, buffers), x)` inside."
+        ) from error

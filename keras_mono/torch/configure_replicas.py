@@ -1,11 +1,10 @@
 from typing import Any
 
-import keras
 import torch
 
 from keras_mono._internal import validation
 from keras_mono._internal.as_model import as_model
-from keras_mono._internal.model_layers import named_layers
+from keras_mono._internal.model_layers import some_monosemantic_layers
 from keras_mono.layers.running_statistics import RunningStatistics
 
 
@@ -40,7 +39,7 @@ def configure_replicas(
     """
     _check_group(process_group)
     reduce_every = validation.positive_steps("reduce_every", reduce_every)
-    layers = _layers_of(model)
+    layers = some_monosemantic_layers(as_model(model))
     for layer in layers:
         _check_may_wait(layer, reduce_every)
     for layer in layers:
@@ -72,18 +71,3 @@ def _check_group(process_group: Any) -> None:
         f"{process_group!r}. Pass a process group, of a `DeviceMesh` "
         "`mesh.get_group('data')`, or None for the default."
     )
-
-
-def _layers_of(model: Any) -> list[RunningStatistics]:
-    model = as_model(model)
-    found: list[Any] = [model]
-    if hasattr(model, "adapted_layers") or isinstance(model, keras.layers.Layer):
-        found += named_layers(model).values()
-    layers = [layer for layer in found if isinstance(layer, RunningStatistics)]
-    if not layers:
-        raise ValueError(
-            "`model` must contain layers of this library. Received: "
-            f"{type(model).__name__} without any. Add them before you configure their "
-            "replicas."
-        )
-    return layers

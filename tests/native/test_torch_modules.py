@@ -133,11 +133,11 @@ def test_export_for_inference(kind):
 def test_a_blocks_tuple_is_an_error_that_says_what_to_pass(kind, mode):
     adapter = getattr(Adapter(ALSO_ALWAYS[kind](), (None, 8)), mode)()
     block = torch.nn.LSTM(8, 8, batch_first=True)
-    with pytest.raises(TypeError, match=r"tuple of 2.*output\[0\]"):
+    with pytest.raises(TypeError, match=r"tuple.*output\[0\]"):
         adapter(block(batch(0)))
-    with pytest.raises(TypeError, match=r"list of 1.*output\[0\]"):
+    with pytest.raises(TypeError, match=r"list.*output\[0\]"):
         adapter([batch(0)])
-    with pytest.raises(TypeError, match=r"dict with 'hidden'.*by its name"):
+    with pytest.raises(TypeError, match=r"dict.*by its name"):
         adapter({"hidden": batch(0)})
     with pytest.raises(TypeError, match=r"Received: a NoneType"):
         adapter(None)

@@ -91,7 +91,7 @@ def test_a_call_that_comes_to_the_graph_is_kept():
 
 
 def test_errors_on_a_subclassed_model_name_the_models_that_it_holds():
-    names = r"vae\.encoder, dec; pass one of them, and put .* is first called\."
+    names = r"enc, dec; pass one of them, and put .* is first called\."
     with pytest.raises(ValueError, match=rf"{names} Call the layer there yourself"):
         km.insert_after(Subclassed(), "head", LAYER)
     with pytest.raises(ValueError, match=rf"{names} At inference .*load the weights"):

@@ -77,19 +77,18 @@ def changed_output(
     """This thread's calls of `layer` return `change(output)` while the block runs."""
 
     def hook(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        return change(single_output(layer.name, original(*args, **kwargs)))
+        outputs = original(*args, **kwargs)
+        return change(single_tensor(f"Layer '{layer.name}'", outputs))
 
     with hooked(layer, hook):
         yield
 
 
-def single_output(layer: str, outputs: Any) -> Tensor:
-    """The one tensor that a call of a layer returned, or a `ValueError`."""
-    advice = "Only one output can be watched: name a layer inside or after it."
-    return single_tensor(f"Layer '{layer}'", outputs, advice)
-
-
-def single_tensor(of: str, outputs: Any, advice: str) -> Tensor:
+def single_tensor(
+    of: str,
+    outputs: Any,
+    advice: str = "Only one output can be watched: name a layer inside or after it.",
+) -> Tensor:
     """The one tensor in `outputs`, or a `ValueError`."""
     tensors = keras.tree.flatten(outputs)
     if len(tensors) != 1:

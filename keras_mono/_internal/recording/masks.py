@@ -25,7 +25,6 @@ class Masks:
     """
 
     def __init__(self) -> None:
-        self._signatures: dict[int, inspect.Signature] = {}
         self._taker = _MaskTaker(autocast=False)
         self.new_batch()
 
@@ -46,7 +45,7 @@ class Masks:
         args, kwargs = given
         if _has_input_names(layer) and args:
             args = (self._marked_inputs(layer, args[0]), *args[1:])
-        arguments = self._arguments(layer, original, args, kwargs)
+        arguments = inspect.signature(original).bind(*args, **kwargs).arguments
         first = next(iter(arguments.values()), None)
         if not isinstance(layer, keras.layers.Layer):
             first = [*arguments.values()]
@@ -86,18 +85,6 @@ class Masks:
             for x in _marked_by(name, named):
                 self._remember(x, named[name])
         return named if isinstance(inputs, dict) else list(named.values())
-
-    def _arguments(
-        self,
-        layer: keras.layers.Layer,
-        original: Callable[..., Any],
-        args: Any,
-        kwargs: Any,
-    ) -> dict[str, Any]:
-        """The call's arguments by name, in the order of the signature of `call`."""
-        if id(layer) not in self._signatures:
-            self._signatures[id(layer)] = inspect.signature(original)
-        return dict(self._signatures[id(layer)].bind(*args, **kwargs).arguments)
 
     def _from_keras(
         self, layer: Any, first: Any, known: Any, outputs: list[Tensor]

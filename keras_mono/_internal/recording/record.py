@@ -8,9 +8,8 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
-from keras_mono._internal.data import batches
 from keras_mono._internal.model_layers import named_layers
-from keras_mono._internal.recording.call_hooks import hooked, single_output
+from keras_mono._internal.recording.call_hooks import hooked, single_tensor
 from keras_mono._internal.recording.masks import Masks, at_positions
 from keras_mono._internal.typing import Tensor
 from keras_mono.backend.listeners import listeners_of
@@ -35,15 +34,13 @@ class NeverCalledError(ValueError):
         )
 
 
-def record(
+def record_batches(
     model: keras.Model,
-    data: Any,
+    inputs: Iterable[Any],
     layers: Mapping[str, keras.layers.Layer],
-    batch_size: int,
     consume: Callable[[str, Recorded], None],
-    steps: int | None = None,
 ) -> None:
-    """Run `model` on `data` at inference and hand over the activations of `layers`.
+    """Run `model` on batches at inference and hand over the activations of `layers`.
 
     For a layer of this library these are its inputs, because its outputs differ where
     it inhibits; for any other layer its outputs. The model runs eagerly, so that layers
@@ -51,22 +48,10 @@ def record(
 
     Args:
         model: A built model.
-        data: The model's inputs, as `batches` takes them.
+        inputs: Batches of the model's inputs, such as `batches` gives.
         layers: The layers to watch, by name.
-        batch_size: Samples per forward pass.
         consume: Called as `consume(name, recorded)` for each call and batch.
-        steps: How many batches to take. None: all.
     """
-    record_batches(model, batches(data, batch_size, steps), layers, consume)
-
-
-def record_batches(
-    model: keras.Model,
-    inputs: Iterable[Any],
-    layers: Mapping[str, keras.layers.Layer],
-    consume: Callable[[str, Recorded], None],
-) -> None:
-    """`record` for inputs that are already cut into batches."""
     if not model.built:
         raise ValueError(
             f"Model '{model.name}' is not built. Call it once on a batch of inputs, or "
@@ -141,7 +126,7 @@ class _Recorder:
     def _keep(self, name: str, recorded: Recorded) -> None:
         self.reached.add(name)
         try:
-            value = single_output(name, recorded.value)
+            value = single_tensor(f"Layer '{name}'", recorded.value)
             self.consume(name, recorded._replace(value=value))
         except ValueError as error:
             self.errors.append(error)
