@@ -54,8 +54,7 @@ def operations(graph: keras.Model) -> list[Any]:
 
 def input_name(x: Tensor) -> str:
     """Name of a model's input, which a rebuilt model keeps."""
-    maker = call_of(x).operation
-    return str(maker.name if isinstance(maker, keras.layers.InputLayer) else x.name)
+    return str(call_of(x).operation.name)
 
 
 def named_inputs(graph: keras.Model) -> dict[str, Tensor]:
@@ -82,9 +81,6 @@ def check_graph(model: Any, advice: str = _INSERT) -> None:
     """Raise a `ValueError` for a model without a graph."""
     if is_graph(model):
         return
-    kind = type(model).__name__
-    if not isinstance(model, keras.layers.Layer):
-        raise ValueError(f"Expected a Keras model. Received: {model!r} of type {kind}.")
     held = [name for name, x in named_layers(model).items() if is_graph(x)]
     parts = (
         f" It holds models that do: {_some(held)}; pass one of them, and put the "
@@ -95,8 +91,8 @@ def check_graph(model: Any, advice: str = _INSERT) -> None:
     own = " of its own beside its graph" if _has_graph(model) else ""
     raise ValueError(
         "Expected a Functional or Sequential model, whose layers form a graph. "
-        f"Received: '{model.name}' of type {kind}, whose `call`{own} is Python code "
-        f"that cannot be rebuilt.{parts} {advice}"
+        f"Received: '{model.name}' of type {type(model).__name__}, whose `call`{own} "
+        f"is Python code that cannot be rebuilt.{parts} {advice}"
     )
 
 

@@ -122,13 +122,12 @@ class _Rebuilding:
 
 
 def _input_like(x: Tensor) -> Tensor:
-    maker = keras_private.call_of(x).operation
     return keras.Input(
         batch_shape=x.shape,
         dtype=x.dtype,
         sparse=x.sparse,
         name=input_name(x),
-        optional=bool(getattr(maker, "optional", False)),
+        optional=keras_private.call_of(x).operation.optional,
     )
 
 
