@@ -1,7 +1,7 @@
 """Tables for people and programs."""
 
 import html
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from keras_mono._internal import optional_imports
@@ -31,9 +31,6 @@ class Table(Sequence[dict[str, Any]]):
 
     def __len__(self) -> int:
         return len(self._rows)
-
-    def __iter__(self) -> Iterator[dict[str, Any]]:
-        return iter(self._rows)
 
     def to_frame(self) -> Any:
         """The rows as a `pandas.DataFrame`."""
