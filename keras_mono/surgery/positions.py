@@ -126,9 +126,11 @@ class Positions:
         found: list[Trial] = []
         for scale in _SCALES:
             trial, joined = self._tried(groups, scale)
-            if trial is not None and len(found) < 2:
+            if trial is not None:
                 found.append(trial)
                 groups = joined
+            if len(found) == 2:
+                break
         for name, mask in self.masks.items():
             mask.marks.update(next(g for g in groups if name in g) - {*self.masks})
         return found
