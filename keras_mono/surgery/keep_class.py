@@ -66,6 +66,9 @@ def _replace(value: Any, replaced: Mapping[int, keras.layers.Layer | None]) -> A
     def replace(held: Any) -> Any:
         if isinstance(held, keras.layers.Layer):
             return replaced.get(id(held), held)
+        if isinstance(held, tuple):  # in TensorFlow's wrapper, which no tree knows
+            items = [_replace(part, replaced) for part in held]
+            return held._make(items) if hasattr(held, "_make") else tuple(items)
         if isinstance(held, set | frozenset):
             return type(held)(map(replace, held))
         if not dataclasses.is_dataclass(held) or isinstance(held, type):
