@@ -207,7 +207,7 @@ class Adapter(HoldsLayer, torch.nn.Module):
         try:
             self._held[0].check_saved(self._arrays(state_dict, prefix))
         except ValueError as error:
-            args[-1].append(str(error))  # the list of errors
+            args[-1].append(f"In '{prefix[:-1]}': {error}")  # the list of errors
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
     def _apply(self, fn: Callable[[Any], Any], recurse: bool = True) -> Self:
