@@ -74,6 +74,7 @@ class Claim:
     `planted`: what must come out, because it was put in: it tests the machinery.
     `opposite`: what is then true if an effect of the other sign comes out.
     `seeds`: how many it is judged by, 0 on.
+    `topic`: what it is about, in a few words.
     """
 
     question: str
@@ -87,6 +88,7 @@ class Claim:
     planted: str = ""
     opposite: str = ""
     seeds: int = FIRST
+    topic: str = ""
 
 
 def _needs(settings: tuple[str, ...], *methods: str) -> Needs:
@@ -266,6 +268,7 @@ CLAIMS = (
             ),
         ),
         _manipulated("rd:strength=1", "l2e:weight=0.01"),
+        topic="what the papers' methods do to the tail of φ",
     ),
     Claim(
         "Does each method lower what it should?",
@@ -279,6 +282,7 @@ CLAIMS = (
             for figure in ("tail", "selectivity")
         ),
         _manipulated(LIGHT),
+        topic="what the scale-invariant penalty does to neurons",
     ),
     Claim(
         "Does the task gain, and is it monosemanticity or mere noise?",
@@ -301,6 +305,7 @@ CLAIMS = (
         seeds=30,
         opposite=f"with the tail lowered by {DOSE} % the task is worse, and worse than "
         "with as many activations at random",
+        topic="less monosemanticity at a matched dose",
     ),
     Claim(
         "Does MEmeL help, as published?",
@@ -310,6 +315,7 @@ CLAIMS = (
         "+0.2, +0.2 and 0.0 points (Swin-T, S, B)",
         (Part("accuracy, MEmeL - plain", "points", _points("memel"), 0.2, 0.2),),
         _needs(IMAGE, "plain", "memel"),
+        topic="MEmeL in image classification",
     ),
     Claim(
         "Does MEmeL help, as published?",
@@ -335,6 +341,8 @@ CLAIMS = (
             ("encoder-medium", ("plain", "plain")),
             ("encoder-medium", ("plain", "memel")),
         ),
+        seeds=90,
+        topic="MEmeL in language",
     ),
     Claim(
         "Fine-tuning or pretraining?",
@@ -362,6 +370,7 @@ CLAIMS = (
             ("nowcasting", path)
             for path in (("plain", "plain"), ("memel", "plain"), ("plain", "memel"))
         ),
+        topic="MEmeL in physics",
     ),
     Claim(
         "Fine-tuning or pretraining?",
@@ -387,6 +396,7 @@ CLAIMS = (
         ),
         _needs(("udhr-medium",), "plain", "l2e:weight=0.003", LIGHT),
         opposite="language: a penalty in pretraining makes the loss worse",
+        topic="a penalty in language pretraining",
     ),
     Claim(
         "Or encourage it?",
@@ -406,6 +416,7 @@ CLAIMS = (
         _needs(("udhr-medium",), "plain", ENCOURAGING),
         opposite="encouraging (weight -0.003) makes the loss worse, and correlates "
         "neurons",
+        topic="encouraging monosemanticity",
     ),
     Claim(
         "Early or late?",
@@ -423,6 +434,7 @@ CLAIMS = (
         ),
         _needs(CNNS, "phi-early:weight=0.01", "phi-late:weight=0.01"),
         seeds=30,
+        topic="a penalty early or late in training",
     ),
     Claim(
         "Is a monosemantic network more robust?",
@@ -446,6 +458,7 @@ CLAIMS = (
             ENCOURAGING,
         ),
         seeds=40,
+        topic="robustness",
     ),
     Claim(
         "Do larger models have less of it?",
@@ -458,6 +471,7 @@ CLAIMS = (
             Part("K-S, small - large", "", _falls_with_size("test K-S"), 0.01),
         ),
         _needs(("udhr-small", "udhr-large"), "plain"),
+        topic="monosemanticity by model size",
     ),
     Claim(
         "How much to select?",
@@ -471,6 +485,7 @@ CLAIMS = (
         ),
         _needs(("udhr-medium",), "plain"),
         opposite="the false killing rate is lower at 0.2 % than at 2 %",
+        topic="the fraction to select",
     ),
     Claim(
         "Where?",
@@ -489,6 +504,7 @@ CLAIMS = (
         ),
         _needs(("mnist-vit",), "memel", "memel-first", "memel-last"),
         seeds=30,
+        topic="which blocks",
     ),
     Claim(
         "Left on at test?",
@@ -499,8 +515,10 @@ CLAIMS = (
         (Part("accuracy, left on - off", "points", _left_on, 0.3, -0.3),),
         _needs(IMAGE, "memel"),
         within=True,
+        topic="MEmeL left on at test",
     ),
 )
+CENTRAL = CLAIMS[2]  # the one that asks what the page's title asks
 PLANTED = (
     Claim(
         "Can this machinery say yes?",
@@ -511,6 +529,7 @@ PLANTED = (
         (Part("φ of the label in this neuron lower by", "%", _planted, 5.0),),
         _needs(("mnist-planted",), "plain", PLANTED_WITH),
         planted="yes",
+        topic="a planted effect",
     ),
     Claim(
         "Can it say no?",
@@ -522,5 +541,6 @@ PLANTED = (
         _needs(IMAGE, "plain", "again"),
         seeds=112,
         planted="no",
+        topic="a planted null",
     ),
 )

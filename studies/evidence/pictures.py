@@ -28,11 +28,11 @@ MARKS = ("o", "s", "D", "^", "v", "P", "X", "*")
 def claims(verdicts: Sequence[Verdict]) -> Figure:
     """Effects in margins; right of 0 as predicted; ticks: the smallest detectable."""
     parts = [
-        (f"{v.number}. {v.claim.title}", found, v.word)
+        (f"{v.number}. {v.claim.topic}\n" if found is v.found[0] else "", found, v.word)
         for v in verdicts
         for found in v.found
     ]
-    figure = Figure(figsize=(13, 0.52 * len(parts) + 1.6), layout="constrained")
+    figure = Figure(figsize=(11, 0.42 * len(parts) + 1.6), layout="constrained")
     axes = figure.subplots()
     axes.axvspan(-1, 1, color="#e8f3ee", zorder=0)
     seen = set()
@@ -59,8 +59,9 @@ def claims(verdicts: Sequence[Verdict]) -> Figure:
     axes.set_xticks([-50, -20, -10, -5, -2, -1, 0, 1, 2, 5, 10, 20])
     axes.xaxis.set_major_formatter("{x:g}")
     axes.xaxis.set_minor_locator(NullLocator())
-    names = [f"{claim}\n{found.part.text}" for claim, found, _ in parts]
-    axes.set_yticks(-np.arange(len(parts)), names, fontsize=8)
+    names = [f"{claim}{found.part.text}" for claim, found, _ in parts]
+    axes.set_yticks(-np.arange(len(parts)), names, fontsize=8.5)
+    axes.set_ylim(-len(parts) + 0.3, 0.7)
     axes.set_xlabel(
         "effect with 95 % interval, in margins (green band: counts as none); right of "
         "0 as predicted\n| smallest effect that the test shows with 80 % power    "

@@ -52,12 +52,13 @@ def judge(
 ) -> list[Verdict]:
     """All claims that have runs, corrected for their number by Holm's procedure.
 
-    The planted ones are treated like all others. Of two parts both must hold, so that
+    Each is judged by its own number of seeds. The planted ones are treated like all others. Of two parts both must hold, so that
     the larger p counts; the opposite of either contradicts.
     """
     numbered = []
     for number, claim in enumerate(claims, 1):
-        values = [part.values(results) for part in claim.parts]
+        of_claim = results.of(range(claim.seeds))
+        values = [part.values(of_claim) for part in claim.parts]
         if all(len(each) >= FEWEST for each in values):
             numbered.append((number, claim, values))
     ps = [_p_values(claim, values) for _, claim, values in numbered]
