@@ -11,9 +11,9 @@ import sys
 from pathlib import Path
 
 from evidence import page, pictures, written
-from evidence.summary import summary
 from evidence.all_results import read
 from evidence.store import STORED
+from evidence.summary import summary
 from evidence.verdicts import judge
 
 ROOT = Path(__file__).resolve().parents[1]

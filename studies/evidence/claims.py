@@ -3,9 +3,9 @@
 Each claim has one or two parts, all of which must hold. A part is paired by seed: its
 values, one a seed, are predicted to be above 0, or within ± its margin.
 
-Each had `FIRST` seeds at first. `seeds` of a claim is more where its test then proved too
-weak. It was computed from the standard deviation of the first, and stated here, before
-the others ran. README.md of this folder's parent says how.
+Each had `FIRST` seeds at first. `seeds` of a claim is more where its test then proved
+too weak. It was computed from the standard deviation of the first, and stated here,
+before the others ran: studies/README.md says how.
 """
 
 from collections.abc import Callable

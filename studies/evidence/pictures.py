@@ -13,12 +13,12 @@ from evidence.claims import EIGHT, ENCOURAGING, IMAGE, LIGHT, RANDOM, STRONG
 from evidence.details import by_dose
 from evidence.extra import FRACTIONS
 from evidence.results import BySeed, Results
-from evidence.verdicts import NONE, OPEN, OPPOSITE, YES, Verdict
+from evidence.verdicts import CHANGES, NONE, OPEN, OPPOSITE, YES, Verdict
 
 LOOKS = {
     YES: ("#0072B2", "o"),
     OPPOSITE: ("#D55E00", "X"),
-    "no: it changes": ("#D55E00", "X"),
+    CHANGES: ("#D55E00", "X"),
     NONE: ("#009E73", "D"),
     OPEN: ("#888888", "s"),
 }
