@@ -66,7 +66,7 @@ def _contrary(claims: Sequence[Verdict]) -> str:
     ]
     if not contrary:
         return ""
-    return f"**Of {len(contrary)} the opposite is true**{_listed(contrary)}."
+    return f"**Of {len(contrary)} claims the opposite is true**{_listed(contrary)}."
 
 
 def _open(claims: Sequence[Verdict]) -> str:
