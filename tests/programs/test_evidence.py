@@ -186,6 +186,13 @@ def test_a_claim_runs_the_seeds_that_it_is_judged_by(monkeypatch):
         assert seeds("--claim", str(number)) == list(range(claim.seeds))
     assert seeds("--claim", "16", "--seeds", "3-4") == [3, 4]
     assert seeds("mnist") == list(range(12))
+    readme = (STUDIES / "README.md").read_text("utf-8")
+    told = re.findall(r"^\| (\d+)[^|]*\|[^|]*\| (\d+) \|", readme, re.MULTILINE)
+    assert {int(number): int(used) for number, used in told if used != "12"} == {
+        number: claim.seeds
+        for number, claim in enumerate(study.NUMBERED, 1)
+        if claim.seeds > 12
+    }
 
 
 def test_at_most_fourteen_claims_and_each_can_be_run():
@@ -374,7 +381,7 @@ def test_a_claim_is_judged_by_its_own_seeds_and_the_added_ones_stand_alone():
         ),
         (
             ("no: the opposite", "no: it changes", "no effect"),
-            ["it harms.", "**none holds**.", "**Of 2 the opposite", "not title (4)"],
+            ["it harms.", "**none holds**.", "**Of 2 claims the", "not title (4)"],
         ),
         (
             ("no effect", "cannot tell", "no effect"),
