@@ -434,6 +434,7 @@ CLAIMS = (
         ),
         _needs(CNNS, "phi-early:weight=0.01", "phi-late:weight=0.01"),
         seeds=30,
+        opposite="the penalty harms more late in training than early",
         topic="a penalty early or late in training",
     ),
     Claim(
@@ -458,6 +459,7 @@ CLAIMS = (
             ENCOURAGING,
         ),
         seeds=40,
+        opposite="where it is hard, encouraging is worse than plain training",
         topic="robustness",
     ),
     Claim(
@@ -504,7 +506,7 @@ CLAIMS = (
         ),
         _needs(("mnist-vit",), "memel", "memel-first", "memel-last"),
         seeds=30,
-        topic="which blocks",
+        topic="middle blocks against the first or the last",
     ),
     Claim(
         "Left on at test?",
