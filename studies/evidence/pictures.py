@@ -28,7 +28,7 @@ MARKS = ("o", "s", "D", "^", "v", "P", "X", "*")
 def claims(verdicts: Sequence[Verdict]) -> Figure:
     """Effects in margins; right of 0 as predicted; ticks: the smallest detectable."""
     parts = [
-        (f"{v.number}. {v.claim.topic}\n" if found is v.found[0] else "", found, v.word)
+        (_headed(v) if found is v.found[0] else "", found, v.word)
         for v in verdicts
         for found in v.found
     ]
@@ -71,6 +71,12 @@ def claims(verdicts: Sequence[Verdict]) -> Figure:
     axes.grid(axis="x", color="#dddddd")
     axes.legend(frameon=False, loc="lower left")
     return figure
+
+
+def _headed(verdict: Verdict) -> str:
+    """A line above the claim's first part."""
+    topic = verdict.claim.topic
+    return f"{verdict.number}. {topic[:1].upper()}{topic[1:]}\n"
 
 
 def _tick(axes: Axes, x: float, place: int, color: str, marker: str) -> None:
