@@ -13,6 +13,7 @@ from pathlib import Path
 from evidence import page, pictures, written
 from evidence.all_results import read
 from evidence.store import STORED
+from evidence.summary import summary
 from evidence.verdicts import judge
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -29,7 +30,7 @@ def main() -> int:
     texts = {
         ROOT / "docs" / "results.md": page.page(results, verdicts),
         readme: written.between(
-            readme.read_text("utf-8"), page.summary(verdicts), BEGIN, END
+            readme.read_text("utf-8"), summary(verdicts, "docs/"), BEGIN, END
         ),
     }
     if given.check:

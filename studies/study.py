@@ -28,7 +28,7 @@ from evidence.all_results import (
     study_of,
     trainer_of,
 )
-from evidence.claims import CLAIMS, PLANTED, Claim
+from evidence.claims import CLAIMS, FIRST, PLANTED, Claim
 from evidence.seeds import seeds_of
 from evidence.setting import Setting
 from evidence.store import STORED, Store, about
@@ -69,7 +69,9 @@ def arguments() -> argparse.Namespace:
     only.add_argument("--setting", help="only this one of the study")
     only.add_argument("--row", help="only this row of the results, SETTING/METHOD")
     only.add_argument("--claim", type=int, metavar="N", help="only this claim's runs")
-    parser.add_argument("--seeds", default="0-11", help="such as 0-11 or 100-111")
+    parser.add_argument(
+        "--seeds", help="such as 0-11 or 200-211; default: 0-11, or all of the claim"
+    )
     scale = parser.add_mutually_exclusive_group()
     for name, text in {
         "quick": "one seed (0) and tiny models, to see that it runs",
@@ -89,7 +91,8 @@ def arguments() -> argparse.Namespace:
         parser.error("--setting needs the study that it is part of.")
     if given.scale == "large" and given.study != "language":
         parser.error("--large is for the study language.")
-    given.seeds = seeds_of(given.seeds, parser)
+    most = NUMBERED[given.claim - 1].seeds if given.claim else FIRST
+    given.seeds = seeds_of(given.seeds or f"0-{most - 1}", parser)
     if given.scale == "quick":
         given.seeds = QUICK_SEEDS
     return given
@@ -107,13 +110,14 @@ def run_claim(claim: Claim, given: argparse.Namespace) -> int:
             choices[name] = Runner(setting, given).run(paths)
     if given.scale != "default":
         return 0
-    now, before = read(given.out, choices).of(given.seeds), read(STORED)
+    now, before = read(given.out, choices), read(STORED).of(range(claim.seeds))
     agreed = [
         agreement.shown(
             claim.title,
             part.unit,
-            {part.text: part.values(now)},
+            {part.text: part.values(now.of(given.seeds))},
             {part.text: part.values(before)},
+            {part.text: part.values(before.of(given.seeds))},
         )
         for part in claim.parts
     ]
@@ -152,7 +156,11 @@ def run_row(given: argparse.Namespace) -> int:
     row = rows.Row(setting, choices, rows.path_of(given.row))
     found = [
         {setting.primary: row.differences(Store(folder, setting.name).runs(), seeds)}
-        for folder, seeds in ((given.out, given.seeds), (STORED, None))
+        for folder, seeds in (
+            (given.out, given.seeds),
+            (STORED, None),
+            (STORED, given.seeds),
+        )
     ]
     title = f"{given.row}, better than plain by"
     return 0 if agreement.shown(title, "", *found) else 1

@@ -7,6 +7,7 @@ from rich.console import Console
 
 from evidence import paired
 
+Values = Sequence[float] | np.ndarray
 # In standard deviations of the stored values, where seeds, data and versions are the
 # same (docs/results.md).
 TOLERANCE = 1e-2
@@ -16,13 +17,18 @@ def shown(
     title: str,
     unit: str,
     now: Mapping[str, np.ndarray],
-    before: Mapping[str, Sequence[float] | np.ndarray],
+    before: Mapping[str, Values],
+    same: Mapping[str, Values] | None = None,
 ) -> bool:
-    """Print paired values and their statistics beside the stored; do all agree?"""
+    """Print paired values and their statistics beside the stored; do all agree?
+
+    `before`: all that is stored; `same`: of the same seeds, if these are others.
+    """
     console = Console(highlight=False, soft_wrap=True)
     console.print(title)
     agreed = [
-        _one(console, unit, text, values, before[text]) for text, values in now.items()
+        _one(console, unit, text, values, before[text], (same or before)[text])
+        for text, values in now.items()
     ]
     return all(agreed)
 
@@ -32,7 +38,8 @@ def _one(
     unit: str,
     text: str,
     now: np.ndarray,
-    before: Sequence[float] | np.ndarray,
+    before: Values,
+    same: Values,
 ) -> bool:
     console.print(f"  {text}{f' ({unit})' if unit else ''}, seed by seed:")
     console.print(f"    {'  '.join(f'{value:+.4g}' for value in now)}")
@@ -47,11 +54,10 @@ def _one(
     if len(before) < 2:
         console.print("    Nothing is stored to compare this with.")
         return True
-    before = np.asarray(before)
-    stored = paired.compare(before)
+    stored = paired.compare(np.asarray(before))
     console.print(f"    stored: {stored.in_words()}")
     near = TOLERANCE * stored.deviation
-    if len(now) == len(before) and (np.abs(now - before) <= near).all():
+    if len(now) == len(same) and (np.abs(now - np.asarray(same)) <= near).all():
         console.print("    AGREES: every seed gives what is stored.")
         return True
     low, high = stored.prediction(len(now))

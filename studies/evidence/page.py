@@ -1,13 +1,13 @@
 """docs/results.md: written from the stored runs, nothing of it by hand."""
 
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from evidence import details
+from evidence import added, details
 from evidence.figures import interval, number, p_value
 from evidence.results import Results
+from evidence.summary import margins, summary
 from evidence.verdicts import LEVEL, NONE, OPEN, OPPOSITE, YES, Found, Verdict
 
 SCRIPT = "KERAS_BACKEND=jax python studies/study.py"
@@ -23,54 +23,12 @@ def page(results: Results, verdicts: Sequence[Verdict]) -> str:
         "## The claims",
         _claims(verdicts),
         _commands(verdicts),
+        added.section(results, verdicts),
         _READING,
         _made_of(results),
         *details.sections(results),
     ]
-    return "\n\n".join(part.strip() for part in parts) + "\n"
-
-
-def summary(verdicts: Sequence[Verdict]) -> str:
-    """What came out, in five sentences; the README has the same."""
-    claims = [v for v in verdicts if not v.claim.planted]
-    words = Counter(v.word for v in claims)
-    listed = ", ".join(f"{n} {word}" for word, n in words.most_common())
-    sentences = [f"Of {len(claims)} claims, written before their runs: {listed}."]
-    for word, lead in {YES: "Shown", OPPOSITE: "Shown against the claim"}.items():
-        shown = "; ".join(_shown(v) for v in claims if v.word == word) or "nothing"
-        sentences.append(f"{lead}: {shown}.")
-    with_theirs = [v for v in claims if any(f.part.theirs for f in v.found)]
-    seen = [v for v in with_theirs if _sees(v)]
-    sentences.append(
-        f"{len(with_theirs)} claims name an effect of a paper; the tests of "
-        f"{len(seen)} of them would have shown one of this size with 80 % power. Of "
-        "the other "
-        f"{len(with_theirs) - len(seen)}, *cannot tell* says little about the paper."
-    )
-    sentences.append(
-        "The networks are small, of a kind that a CPU trains in seconds: this speaks "
-        "of nothing larger."
-    )
-    return " ".join(sentences)
-
-
-def _shown(verdict: Verdict) -> str:
-    """What is true, as a part of a sentence."""
-    claim = verdict.claim
-    if verdict.word == YES:
-        return _lower(claim.title)
-    return claim.opposite or f"it is not so that {_lower(claim.title)}"
-
-
-def _lower(title: str) -> str:
-    first = title.split()[0]
-    return (
-        title if first.isupper() or "φ" in first else f"{title[0].lower()}{title[1:]}"
-    )
-
-
-def _sees(verdict: Verdict) -> bool:
-    return all(f.sees_theirs is not False for f in verdict.found)
+    return "\n\n".join(part.strip() for part in parts if part) + "\n"
 
 
 def _claims(verdicts: Sequence[Verdict]) -> str:
@@ -119,8 +77,7 @@ def _smallest(found: Found) -> str:
 
 def _word(verdict: Verdict) -> str:
     """The verdict; of no effect, within what."""
-    margins = [f"± {f.part.margin:g} {f.part.unit}".strip() for f in verdict.found]
-    within = f" within {', '.join(dict.fromkeys(margins))}"
+    within = f" within {margins(verdict)}"
     planted = {
         "yes": " (planted: yes)",
         "no": " (planted: no)",
@@ -134,7 +91,7 @@ def _commands(verdicts: Sequence[Verdict]) -> str:
     lines = [
         "Each claim again, by one command; it can be interrupted and goes on. *New "
         "seeds*: the 95 % prediction interval of the mean of 12 new ones (`--seeds "
-        "100-111`).",
+        "200-211`).",
         "| | command | new seeds |\n| --- | --- | --- |",
     ]
     for verdict in verdicts:

@@ -13,12 +13,12 @@ from evidence.claims import EIGHT, ENCOURAGING, IMAGE, LIGHT, RANDOM, STRONG
 from evidence.details import by_dose
 from evidence.extra import FRACTIONS
 from evidence.results import BySeed, Results
-from evidence.verdicts import NONE, OPEN, OPPOSITE, YES, Verdict
+from evidence.verdicts import CHANGES, NONE, OPEN, OPPOSITE, YES, Verdict
 
 LOOKS = {
     YES: ("#0072B2", "o"),
     OPPOSITE: ("#D55E00", "X"),
-    "no: it changes": ("#D55E00", "X"),
+    CHANGES: ("#D55E00", "X"),
     NONE: ("#009E73", "D"),
     OPEN: ("#888888", "s"),
 }
@@ -28,11 +28,11 @@ MARKS = ("o", "s", "D", "^", "v", "P", "X", "*")
 def claims(verdicts: Sequence[Verdict]) -> Figure:
     """Effects in margins; right of 0 as predicted; ticks: the smallest detectable."""
     parts = [
-        (f"{v.number}. {v.claim.title}", found, v.word)
+        (_headed(v) if found is v.found[0] else "", found, v.word)
         for v in verdicts
         for found in v.found
     ]
-    figure = Figure(figsize=(13, 0.52 * len(parts) + 1.6), layout="constrained")
+    figure = Figure(figsize=(11, 0.42 * len(parts) + 1.6), layout="constrained")
     axes = figure.subplots()
     axes.axvspan(-1, 1, color="#e8f3ee", zorder=0)
     seen = set()
@@ -59,8 +59,9 @@ def claims(verdicts: Sequence[Verdict]) -> Figure:
     axes.set_xticks([-50, -20, -10, -5, -2, -1, 0, 1, 2, 5, 10, 20])
     axes.xaxis.set_major_formatter("{x:g}")
     axes.xaxis.set_minor_locator(NullLocator())
-    names = [f"{claim}\n{found.part.text}" for claim, found, _ in parts]
-    axes.set_yticks(-np.arange(len(parts)), names, fontsize=8)
+    names = [f"{claim}{found.part.text}" for claim, found, _ in parts]
+    axes.set_yticks(-np.arange(len(parts)), names, fontsize=8.5)
+    axes.set_ylim(-len(parts) + 0.3, 0.7)
     axes.set_xlabel(
         "effect with 95 % interval, in margins (green band: counts as none); right of "
         "0 as predicted\n| smallest effect that the test shows with 80 % power    "
@@ -70,6 +71,12 @@ def claims(verdicts: Sequence[Verdict]) -> Figure:
     axes.grid(axis="x", color="#dddddd")
     axes.legend(frameon=False, loc="lower left")
     return figure
+
+
+def _headed(verdict: Verdict) -> str:
+    """A line above the claim's first part."""
+    topic = verdict.claim.topic
+    return f"{verdict.number}. {topic[:1].upper()}{topic[1:]}\n"
 
 
 def _tick(axes: Axes, x: float, place: int, color: str, marker: str) -> None:

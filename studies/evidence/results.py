@@ -24,7 +24,9 @@ class Results:
         self.seeds = None if seeds is None else set(seeds)
 
     def of(self, seeds: Iterable[int]) -> "Results":
-        return Results(self.found, seeds)
+        """Those of some seeds among these."""
+        chosen = set(seeds) if self.seeds is None else self.seeds & set(seeds)
+        return Results(self.found, chosen)
 
     def figure(self, setting: str, path: tuple[str, ...], name: str) -> BySeed:
         """One figure by seed; what no run has is missing."""

@@ -12,6 +12,7 @@ from evidence.results import Results
 LEVEL = 0.025  # of the corrected one-sided p: 5 % for both signs together
 FEWEST = 5  # pairs of which something is said
 YES, OPPOSITE, NONE, OPEN = "yes", "no: the opposite", "no effect", "cannot tell"
+CHANGES = "no: it changes"  # more than the margin within which it was predicted
 
 
 @dataclass(frozen=True)
@@ -52,12 +53,14 @@ def judge(
 ) -> list[Verdict]:
     """All claims that have runs, corrected for their number by Holm's procedure.
 
-    The planted ones are treated like all others. Of two parts both must hold, so that
-    the larger p counts; the opposite of either contradicts.
+    Each is judged by its own number of seeds. The planted ones are treated like all
+    others. Of two parts both must hold, so that the larger p counts; the opposite of
+    either contradicts.
     """
     numbered = []
     for number, claim in enumerate(claims, 1):
-        values = [part.values(results) for part in claim.parts]
+        of_claim = results.of(range(claim.seeds))
+        values = [part.values(of_claim) for part in claim.parts]
         if all(len(each) >= FEWEST for each in values):
             numbered.append((number, claim, values))
     ps = [_p_values(claim, values) for _, claim, values in numbered]
@@ -101,5 +104,5 @@ def _word(claim: Claim, supports: float, contradicts: float, equivalent: float) 
     if supports < LEVEL:
         return YES
     if contradicts < LEVEL:
-        return "no: it changes" if claim.within else OPPOSITE
+        return CHANGES if claim.within else OPPOSITE
     return NONE if equivalent < LEVEL else OPEN

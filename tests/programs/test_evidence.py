@@ -12,8 +12,6 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from support.pages import expect_unchanged
-
 ROOT = Path(__file__).resolve().parents[2]
 STUDIES = ROOT / "studies"
 SEEDS = [0]
@@ -27,7 +25,21 @@ def studies_importable():
     sys.path.remove(str(STUDIES))
 
 
-def study(out, *options):
+@pytest.fixture
+def study(monkeypatch):
+    """The program, in this process: a process each would take longer than the runs."""
+
+    def run(out, *options):
+        import study
+
+        given = ["study.py", "--quick", "--out", str(out), *options]
+        monkeypatch.setattr(sys, "argv", given)
+        assert study.main() == 0
+
+    return run
+
+
+def study_as_a_process(out, *options):
     command = [sys.executable, str(STUDIES / "study.py"), "--quick"]
     done = subprocess.run(
         [*command, "--out", str(out), *options],
@@ -50,7 +62,7 @@ def runs_in(path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["mnist", "udhr", "language", "physics"])
-def test_every_study_runs(name, tmp_path):
+def test_every_study_runs(name, tmp_path, study):
     from evidence.all_results import settings_of
     from evidence.tuning import SEEDS as SEARCHED
 
@@ -76,7 +88,7 @@ def test_every_study_runs(name, tmp_path):
 
 
 @pytest.mark.slow
-def test_an_interrupted_study_goes_on_and_gives_the_same(tmp_path):
+def test_an_interrupted_study_goes_on_and_gives_the_same(tmp_path, study):
     row = ("--row", "nowcasting/plain > memel")
     study(tmp_path, *row)
     path = tmp_path / "nowcasting-quick.jsonl"
@@ -84,7 +96,7 @@ def test_an_interrupted_study_goes_on_and_gives_the_same(tmp_path):
     lines = whole.splitlines()
     # The last run lost, the one before cut off in the middle of its line.
     path.write_text("\n".join([*lines[:-2], lines[-2][:50]]), "utf-8")
-    study(tmp_path, *row)
+    study_as_a_process(tmp_path, *row)
     again = path.read_text("utf-8").splitlines()
     assert again[: len(lines) - 2] == lines[:-2]
     for old, new in zip(lines[-2:], again[-2:], strict=True):
@@ -161,6 +173,26 @@ def test_data_that_are_not_there(tmp_path, monkeypatch):
         data.articles()
 
 
+def test_a_claim_runs_the_seeds_that_it_is_judged_by(monkeypatch):
+    import study
+
+    def seeds(*options):
+        monkeypatch.setattr(sys, "argv", ["study.py", *options])
+        return study.arguments().seeds
+
+    for number, claim in enumerate(study.NUMBERED, 1):
+        assert seeds("--claim", str(number)) == list(range(claim.seeds))
+    assert seeds("--claim", "16", "--seeds", "3-4") == [3, 4]
+    assert seeds("mnist") == list(range(12))
+    readme = (STUDIES / "README.md").read_text("utf-8")
+    told = re.findall(r"^\| (\d+)[^|]*\|[^|]*\| (\d+) \|", readme, re.MULTILINE)
+    assert {int(number): int(used) for number, used in told if used != "12"} == {
+        number: claim.seeds
+        for number, claim in enumerate(study.NUMBERED, 1)
+        if claim.seeds > 12
+    }
+
+
 def test_at_most_fourteen_claims_and_each_can_be_run():
     from evidence.all_results import MANIPULATION, settings_of, study_of
     from evidence.claims import CLAIMS, PLANTED
@@ -178,8 +210,20 @@ def test_at_most_fourteen_claims_and_each_can_be_run():
 
 
 @pytest.mark.slow
-def test_the_page_and_the_readme_are_what_the_runs_give():
-    expect_unchanged(STUDIES / "results.py")
+def test_the_page_and_the_readme_are_what_the_runs_give(monkeypatch, capsys):
+    import results
+
+    monkeypatch.setattr(sys, "argv", ["results.py", "--check"])
+    assert results.main() == 0, capsys.readouterr().out
+
+
+def test_what_is_planted_comes_out_of_the_stored_runs():
+    from evidence.all_results import read
+    from evidence.store import STORED
+    from evidence.verdicts import NONE, YES, judge
+
+    found = [v for v in judge(read(STORED)) if v.claim.planted]
+    assert [(v.claim.planted, v.word) for v in found] == [("yes", YES), ("no", NONE)]
 
 
 def test_paired_differences():
@@ -189,6 +233,8 @@ def test_paired_differences():
     found = paired.compare(values)
     test = stats.ttest_1samp(values, 0)
     interval = test.confidence_interval(0.95)
+    assert (found.mean, found.number) == (pytest.approx(values.mean()), 15)
+    assert found.deviation == pytest.approx(values.std(ddof=1))
     assert found.p == pytest.approx(test.pvalue)
     assert (found.low, found.high) == pytest.approx((interval.low, interval.high))
     assert found.effect == pytest.approx(values.mean() / values.std(ddof=1))
@@ -206,9 +252,12 @@ def test_new_means_fall_into_the_prediction_interval():
     from evidence import paired
 
     rng = np.random.default_rng(1)
+    exact = paired.compare(rng.normal(1, 2, 12))
     inside = 0
     for _ in range(2000):
-        low, high = paired.compare(rng.normal(1, 2, 12)).prediction(6)
+        drawn = rng.normal(1, 2, 12)
+        found = exact._replace(mean=drawn.mean(), deviation=drawn.std(ddof=1))
+        low, high = found.prediction(6)
         inside += low <= rng.normal(1, 2, 6).mean() <= high
     assert 0.935 < inside / 2000 < 0.965
 
@@ -312,6 +361,69 @@ def test_both_parts_of_a_claim_must_hold():
     assert verdict.word == "cannot tell"
 
 
+def test_a_claim_is_judged_by_its_own_seeds_and_the_added_ones_stand_alone():
+    from evidence import added, paired
+    from evidence.figures import interval
+    from evidence.verdicts import judge
+
+    results = results_with(1.0, 0.3, seeds=20)
+    few, all_of_them = claim_of(), claim_of(seeds=20)
+    verdicts = judge(results, [few, all_of_them])
+    assert [len(verdict.found[0].values) for verdict in verdicts] == [12, 20]
+    first, values = (verdict.found[0].values for verdict in verdicts)
+    np.testing.assert_array_equal(first, values[:12])
+    *_, row = added.section(results, verdicts).splitlines()
+    cells = row.split(" | ")
+    assert cells[:4] == ["| 2", "12 + 8", "yes", "**yes**"]
+    assert cells[6:] == [
+        interval(paired.compare(first)),
+        f"{interval(paired.compare(values[12:]))} |",
+    ]
+    assert added.section(results, verdicts[:1]) == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (
+            ("yes", "yes", "yes"),
+            ["it helps.", "**2 hold**: with", "; title (4).", "came out as *yes*"],
+        ),
+        (
+            ("no: the opposite", "no: it changes", "no effect"),
+            ["it harms.", "**none holds**.", "**Of 2 claims the", "not title (4)"],
+        ),
+        (
+            ("no effect", "cannot tell", "no effect"),
+            ["it neither", "within ± 0.2 points", "remains open**: MEmeL (4). Too w"],
+        ),
+        (("cannot tell", "no effect", "yes"), ["these runs cannot", "(4, within ± 9"]),
+    ],
+)
+def test_the_summary_says_each_verdict(words, expected):
+    from dataclasses import replace
+
+    from evidence.claims import CENTRAL
+    from evidence.summary import summary
+    from evidence.verdicts import Found, Verdict
+
+    values = np.linspace(-0.5, 0.1, 12)
+    claim = replace(claim_of(9), topic="MEmeL")
+    claims = (CENTRAL, claim, replace(claim, planted="yes"))
+    text = summary(
+        [
+            Verdict(n, c, tuple(Found(p, values, 1.0) for p in c.parts), 1, 1, 1, word)
+            for n, (c, word) in enumerate(zip(claims, words, strict=True), 3)
+        ],
+        "docs/",
+    )
+    assert "changes the accuracy on MNIST by -0.200 points" in text
+    assert "](docs/glossary.md)" in text
+    for each in expected:
+        assert each in text
+    assert len(text.splitlines()) <= 5
+
+
 def test_what_has_few_runs_is_not_judged():
     from evidence.verdicts import judge
 
@@ -337,10 +449,15 @@ def test_the_smallest_effect_is_seen_in_eighty_of_a_hundred_studies(number):
         of(values, level) / unit for of in (paired.smallest, paired.smallest_margin)
     )
     drawn = np.random.default_rng(0).normal(0, 1, (3000, number))
-    seen = [paired.one_sided(each + shift) < level for each in drawn]
-    assert 0.77 < np.mean(seen) < 0.83
-    within = [paired.equivalence(each, margin) < level for each in drawn[:1000]]
-    assert 0.75 < np.mean(within) < 0.85
+
+    def p_values(values):
+        """Of `paired.one_sided`, of all rows at once."""
+        return stats.ttest_1samp(values, 0, axis=1, alternative="greater").pvalue
+
+    assert 0.77 < np.mean(p_values(drawn + shift) < level) < 0.83
+    both = np.maximum(p_values(drawn + margin), p_values(margin - drawn))
+    assert 0.75 < np.mean(both < level) < 0.85
+    assert both[0] == pytest.approx(paired.equivalence(drawn[0], margin))
     assert paired.smallest(np.ones(5), level) == 0
 
 
@@ -501,7 +618,7 @@ def test_a_store_refuses_runs_of_another_kind(tmp_path):
     assert len(store.runs()) == 3
 
 
-def test_agreement():
+def test_agreement(capsys):
     from evidence import agreement
 
     values = np.random.default_rng(0).normal(1e-4, 1e-4, 12)
@@ -515,6 +632,13 @@ def test_agreement():
     assert not shown(np.zeros(0), values)
     assert not shown(np.zeros(12) - 1e-3, values)
     assert shown(values, ())  # nothing is stored
+    capsys.readouterr()
+    some = {"x": values[:2]}
+    stored = {"x": values}
+    assert agreement.shown("A claim", "%", some, stored, some)
+    assert "AGREES: every seed" in capsys.readouterr().out
+    assert agreement.shown("A claim", "%", some, stored, {"x": values[2:4]})
+    assert "AGREES: every seed" not in capsys.readouterr().out
 
 
 def test_rain_solves_its_equation():
