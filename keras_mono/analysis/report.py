@@ -36,6 +36,8 @@ import numpy as np
 from keras_mono._internal import validation
 from keras_mono._internal.as_model import as_model
 from keras_mono._internal.data import Batches, check, pairs
+from keras_mono._internal.model_layers import find_layers
+from keras_mono._internal.recording.record import check_outputs
 from keras_mono.analysis.batch_labels import labels_in
 from keras_mono.analysis.labelled import as_labels
 from keras_mono.analysis.page.contents import contents
@@ -128,6 +130,8 @@ class _Report:
     ) -> None:
         self.models = _named_models(models)
         self.layers = _layers_of_each(layers, list(self.models))
+        for name, model in self.models.items():
+            check_outputs(find_layers(model, self.layers[name]))
         self.options = batch_size, verbose, steps
 
     def measure(self, data: Any, labels: Any, shown: Any, top: int) -> None:

@@ -85,7 +85,12 @@ def changed_output(
 
 def single_output(layer: str, outputs: Any) -> Tensor:
     """The one tensor that a call of a layer returned, or a `ValueError`."""
-    advice = "Only one output can be watched: name a layer inside or after it."
+    advice = (
+        "Only one output can be watched: name a layer inside it, or one that takes the "
+        "output. If there is none, watch it in a model that has one: "
+        "`keras.Model(model.input, keras.layers.Identity(name='watched')"
+        f"(model.get_layer('{layer}').output[0]))`."
+    )
     return single_tensor(f"Layer '{layer}'", outputs, advice)
 
 

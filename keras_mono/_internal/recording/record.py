@@ -72,6 +72,7 @@ def record_batches(
             f"Model '{model.name}' is not built. Call it once on a batch of inputs, or "
             "`model.build(input_shape)`."
         )
+    check_outputs(layers)
     recorder = _Recorder(layers, consume)
     with recorder.attached(model):
         for batch in inputs:
@@ -82,6 +83,18 @@ def record_batches(
     missed = [name for name in layers if name not in recorder.reached]
     if missed:
         raise NeverCalledError(missed)
+
+
+def check_outputs(layers: Mapping[str, keras.layers.Layer]) -> None:
+    """An error, before the model runs, for a layer known to have several outputs."""
+    for name, layer in layers.items():
+        if listeners_of(layer) is not None:
+            continue
+        try:
+            outputs = layer.output
+        except (AttributeError, ValueError):  # never called on symbolic inputs
+            continue
+        single_output(name, outputs)
 
 
 class _Recorder:
