@@ -130,13 +130,13 @@ class _Report:
     ) -> None:
         self.models = _named_models(models)
         self.layers = _layers_of_each(layers, list(self.models))
-        for name, model in self.models.items():
-            check_outputs(find_layers(model, self.layers[name]))
         self.options = batch_size, verbose, steps
 
     def measure(self, data: Any, labels: Any, shown: Any, top: int) -> None:
         top = validation.positive_integer("top", top, "of inputs")
         batch_size, _, steps = self.options
+        for name, model in self.models.items():
+            check_outputs(find_layers(model, self.layers[name]))
         held = Batches(pairs(data, batch_size, steps))
         self.shown = Shown(held, shown, more=steps is not None)
         known = _labels_of(held) if labels is None else as_labels(labels)
