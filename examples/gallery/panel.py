@@ -22,6 +22,7 @@ def panel(z: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
         "ks": km.analysis.ks_statistic(z, labels),
         **vars(km.analysis.measures(z, labels)),
     }
+    del measured["selective_for"]  # no number
     probe = km.analysis.probe(z, labels, HELD_OUT)
     single = probe.f1.max(axis=0) >= LEAST_F1
     shuffled = np.random.default_rng(0).permutation(labels)

@@ -78,7 +78,7 @@ def find_layers(
     model: keras.Model, names: Sequence[str]
 ) -> dict[str, keras.layers.Layer]:
     """The layers of `model` with these names, or an error that lists all names."""
-    names = [names] if isinstance(names, str) else list(names)
+    names = [names] if isinstance(names, str) else list(names or [])
     available = named_layers(model)
     unknown = [name for name in names if name not in available]
     if unknown or not names:

@@ -5,13 +5,17 @@ from collections.abc import Sequence
 from typing import Any
 
 from keras_mono._internal import optional_imports
+from keras_mono._internal.visible_text import name_of
+
+_MOST = 60  # characters of a cell that are shown
 
 
 class Table(Sequence[dict[str, Any]]):
     """A sequence of rows, each a dict with the same keys.
 
     `print(table)` shows it aligned, a notebook as HTML, and `to_frame()` gives a pandas
-    DataFrame (needs the extra `analysis`). None is an empty cell.
+    DataFrame (needs the extra `analysis`). None is an empty cell. Long texts are cut
+    off where they are shown, and characters that would hide or move others are escapes.
 
     Args:
         columns: Keys of every row, in the order to show them.
@@ -38,12 +42,12 @@ class Table(Sequence[dict[str, Any]]):
             self._rows, columns=self.columns
         )
 
-    def cells(self) -> list[list[str]]:
-        """The rows as texts."""
-        return [[_text(value) for value in row.values()] for row in self._rows]
+    def cells(self, most: int | None = None) -> list[list[str]]:
+        """The rows as texts in one line, of at most so many characters."""
+        return [[_text(value, most) for value in row.values()] for row in self._rows]
 
     def __str__(self) -> str:
-        cells = [self.columns, *self.cells()]
+        cells = [self.columns, *self.cells(_MOST)]
         widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
         numeric = [self._is_numeric(c) for c in self.columns]
         lines = []
@@ -54,7 +58,7 @@ class Table(Sequence[dict[str, Any]]):
             ]
             lines.append("  ".join(parts).rstrip())
         rule = "  ".join("-" * width for width in widths)
-        head = [self.title] if self.title else []
+        head = [name_of(self.title, 2 * _MOST)] if self.title else []
         return "\n".join([*head, lines[0], rule, *lines[1:]])
 
     __repr__ = __str__
@@ -64,8 +68,9 @@ class Table(Sequence[dict[str, Any]]):
             inner = "".join(f"<{tag}>{html.escape(c)}</{tag}>" for c in cells)
             return f"<tr>{inner}</tr>"
 
-        body = "".join(row(cells, "td") for cells in self.cells())
-        caption = f"<caption>{html.escape(self.title)}</caption>" if self.title else ""
+        body = "".join(row(cells, "td") for cells in self.cells(_MOST))
+        title = html.escape(name_of(self.title, 2 * _MOST)) if self.title else ""
+        caption = f"<caption>{title}</caption>" if title else ""
         return f"<table>{caption}{row(self.columns, 'th')}{body}</table>"
 
     def _is_numeric(self, column: str) -> bool:
@@ -75,11 +80,11 @@ class Table(Sequence[dict[str, Any]]):
         )
 
 
-def _text(value: Any) -> str:
+def _text(value: Any, most: int | None = None) -> str:
     if value is None:
         return ""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:.4g}"
-    return str(value)
+    return "" if value == "" else name_of(value, most)

@@ -4,11 +4,8 @@ import numpy as np
 
 from keras_mono._internal.varies import varies
 
-TAIL_START = 9.0
-"""φ from which an activation counts as tail: three standard deviations."""
-
 TOP_FRACTION = 0.02
-"""L2E's default share of activations that counts as monosemantic."""
+"""The tail: L2E's default share of activations that counts as monosemantic."""
 
 
 def own_phi(z: np.ndarray, variance_compensation: float = 0.01) -> np.ndarray:
@@ -45,9 +42,10 @@ def tail_figures(phi: np.ndarray) -> dict[str, float]:
         return dict.fromkeys(("top1", "threshold", "tail", "kurtosis"), np.nan)
     values = phi[counted]
     largest = np.where(counted, phi, -np.inf).max(axis=1)
+    tail = max(round(TOP_FRACTION * len(values)), 1)
     return {
         "top1": float(largest[counted.any(axis=1)].mean()),
         "threshold": float(np.quantile(values, 1 - TOP_FRACTION)),
-        "tail": float((values >= TAIL_START).mean()),
+        "tail": float(np.partition(values, -tail)[-tail:].mean()),
         "kurtosis": float((values**2).mean()),
     }

@@ -15,6 +15,14 @@ def as_text(value: Any) -> str:
     return str(value).encode("utf-8", "backslashreplace").decode()
 
 
+def name_of(value: Any, most: int | None = None) -> str:
+    """A name in one line, cut off after `most`, in quotes if an end is blank."""
+    text = str(visible(str(value))).replace("\n", "\\n").replace("\t", "\\t")
+    if most is not None and len(text) > most:
+        text = f"{text[: most - 1]}…"
+    return text if text and text == text.strip() else f'"{text}"'
+
+
 def visible(value: Any) -> Any:
     """A text whose hidden characters are shown as escapes; other values unchanged."""
     if type(value) is not str:

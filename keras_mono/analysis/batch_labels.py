@@ -58,11 +58,20 @@ class BatchLabels:
 def labels_in(targets: Any) -> np.ndarray:
     if targets is None or keras.tree.is_nested(targets):
         raise ValueError(
-            "`labels=None` takes the labels from `(x, y)` batches of `data`. Received: "
-            f"y={targets!r:.60}. Pass `labels`."
+            "With `labels=None` the labels are the targets y of `data` that gives "
+            f"batches `(x, y)`. Received: {_without_labels(targets)}. Pass `labels`, "
+            "the feature of each sample, or give such batches."
         )
     labels = as_labels(targets)
     return labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
+
+
+def _without_labels(targets: Any) -> str:
+    if targets is None:
+        return "data without targets"
+    return (
+        f"targets in a {type(targets).__name__}, of which it is not known which to take"
+    )
 
 
 def checked_labels(labels: Any, data: Any, steps: int | None) -> np.ndarray | None:

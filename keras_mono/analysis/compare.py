@@ -82,11 +82,17 @@ def compare(
     return Table(_COLUMNS, rows, f"against '{next(iter(profiles))}'")
 
 
+def _told(profiles: Any) -> str:
+    if isinstance(profiles, Mapping):
+        return f"names {list(profiles)}"
+    return f"{profiles!r:.60}, a {type(profiles).__name__}"
+
+
 def check_profiles(profiles: Any) -> None:
     if not isinstance(profiles, Mapping) or len(profiles) < 2:
         raise ValueError(
             "A comparison needs at least two models, as name to what `profile` gave. "
-            f"Received: {list(profiles)}."
+            f"Received: {_told(profiles)}."
         )
     for name, layers in profiles.items():
         if not isinstance(layers, Mapping):

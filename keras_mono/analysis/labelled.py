@@ -31,6 +31,7 @@ def labelled(z: np.ndarray, labels: Any) -> tuple[np.ndarray, np.ndarray, np.nda
             "`labels` must have one entry per sample or per input, that is the shape "
             f"{' or '.join(dict.fromkeys(map(str, (inputs[:1], inputs))))}. Received: "
             f"shape {labels.shape} for activations of shape {z.shape}."
+            f"{advice_on_classes(labels)}"
         )
     flat = label_of_inputs(labels, inputs)
     features, numbers = np.unique(flat, return_inverse=True)
@@ -41,6 +42,19 @@ def labelled(z: np.ndarray, labels: Any) -> tuple[np.ndarray, np.ndarray, np.nda
         )
     z = z.reshape(-1, z.shape[-1])
     return np.where(np.isfinite(z), z, np.nan), numbers.reshape(-1), features
+
+
+def advice_on_classes(labels: np.ndarray) -> str:
+    """What to do with labels that have an axis of classes; empty if they have none."""
+    if labels.ndim < 2 or labels.dtype.kind not in _KINDS:
+        return ""
+    if labels.shape[-1] == 1:
+        return " Pass `labels[..., 0]`."
+    if labels.dtype.kind in "US" or not np.isin(labels, (0, 1)).all():
+        return ""
+    if (np.count_nonzero(labels, axis=-1) != 1).any():
+        return ""
+    return " They are one-hot: pass the classes, `labels.argmax(axis=-1)`."
 
 
 def as_labels(labels: Any) -> np.ndarray:

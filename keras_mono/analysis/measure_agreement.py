@@ -4,16 +4,16 @@ import numpy as np
 
 from keras_mono.analysis.profile import Profile
 
-_MEASURES = {
-    "phi_tail": "φ tail",
-    "best_phi": "φ of own feature",
-    "class_selectivity": "class selectivity",
-    "class_purity": "class purity",
-    "mono_score": "MonoScore",
-    "hoyer": "Hoyer",
-    "treves_rolls": "Treves–Rolls",
-    "wasserstein": "Wasserstein",
-}
+_MEASURES = (
+    "phi_tail",
+    "best_phi",
+    "class_selectivity",
+    "class_purity",
+    "mono_score",
+    "hoyer",
+    "treves_rolls",
+    "wasserstein",
+)
 
 
 class MeasureAgreement(NamedTuple):
@@ -64,11 +64,16 @@ def measure_agreement(found: Profile) -> MeasureAgreement:
             both = np.isfinite(first) & np.isfinite(second)
             neurons[i, j] = both.sum()
             correlation[i, j] = _spearman(first[both], second[both])
-    return MeasureAgreement(tuple(_MEASURES), correlation, neurons)
+    return MeasureAgreement(_MEASURES, correlation, neurons)
 
 
 def measures_of(found: Profile) -> dict[str, np.ndarray]:
     """φ_ℓ* and the measures of each neuron, by name."""
+    if not isinstance(found, Profile):
+        raise ValueError(
+            "Expected the profile of one layer, as `profile(...)['LAYER']` gives it. "
+            f"Received: a {type(found).__name__}."
+        )
     if found.measures is None:
         raise ValueError(
             f"The profile of layer '{found.layer}' must hold measures. Received: one "
@@ -76,11 +81,6 @@ def measures_of(found: Profile) -> dict[str, np.ndarray]:
         )
     every = {"best_phi": found.scores.best_phi, **vars(found.measures)}
     return {name: every[name] for name in _MEASURES}
-
-
-def title_of(measure: str) -> str:
-    """A measure's name for people."""
-    return _MEASURES[measure]
 
 
 def _spearman(a: np.ndarray, b: np.ndarray) -> float:

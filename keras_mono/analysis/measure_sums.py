@@ -4,6 +4,7 @@ import numpy as np
 
 from keras_mono._internal.varies import varies
 from keras_mono.analysis.feature_rows import FeatureRows, Finite, Grouping
+from keras_mono.analysis.labelled import as_labels
 
 BY_FEATURE = ("class_selectivity", "class_purity", "mono_score")
 """Measures that depend on the labels."""
@@ -37,6 +38,14 @@ class ClassSums:
             rest = (means.sum(axis=0) - largest) / (seen.sum(axis=0) - 1)
             both = largest + rest
             return np.where(both > 0, (largest - rest) / both, 0.0)
+
+    def selective_for(self) -> np.ndarray:
+        """The feature on which the rectified activations are largest."""
+        features = self._rows.features()
+        count, _, rectified, _ = self._rows.values[:, self._rows.of(features)]
+        with np.errstate(invalid="ignore"):
+            largest = np.nan_to_num(rectified / count, nan=-1.0).argmax(axis=0)
+        return as_labels(features)[largest]
 
     def class_purity(self) -> np.ndarray:
         active = self._rows.values[3]

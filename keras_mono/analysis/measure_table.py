@@ -4,8 +4,10 @@ from operator import itemgetter
 import numpy as np
 
 from keras_mono._internal.table import Table
+from keras_mono._internal.visible_text import name_of
 from keras_mono.analysis.compare import mean_known
-from keras_mono.analysis.measure_agreement import measures_of, title_of
+from keras_mono.analysis.measure_agreement import measures_of
+from keras_mono.analysis.measure_words import title_of
 from keras_mono.analysis.profile import Profile
 
 
@@ -23,7 +25,7 @@ def measure_table(found: Profile, neurons: int) -> Table:
     rows = [
         {
             "neuron": str(neuron),
-            "own feature": str(found.scores.best_feature[neuron]),
+            "own feature": name_of(found.scores.best_feature[neuron]),
             **_cells(found, itemgetter(neuron)),
         }
         for neuron in found.scores.ranking()[:neurons]

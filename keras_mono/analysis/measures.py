@@ -15,13 +15,15 @@ from keras_mono.analysis.measure_sums import ClassSums, MeasureSums
 
 @dataclass(frozen=True)
 class Measures:
-    """One number per neuron and measure, shape `(neurons,)`; NaN if constant.
+    """Measures of each neuron, arrays of shape `(neurons,)`; NaN if constant.
 
     Attributes:
         class_selectivity: (μ_max - μ_rest) / (μ_max + μ_rest) of the rectified
             activations: mean on the feature where it is largest, and mean of its means
             on the others. 0: equal responses to all features, 1: to one only.
             (Leavitt & Morcos, arXiv:2003.01262)
+        selective_for: The feature of μ_max. It says something only where
+            `class_selectivity` lies above 0.
         class_purity: Of the inputs at which the neuron is active (z > 0), the share of
             the feature that has most. NaN if it is never active. (MonoLoss,
             arXiv:2602.12403)
@@ -36,10 +38,11 @@ class Measures:
         wasserstein: Distance W₁ of the standardized activations to a standard normal,
             in standard deviations. 0: normal. (arXiv:2405.15756)
         phi_tail: Mean of the neuron's 2 % largest φ, against its own mean and variance.
-            About 6 for a normal one. (MEmeL Def. 3.1; the 2 % is L2E's)
+            About 7 for a normal one. (MEmeL Def. 3.1; the 2 % is L2E's)
     """
 
     class_selectivity: np.ndarray
+    selective_for: np.ndarray
     class_purity: np.ndarray
     mono_score: np.ndarray
     hoyer: np.ndarray
@@ -82,10 +85,11 @@ def measures(z: np.ndarray, labels: Any) -> Measures:
     >>> found.class_selectivity.tolist(), found.mono_score.round(2).tolist()
     ([1.0, 0.0], [1.0, 0.0])
     """
-    z, numbers, _ = labelled(z, labels)
+    z, numbers, features = labelled(z, labels)
     sums, moments = _summed(z, numbers)
     of_sums = sums.by_feature(moments) | sums.sparseness(moments)
-    return Measures(**of_sums, **of_distribution(z))
+    selective_for = features[sums.own.selective_for()]
+    return Measures(selective_for=selective_for, **of_sums, **of_distribution(z))
 
 
 def without_labels(z: np.ndarray) -> dict[str, np.ndarray]:

@@ -40,7 +40,7 @@ from keras_mono.analysis.false_killing_rate import FalseKillingRate, rate_for
 from keras_mono.analysis.feature_rows import Finite, Grouping
 from keras_mono.analysis.feature_scores import FeatureScores, FeatureStatistics
 from keras_mono.analysis.ks_statistic import ks_for
-from keras_mono.analysis.labelled import label_of_inputs
+from keras_mono.analysis.labelled import advice_on_classes, label_of_inputs
 from keras_mono.analysis.measure_sums import ClassSums, MeasureSums
 from keras_mono.analysis.measures import Measures, permuted_units
 from keras_mono.analysis.sample import UniformSample
@@ -162,7 +162,7 @@ class _Collected:
                 "`labels` must have one entry per sample, or per position that the "
                 f"layer sees. Received: labels of shape {labels.shape} for a batch of "
                 f"outputs of shape {z.shape}; a layer that is called several times on "
-                "one input cannot be profiled."
+                f"one input cannot be profiled.{advice_on_classes(labels)}"
             )
         return labels
 
@@ -207,7 +207,9 @@ class _Collected:
             return None, {}
         moments = self.statistics.whole()
         of_sums = self.sums.by_feature(moments) | self.sums.sparseness(moments)
-        found = Measures(**of_sums, **of_distribution(z))
+        selective_for = self.sums.own.selective_for()
+        of_neuron = of_sums | of_distribution(z)
+        found = Measures(selective_for=selective_for, **of_neuron)
         if self.labels.permuted is None:
             return found, permuted_units(z, labels, units, self.seed)
         return found, self.sums.by_feature(moments, self.permuted)

@@ -36,6 +36,8 @@ import numpy as np
 from keras_mono._internal import validation
 from keras_mono._internal.as_model import as_model
 from keras_mono._internal.data import Batches, check, pairs
+from keras_mono._internal.model_layers import find_layers
+from keras_mono._internal.recording.record import check_outputs
 from keras_mono.analysis.batch_labels import labels_in
 from keras_mono.analysis.labelled import as_labels
 from keras_mono.analysis.page.contents import contents
@@ -133,6 +135,8 @@ class _Report:
     def measure(self, data: Any, labels: Any, shown: Any, top: int) -> None:
         top = validation.positive_integer("top", top, "of inputs")
         batch_size, _, steps = self.options
+        for name, model in self.models.items():
+            check_outputs(find_layers(model, self.layers[name]))
         held = Batches(pairs(data, batch_size, steps))
         self.shown = Shown(held, shown, more=steps is not None)
         known = _labels_of(held) if labels is None else as_labels(labels)

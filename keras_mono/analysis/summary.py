@@ -21,7 +21,7 @@ def summary(z: np.ndarray, variance_compensation: float = 0.01) -> dict[str, flo
 
     Returns:
         A dict: `top1`, the largest φ of a sample, averaged over samples; `threshold`,
-        the φ that 2 % of the activations exceed; `tail`, the share with φ ≥ 9;
+        the φ that 2 % of the activations exceed; `tail`, the mean of the 2 % largest φ;
         `kurtosis`, the mean of φ²; and `hoyer`, `treves_rolls` and `wasserstein` as in
         `measures`, means over the neurons that change. NaN where nothing can be scored.
 

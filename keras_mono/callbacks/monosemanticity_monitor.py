@@ -34,7 +34,7 @@ class MonosemanticityMonitor(keras.callbacks.Callback):
 
     - `NAME_ms_top1`: the largest φ of a sample, averaged over the samples;
     - `NAME_ms_threshold`: the φ that 2 % of the activations exceed;
-    - `NAME_ms_tail`: the share of activations with φ ≥ 9 (3 standard deviations);
+    - `NAME_ms_tail`: the mean of the 2 % largest φ;
     - `NAME_ms_kurtosis`: the mean of φ²;
     - `NAME_scale`: the mean standard deviation of the neurons on `data`, relative to
       the first measurement of this `fit`; 0 where no neuron varies;

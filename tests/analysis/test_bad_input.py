@@ -63,6 +63,41 @@ def test_an_unknown_layer(name, model, tmp_path):
         of_model(name)(model, *good(), layer="nowhere", tmp_path=tmp_path)
 
 
+def test_layers_of_several_outputs(tmp_path):
+    """Before the model runs: these inputs are of no use to it."""
+    inputs = keras.Input((5, 4))
+    lstm = keras.layers.LSTM(3, return_state=True, name="lstm")
+    model = keras.Model(inputs, keras.layers.Dense(1)(lstm(inputs)[0]))
+    for name in ("activations", "profile", "report"):
+        with pytest.raises(ValueError, match=r"'lstm' has 3 outputs.*Identity"):
+            of_model(name)(model, *good(), layer="lstm", tmp_path=tmp_path)
+
+
+@pytest.mark.parametrize("name", ["profile", "report"])
+def test_one_hot_labels_and_a_column_of_labels(name, model, tmp_path):
+    x, labels = good()
+    for given, advice in (
+        (np.eye(3)[labels], r"one-hot.*`labels.argmax\(axis=-1\)`"),
+        (labels[:, None], r"Pass `labels\[..., 0\]`"),
+    ):
+        with pytest.raises(ValueError, match=advice):
+            of_model(name)(model, x, given, tmp_path=tmp_path)
+        with pytest.raises(ValueError, match=advice):
+            A.feature_scores(x, given)
+
+
+def test_what_is_no_profile_and_no_layers(model):
+    x, labels = good()
+    with pytest.raises(ValueError, match=r"at least two models.*None, a NoneType"):
+        A.compare(None)
+    with pytest.raises(ValueError, match=r"profile of one layer.*Received: a dict"):
+        A.measure_agreement(A.profile(model, x, labels, ["units"], verbose=0))
+    with pytest.raises(ValueError, match="no layer to watch"):
+        A.profile(model, x, labels, None)
+    with pytest.raises(ValueError, match="data without targets"):
+        A.profile(model, x, None, ["units"])
+
+
 @pytest.mark.parametrize("name", RUN_THE_MODEL)
 def test_an_empty_batch(name, model, tmp_path):
     x, labels = good()

@@ -90,7 +90,7 @@ def test_picture_of_the_agreement():
     titles = [text.get_text() for text in axes.get_yticklabels()]
     assert titles == [text.get_text() for text in axes.get_xticklabels()]
     assert titles[:5] == [
-        "φ tail",
+        "tail of φ",
         "φ of own feature",
         "class selectivity",
         "class purity",

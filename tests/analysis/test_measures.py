@@ -80,6 +80,16 @@ def test_equals_brute_force(name):
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
 
 
+def test_for_which_feature_selectivity_is_high():
+    z, labels = activations()
+    z[labels == 1, 0], z[labels == 3, 1] = 4.0, 4.0
+    names = np.array(["d", "c", "b", "a"])[labels]  # of another order
+    found = km.analysis.measures(z, names).selective_for
+    means = [np.maximum(z[names == f], 0).mean(axis=0) for f in "abcd"]
+    assert found.tolist() == [["a", "b", "c", "d"][i] for i in np.argmax(means, axis=0)]
+    assert found[:2].tolist() == ["c", "a"]
+
+
 def test_entries_that_are_not_finite_are_left_out():
     z, labels = activations()
     holes = z.copy()
@@ -146,5 +156,5 @@ def test_a_normal_neuron_is_near_the_normal():
 
 def test_to_frame():
     frame = km.analysis.measures(*activations()).to_frame()
-    assert list(frame.columns) == NAMES
+    assert list(frame.columns) == [NAMES[0], "selective_for", *NAMES[1:]]
     assert len(frame) == 5

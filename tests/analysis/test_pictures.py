@@ -130,6 +130,10 @@ def test_names_that_matplotlib_would_read_or_hide(data, profiles):
     ]
     figure = plots.neuron_response(z, odd, 0, name="$x$ of _y")
     assert ticks(figure.axes[0]) == [r"\$\frac\$", " _hidden", "a" * 23 + "…", "d"]
+    number = np.unique(labels, return_inverse=True)[1]
+    odd = np.array(["", "a\n", "中" * 9, "é"])[number]
+    axes = plots.feature_heat_map(A.feature_scores(z, odd)).axes[0]
+    assert ticks(axes) == ['""', "a\\n", "é", "\\u4e2d" * 3 + "\\u4e2…"]
     assert figure.axes[0].get_title() == r"\$x\$ of _y"
     figure.canvas.draw()
     renamed = {"_first": profiles["4 units"], "$2": profiles["9 units"]}

@@ -55,7 +55,7 @@ def test_the_figures_are_those_of_the_profile(content, data):
     assert content["features"] == list(planted.FEATURES)
     assert content["labels"] == list(planted.SIZES.values())
     names = [measure["name"] for measure in content["measures"]]
-    assert set(names) == {"best_phi", "ks", *vars(found.measures)}
+    assert {*names, "selective_for"} == {"best_phi", "ks", *vars(found.measures)}
     frame = found.to_frame().set_index("neuron").sort_index()
     for name in names:
         np.testing.assert_allclose(layer["measures"][name], frame[name], rtol=1e-3)
@@ -63,6 +63,9 @@ def test_the_figures_are_those_of_the_profile(content, data):
         np.testing.assert_allclose(layer["permuted"][name], values, rtol=1e-3)
     best = [content["features"][i] for i in layer["best_feature"]]
     assert best == found.scores.best_feature.tolist()
+    selective_for = [content["features"][i] for i in layer["selective_for"]]
+    assert selective_for == found.measures.selective_for.tolist()
+    assert selective_for[:3] == ["perl", "lisp", "c"]
     assert layer["dead"] == [0] * len(planted.TRUTH)
 
 

@@ -5,11 +5,13 @@ import hashlib
 import itertools
 import json
 import re
+import warnings
 
 import numpy as np
 import pytest
 
 import keras_mono as km
+from keras_mono._internal.table import Table
 from keras_mono.analysis.page.rendering import TEMPLATES
 from support.hostile import HOSTILE, SHOWN, hostile_report
 from support.report_page import ReportPage
@@ -22,7 +24,9 @@ A = km.analysis
 
 @pytest.fixture(scope="module")
 def hostile(tmp_path_factory):
-    path = hostile_report(tmp_path_factory.mktemp("page"))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message="Glyph")
+        path = hostile_report(tmp_path_factory.mktemp("page"))
     return path.read_text("utf-8")
 
 
@@ -54,7 +58,22 @@ def test_hostile_texts_are_whole_in_the_data(hostile):
     assert sorted(data["features"]) == sorted(HOSTILE)
     assert [model["name"] for model in data["models"]] == list(HOSTILE[:2])
     for sample, text in data["samples"]["shown"].items():
-        assert text == f"{HOSTILE[int(sample) % 6]} {sample}"[:4000]
+        assert text == f"{HOSTILE[int(sample) % len(HOSTILE)]} {sample}"[:4000]
+
+
+def test_a_table_shows_hostile_texts_in_one_line_each():
+    rows = [{"name": text, "number": i} for i, text in enumerate(HOSTILE[:6])]
+    rows.append({"name": "a\nb\x1b[31m", "number": None})
+    table = Table(["name", "number"], rows, f"of {HOSTILE[4]}")
+    title, _, _, *lines = str(table).split("\n")
+    assert title == "of \\u202edetcerid\\u2066\\u0000\\u2028"
+    assert [line.rsplit("  ", 1)[0].rstrip() for line in lines[:6]] == [
+        *SHOWN[:5],
+        "L" * 59 + "…",
+    ]
+    assert lines[6] == "a\\nb\\u001b[31m"
+    html = ReportPage(table._repr_html_() + '<script>""</script>')
+    assert html.inside["td"][::2] == [*SHOWN[:5], "L" * 59 + "…", lines[6]]
 
 
 def policy_of(page):

@@ -12,7 +12,7 @@ def test_by_hand():
     figures = km.analysis.summary(z, variance_compensation=0.0)
     assert figures["top1"] == pytest.approx(0.75)
     assert figures["kurtosis"] == pytest.approx(0.75**2)
-    assert figures["tail"] == 0.0
+    assert figures["tail"] == pytest.approx(0.75)
     assert figures["threshold"] == pytest.approx(0.75)
 
 
@@ -22,7 +22,8 @@ def test_known_distributions():
     # φ of a normal neuron is χ² with one degree of freedom.
     assert normal["kurtosis"] == pytest.approx(3, rel=0.03)
     assert normal["threshold"] == pytest.approx(5.412, rel=0.02)
-    assert normal["tail"] == pytest.approx(0.0027, rel=0.1)
+    # 1 + t·p(t)/0.01 with t = 2.326, beyond which 1 % lies on each side, p its density.
+    assert normal["tail"] == pytest.approx(7.20, rel=0.02)
     rare = (rng.random((20_000, 10)) < 0.01).astype(float)
     # A neuron that fires for a share p has kurtosis 1/p + 1/(1-p) - 3.
     assert km.analysis.summary(rare, 0.0)["kurtosis"] == pytest.approx(98, rel=0.1)

@@ -12,16 +12,24 @@ HOSTILE = (
     "$\\frac{$ \"double\" 'single' &amp; `",
     "\u202edetcerid\u2066\x00\u2028",
     "L" * 10_000,
+    "",
+    "one\n中文 ",
 )
-SHOWN = (*HOSTILE[:4], "\\u202edetcerid\\u2066\\u0000\\u2028", HOSTILE[5])
+SHOWN = (
+    *HOSTILE[:4],
+    "\\u202edetcerid\\u2066\\u0000\\u2028",
+    HOSTILE[5],
+    '""',
+    '"one\\n中文 "',
+)
 
 
 def hostile_report(folder):
     """A page; Keras allows no / in a layer's name."""
-    n = 6 * 30
-    labels = np.array(HOSTILE)[np.arange(n) % 6]
+    each = np.arange(len(HOSTILE) * 30) % len(HOSTILE)
+    n, labels = len(each), np.array(HOSTILE)[each]
     x = np.random.default_rng(0).normal(size=(n, 5)).astype("float32")
-    x[:, 0] += np.arange(n) % 6
+    x[:, 0] += each
     layers = {name: [name.replace("/", "|")] for name in HOSTILE[:2]}
     models = {
         name: keras.Sequential([keras.Input((5,)), keras.layers.Dense(6, name=layer)])
@@ -34,6 +42,6 @@ def hostile_report(folder):
         layers,
         folder / "a.html",
         title=HOSTILE[0] + HOSTILE[4],
-        shown=[f"{HOSTILE[i % 6]} {i}" for i in range(n)],
+        shown=[f"{HOSTILE[label]} {i}" for i, label in enumerate(each)],
         verbose=0,
     )

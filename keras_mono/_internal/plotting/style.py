@@ -1,8 +1,10 @@
 """Colours and marks that stay apart in grey and for colour-blind readers; names."""
 
+from functools import lru_cache
 from typing import Any
 
-from keras_mono._internal.visible_text import visible
+from keras_mono._internal.optional_imports import require
+from keras_mono._internal.visible_text import name_of
 
 # Okabe and Ito's palette, ordered by lightness contrast.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
@@ -20,8 +22,29 @@ def look(index: int) -> dict[str, str]:
 
 
 def plain(text: Any, most: int = 24) -> str:
-    """A name as it is written: no mathematics, no name that matplotlib hides, short."""
-    shown = visible(str(text))
-    shown = shown if len(shown) <= most else f"{shown[: most - 1]}…"
-    shown = shown.replace("$", r"\$")
+    """A name as it is written: no mathematics, no name that matplotlib hides, short.
+
+    Characters of which the font has no picture are shown as escapes.
+    """
+    pictures = _pictures(*_families())
+    shown = "".join(
+        c if ord(c) in pictures else c.encode("unicode_escape").decode()
+        for c in name_of(text, 2 * most)
+    )
+    shown = name_of(shown, most).replace("$", r"\$")
     return f" {shown}" if shown.startswith("_") else shown
+
+
+def _families() -> list[str]:
+    """Names of the fonts that matplotlib looks into."""
+    chosen = require("matplotlib").rcParams["font.family"]
+    return [chosen] if isinstance(chosen, str) else list(chosen)
+
+
+@lru_cache
+def _pictures(*families: str) -> frozenset[int]:
+    """The characters, as numbers, that are in a font of these families."""
+    manager = require("matplotlib.font_manager")
+    wanted = (manager.FontProperties(family=[family]) for family in families)
+    found = {manager.findfont(one) for one in wanted}
+    return frozenset(c for font in found for c in manager.get_font(font).get_charmap())

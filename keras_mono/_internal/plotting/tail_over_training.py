@@ -9,7 +9,7 @@ from keras_mono._internal.plotting.style import look, plain
 _PANELS = (
     ("top1", "Largest φ of a sample", "mean over samples", 1.0),
     ("threshold", "φ that 2 % of activations exceed", "φ", 1.0),
-    ("tail", "Activations beyond 3 standard deviations", "share with φ ≥ 9, %", 100.0),
+    ("tail", "Tail of φ", "mean of the largest 2 %", 1.0),
     ("kurtosis", "Kurtosis of the neurons", "mean of φ²", 1.0),
     ("scale", "Scale of the neurons", "relative to the first", 1.0),
     ("dead", "Dead neurons", "share without variance, %", 100.0),
@@ -39,7 +39,7 @@ def tail_over_training(rows: Sequence[Mapping[str, Any]], unit: str = "epoch") -
 
     Example:
 
-    >>> row = dict(layer="a", epoch=0, top1=9.0, threshold=5.0, tail=0.01, kurtosis=3.0)
+    >>> row = dict(layer="a", epoch=0, top1=9.0, threshold=5.0, tail=7.2, kurtosis=3.0)
     >>> figure = km.analysis.plots.tail_over_training([row, {**row, "epoch": 1}])
     >>> [axes.get_title() for axes in figure.axes][0]
     'Largest φ of a sample'

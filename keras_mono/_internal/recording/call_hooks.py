@@ -78,17 +78,24 @@ def changed_output(
 
     def hook(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         outputs = original(*args, **kwargs)
-        return change(single_tensor(f"Layer '{layer.name}'", outputs))
+        return change(single_output(layer.name, outputs))
 
     with hooked(layer, hook):
         yield
 
 
-def single_tensor(
-    of: str,
-    outputs: Any,
-    advice: str = "Only one output can be watched: name a layer inside or after it.",
-) -> Tensor:
+def single_output(layer: str, outputs: Any) -> Tensor:
+    """The one tensor that a call of a layer returned, or a `ValueError`."""
+    advice = (
+        "Only one output can be watched: name a layer inside it, or one that takes the "
+        "output. If there is none, watch it in a model that has one: "
+        "`keras.Model(model.input, keras.layers.Identity(name='watched')"
+        f"(model.get_layer('{layer}').output[0]))`."
+    )
+    return single_tensor(f"Layer '{layer}'", outputs, advice)
+
+
+def single_tensor(of: str, outputs: Any, advice: str) -> Tensor:
     """The one tensor in `outputs`, or a `ValueError`."""
     tensors = keras.tree.flatten(outputs)
     if len(tensors) != 1:

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from keras_mono._internal.model_layers import named_layers
-from keras_mono._internal.recording.call_hooks import hooked, single_tensor
+from keras_mono._internal.recording.call_hooks import hooked, single_output
 from keras_mono._internal.recording.masks import Masks, at_positions
 from keras_mono._internal.typing import Tensor
 from keras_mono.backend.listeners import listeners_of
@@ -57,6 +57,7 @@ def record_batches(
             f"Model '{model.name}' is not built. Call it once on a batch of inputs, or "
             "`model.build(input_shape)`."
         )
+    check_outputs(layers)
     recorder = _Recorder(layers, consume)
     with recorder.attached(model):
         for batch in inputs:
@@ -67,6 +68,18 @@ def record_batches(
     missed = [name for name in layers if name not in recorder.reached]
     if missed:
         raise NeverCalledError(missed)
+
+
+def check_outputs(layers: Mapping[str, keras.layers.Layer]) -> None:
+    """An error, before the model runs, for a layer known to have several outputs."""
+    for name, layer in layers.items():
+        if listeners_of(layer) is not None:
+            continue
+        try:
+            outputs = layer.output
+        except (AttributeError, ValueError):  # never called on symbolic inputs
+            continue
+        single_output(name, outputs)
 
 
 class _Recorder:
@@ -126,7 +139,7 @@ class _Recorder:
     def _keep(self, name: str, recorded: Recorded) -> None:
         self.reached.add(name)
         try:
-            value = single_tensor(f"Layer '{name}'", recorded.value)
+            value = single_output(name, recorded.value)
             self.consume(name, recorded._replace(value=value))
         except ValueError as error:
             self.errors.append(error)

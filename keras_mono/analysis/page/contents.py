@@ -11,7 +11,8 @@ import numpy as np
 
 from keras_mono._internal.visible_text import as_text
 from keras_mono._version import __version__
-from keras_mono.analysis.measure_agreement import measures_of, title_of
+from keras_mono.analysis.measure_agreement import measures_of
+from keras_mono.analysis.measure_words import MEASURES, about, title_of
 from keras_mono.analysis.page.numbers import numbers
 from keras_mono.analysis.page.pairing import pairings
 from keras_mono.analysis.page.responses import QUANTILES, responses
@@ -21,17 +22,6 @@ from keras_mono.analysis.profile import Profile
 
 FORMAT, VERSION = "keras_mono report", 1
 _MOST_DESCRIBED = 8192  # neurons of which strongest inputs and responses are given
-_ABOUT = {
-    "best_phi": "mean φ on the own feature: 1 for equal responses to all features",
-    "ks": "how far φ on the own feature is distributed from φ on all inputs, 0 to 1",
-    "class_selectivity": "0: equal responses to all features, 1: to one only",
-    "class_purity": "share of the most frequent feature among active inputs",
-    "mono_score": "how often two inputs that activate it have the same feature",
-    "hoyer": "0: the same activation everywhere, 1: one input only",
-    "treves_rolls": "0: the same activation everywhere, 1: one input only",
-    "wasserstein": "distance to a normal distribution, in standard deviations",
-    "phi_tail": "mean of the 2 % largest φ",
-}
 
 
 def contents(
@@ -82,8 +72,7 @@ def _head(title: str) -> dict[str, Any]:
         "keras_mono": __version__,
         "title": as_text(title),
         "measures": [
-            {"name": n, "title": "K-S" if n == "ks" else title_of(n), "about": about}
-            for n, about in _ABOUT.items()
+            {"name": n, "title": title_of(n), "about": about(n)} for n in MEASURES
         ],
         "quantiles": list(QUANTILES),
     }
@@ -97,6 +86,7 @@ def _layer(
     most: int,
 ) -> dict[str, Any]:
     values = {"ks": found.ks, **measures_of(found)}
+    selective_for = vars(found.measures)["selective_for"]
     described = np.sort(found.scores.ranking()[:most])
     of_each: list[Any] = [None] * len(found.ks)
     for neuron, response in zip(
@@ -112,9 +102,10 @@ def _layer(
         "sampled": found.sampled,
         "ks_error": numbers([found.ks_error])[0],
         "positions": None if seen.grid is None else list(seen.grid),
-        "measures": {name: numbers(values[name]) for name in _ABOUT},
+        "measures": {name: numbers(values[name]) for name in MEASURES},
         "permuted": {name: numbers(x) for name, x in found.permuted.items()},
         "best_feature": np.searchsorted(features, found.scores.best_feature).tolist(),
+        "selective_for": np.searchsorted(features, selective_for).tolist(),
         "dead": np.isnan(found.scores.best_phi).astype(int).tolist(),
         "neurons": of_each,
     }

@@ -11,11 +11,12 @@ import numpy as np
 
 from keras_mono._internal.model_layers import named_layers
 from keras_mono._internal.table import Table
-from keras_mono._internal.visible_text import as_text
+from keras_mono._internal.visible_text import as_text, name_of
 from keras_mono.analysis import plots
 from keras_mono.analysis.compare import compare
 from keras_mono.analysis.compare_measures import compare_measures
 from keras_mono.analysis.measure_table import measure_table
+from keras_mono.analysis.measure_words import MEASURES, about, title_of
 from keras_mono.analysis.page.png import as_url
 from keras_mono.analysis.page.strongest import Activity
 from keras_mono.analysis.plots.by_feature import MOST_FEATURES
@@ -25,17 +26,11 @@ from keras_mono.layers.running_statistics import RunningStatistics
 _SHOWN_NEURONS = 3  # of a layer
 _IN_TABLE = 10  # neurons of a layer
 _UNFOLDED = 20  # rows of a table
-_MEASURES = (
+_CHANCE = (
     "In the tables below, values in parentheses are by chance: the labels are "
     "permuted. A neuron selects a feature only as far as the value lies above "
     "chance: one that answers to a single input has a class selectivity of 1 "
-    "either way. φ tail: mean of the 2 % largest φ. Class selectivity: 0 for "
-    "equal responses to all features, 1 for responses to one. Class purity: of "
-    "the inputs with an activation above 0, the share of the most frequent "
-    "feature. MonoScore: how often two inputs that activate the neuron have "
-    "the same feature. Hoyer and Treves–Rolls: 0 for the same activation "
-    "everywhere, 1 for one input only. Wasserstein: distance to a normal "
-    "distribution, in standard deviations."
+    "either way."
 )
 
 
@@ -102,7 +97,7 @@ def sections(
     sizes = {name: weights_of(model) for name, model in models.items()}
     if len(set(sizes.values())) > 1 and min(sizes.values()) > 0:
         parts.append(_sizes(profiles, sizes))
-    parts.append(_section("The measures", Text(_MEASURES)))
+    parts.append(_section("The measures", Text(_CHANCE), *_meanings()))
     for name in models:
         parts.append(_neurons(name, profiles[name], seen[name], len(models) > 1))
     return parts
@@ -113,7 +108,7 @@ def _inputs(
 ) -> Section:
     features, counts = np.unique(labels, return_counts=True)
     rows = [
-        {"feature": str(f), "labels": int(n)}
+        {"feature": name_of(f), "labels": int(n)}
         for f, n in zip(features, counts, strict=True)
     ]
     first = next(iter(next(iter(profiles.values())).values()))
@@ -148,11 +143,11 @@ def _comparison(profiles: Mapping[str, Mapping[str, Profile]]) -> Section:
         unclear = row["effect_low"] <= 0 <= row["effect_high"]
         more = "more" if row["effect"] > 0 else "less"
         sentences.append(
-            f"{row['model']}, {row['layer']}: "
+            f"{name_of(row['model'], 60)}, {name_of(row['layer'], 60)}: "
             + (
                 "no clear difference"
                 if unclear
-                else f"neurons are {more} monosemantic than in {reference}"
+                else f"neurons are {more} monosemantic than in {name_of(reference, 60)}"
             )
             + f" (δ = {row['effect']:+.2f})."
         )
@@ -198,6 +193,10 @@ def _layers(profiles: Mapping[str, Mapping[str, Profile]]) -> Section:
             "than the neuron's own. The dotted line is blind selection.",
         ),
     )
+
+
+def _meanings() -> list[Text]:
+    return [Text(f"{title_of(name)}: {about(name)}.") for name in MEASURES]
 
 
 def weights_of(model: keras.Model) -> int:

@@ -4,7 +4,7 @@ import numpy as np
 
 from keras_mono._internal.plotting.style import plain
 from keras_mono.analysis.measure_agreement import measure_agreement as agreement_of
-from keras_mono.analysis.measure_agreement import title_of
+from keras_mono.analysis.measure_words import title_of
 from keras_mono.analysis.plots.by_feature import panel
 from keras_mono.analysis.profile import Profile
 

@@ -13,9 +13,15 @@ function visible(text) {
   );
 }
 
-/** The first characters of a text. */
+/** A name in one line, in quotes if it is blank or has a blank at an end. */
+function inOneLine(text) {
+  const shown = visible(text).replaceAll("\n", "\\n").replaceAll("\t", "\\t");
+  return shown && shown === shown.trim() ? shown : `"${shown}"`;
+}
+
+/** The first characters of a name. */
 function short(text, most = 60) {
-  const characters = Array.from(visible(text).slice(0, 2 * most + 2));
+  const characters = Array.from(inOneLine(text).slice(0, 2 * most + 2));
   if (characters.length <= most) return characters.join("");
   return characters.slice(0, most - 1).join("") + "…";
 }
@@ -44,7 +50,7 @@ function draw(tag, attributes = {}, ...children) {
 /** A name that may be long: cut off, and whole where the pointer rests. */
 function named(text, most = 60) {
   const cut = short(text, most);
-  const whole = visible(text);
+  const whole = inOneLine(text);
   return el("bdi", cut === whole ? {} : { title: whole.slice(0, 500) }, cut);
 }
 

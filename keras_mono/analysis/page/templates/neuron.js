@@ -229,7 +229,7 @@ function measuresOf(neuron) {
     return el(
       "tr",
       {},
-      el("th", { scope: "row" }, title, el("span", { class: "about" }, about)),
+      el("th", { scope: "row" }, title, el("span", { class: "about" }, about), name === "class_selectivity" ? selectiveFor(neuron) : null),
       el("td", {}, figure(own)),
       el("td", {}, rank ? `${whole(rank.rank)} of ${whole(rank.of)}` : "–"),
       el("td", {}, chance ? figure(chance[neuron.number]) : "–"),
@@ -251,6 +251,13 @@ function measuresOf(neuron) {
     el("p", { class: "hint" }, "By chance: the same measure after the labels are permuted. Rank 1 is the largest value. The strip is the distribution over the neurons of the layer, the mark this neuron."),
     unlike ? el("p", { class: "note" }, "Nothing shows that the neurons of the same number in the models belong together: see the comparison.") : null,
   );
+}
+
+/** The feature for which class selectivity is high. */
+function selectiveFor(neuron) {
+  if (!value(neuron, "class_selectivity")) return null;
+  const feature = DATA.features[neuron.layer.selective_for[neuron.number]];
+  return el("span", { class: "about" }, "most active on ", named(feature, 24));
 }
 
 /** The distribution of a measure over a layer, and where a value lies in it. */

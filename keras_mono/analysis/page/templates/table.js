@@ -49,7 +49,7 @@ function kept(neuron, words) {
   if (LIST.model !== "" && neuron.m !== Number(LIST.model)) return false;
   if (LIST.layer !== "" && neuron.layer.name !== LIST.layer) return false;
   if (LIST.state !== "" && isDead(neuron) !== (LIST.state === "dead")) return false;
-  if (LIST.feature !== "" && ownFeature(neuron) !== LIST.feature) return false;
+  if (LIST.feature !== "" && ownFeature(neuron) !== DATA.features[LIST.feature]) return false;
   return matches(neuron, words);
 }
 
@@ -123,7 +123,7 @@ function filters() {
   };
   const layers = [...new Set(NEURONS.map((x) => x.layer.name))];
   const own = new Set(NEURONS.map(ownFeature));
-  const features = DATA.features.filter((x) => own.has(x));
+  const features = [...DATA.features.entries()].filter(([, x]) => own.has(x)).map(([i, x]) => [String(i), x]);
   const pairs = (names) => [["", "all"], ...names.map((x) => [x, x])];
   const models = DATA.models.map((model, m) => [String(m), model.name]);
   const all = [["", "all"]];
@@ -133,7 +133,7 @@ function filters() {
     el("label", {}, el("span", {}, "Search"), search),
     SEVERAL ? choice("Model", [...all, ...models], "", set("model")) : null,
     choice("Layer", pairs(layers), "", set("layer")),
-    choice("Own feature", pairs(features), "", set("feature")),
+    choice("Own feature", [...all, ...features], "", set("feature")),
     choice("State", [...all, ["alive", "alive"], ["dead", "dead"]], "", set("state")),
   );
 }
