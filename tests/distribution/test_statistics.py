@@ -68,7 +68,9 @@ def run(folder, replicas, *options):
         for process in processes:
             process.kill()
     found = {}
-    for name in ("fixed", "learns"):
+    names = ["fixed", "learns"]
+    names += ["gradients"] * (not {"--workers", "--model-parallel"} & set(options))
+    for name in names:
         files = sorted(folder.glob(f"{name}-*.npz"))
         assert len(files) == (1 if BACKEND == "jax" else replicas), files
         found[name] = [dict(np.load(file)) for file in files]
@@ -127,6 +129,22 @@ def test_with_fixed_weights(one, many):
 def test_gradient_of_the_penalty(one, many):
     """Weights that learn differ, and with them everything else, if it is not global."""
     check(many["learns"], one["learns"], rtol=1e-4)
+
+
+FORMS = ("phi", "log_phi", "relative", "l2e", "scale_invariant")
+
+
+@pytest.mark.support("one step's gradient at a layer's input, in float32, within 1e-5")
+@pytest.mark.parametrize("form", FORMS)
+def test_gradient_of_one_step(one, many, form):
+    """What a layer changes in it, relative to the largest change of that neuron."""
+    alone = one["gradients"][form]
+    shared = np.concatenate([found[form] for found in many["gradients"]])
+    largest = np.abs(alone).max(axis=0)
+    assert (largest > 0).sum() >= 14
+    error = np.abs(shared - alone)[:, largest > 0] / largest[largest > 0]
+    assert error.max() <= 1e-5
+    assert (np.abs(shared[:, largest == 0]) == 0).all()
 
 
 @pytest.mark.support("the replicas' state is equal to the bit", jax=None)
