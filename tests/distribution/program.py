@@ -156,15 +156,18 @@ def tensorflow_gradients(strategy, given):
         for layer in layers.values():
             layer.build((None, shared_batches.UNITS))
 
-    @tf.function
-    def step(layer, z, padding, behind):
-        with tf.GradientTape() as tape:
-            tape.watch(z)
-            of = layer, z, padding, behind, given.replicas
-            loss = shared_batches.objective(*of)
-        return tape.gradient(loss, z) - behind
+    def step_of_all(layer):
+        def step(z, padding, behind):
+            with tf.GradientTape() as tape:
+                tape.watch(z)
+                of = layer, z, padding, behind, given.replicas
+                loss = shared_batches.objective(*of)
+            return tape.gradient(loss, z) - behind
+
+        return tf.function(lambda *parts: strategy.run(step, args=parts))
 
     for name, layer in layers.items():
+        together = step_of_all(layer)
         for batch in shared_batches.gradient_batches():
             cuts = [0, 9, len(batch[0])][: given.replicas] + [len(batch[0])]
 
@@ -173,8 +176,8 @@ def tensorflow_gradients(strategy, given):
                 mine = slice(cuts[rank], cuts[rank + 1])
                 return tuple(tf.constant(each[mine]) for each in batch)
 
-            parts = strategy.experimental_distribute_values_from_function(part)
-            gradients = strategy.run(step, args=(layer, *parts))
+            distribute = strategy.experimental_distribute_values_from_function
+            gradients = together(*distribute(part))
         for rank in replicas:
             of_each = strategy.experimental_local_results(gradients)
             found[rank][name] = of_each[rank].numpy()
