@@ -29,9 +29,15 @@ METHODS = (
     "phi:weight=-0.001",
 )
 OTHERS = ("plain", "naive-b", "l2e:weight=0.03", "relative:weight=0.7")
-HEAD = """\
-| training | trainings | at chance in the end | of these told of before half | later | not | others told of |
-| --- | --- | --- | --- | --- | --- | --- |"""
+COLUMNS = (
+    "training",
+    "trainings",
+    "at chance in the end",
+    "of these told of before half",
+    "later",
+    "not",
+    "others told of",
+)
 
 
 def runs_of(network: str) -> tuple[tuple[str, ...], Iterable[int]]:
@@ -56,7 +62,9 @@ def text(networks: Mapping[str, Network], folder: Path = STORED) -> str:
         lines.append(row(f"`{COLLAPSES}`, {title(method)}", some))
     for name, found in runs.items():
         if name != COLLAPSES and found:
-            lines.append(row(f"`{name}`, {len({*map(method_of, found)})} methods", found))
+            lines.append(
+                row(f"`{name}`, {len({*map(method_of, found)})} methods", found)
+            )
     for label, which in (
         ("the criterion was chosen by", lambda seed: seed in CHOSEN_BY),
         ("the others", lambda seed: seed not in CHOSEN_BY),
@@ -66,7 +74,8 @@ def text(networks: Mapping[str, Network], folder: Path = STORED) -> str:
         if seeds:
             range_of = f"seeds {seeds[0]} to {seeds[-1]}, {label}"
             lines.append(row(f"*`{COLLAPSES}`, {range_of}*", some))
-    return "\n".join([HEAD, *lines])
+    head = [f"| {' | '.join(COLUMNS)} |", "| --- " * len(COLUMNS) + "|"]
+    return "\n".join([*head, *lines])
 
 
 def method_of(run: Mapping[str, Any]) -> str:

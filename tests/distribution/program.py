@@ -169,7 +169,7 @@ def tensorflow_gradients(strategy, given):
     for name, layer in layers.items():
         together = step_of_all(layer)
         for batch in shared_batches.gradient_batches():
-            cuts = [0, 9, len(batch[0])][: given.replicas] + [len(batch[0])]
+            cuts = [*[0, 9][: given.replicas], len(batch[0])]
 
             def part(context, batch=batch, cuts=cuts):
                 rank = context.replica_id_in_sync_group
@@ -278,7 +278,7 @@ def torch_gradients(given):
     found = {}
     for name, layer in shared_batches.gradient_layers().items():
         for batch in shared_batches.gradient_batches():
-            cuts = [0, 9, 9, 20][: given.replicas] + [len(batch[0])]  # one has nothing
+            cuts = [*[0, 9, 9, 20][: given.replicas], len(batch[0])]  # one has none
             mine = slice(cuts[given.rank], cuts[given.rank + 1])
             z, padding, behind = (torch.tensor(part[mine]) for part in batch)
             of = layer, z.requires_grad_(), padding, behind, given.replicas
