@@ -30,7 +30,6 @@ from manipulation.measures import Measuring
 from manipulation.methods import Manipulation
 from manipulation.networks import Network, networks
 
-PAGE = Path(__file__).resolve().parents[1] / "docs" / "monitor.md"
 MEASURED_ON = 256  # of the validation data
 
 
@@ -38,11 +37,11 @@ def main() -> int:
     given = arguments()
     found = networks(given.quick)
     if given.page:
-        text = PAGE.read_text("utf-8")
+        text = table.PAGE.read_text("utf-8")
         text = written.between(text, table.text(found), table.BEGIN, table.END)
         if given.check:
-            return written.differ({PAGE: text})
-        written.write({PAGE: text})
+            return written.differ({table.PAGE: text})
+        written.write({table.PAGE: text})
         return 0
     for name in given.network or list(found):
         run(found[name], given)
@@ -118,7 +117,9 @@ class Watch(keras.callbacks.Callback):
         super().__init__()
         self.trainer = trainer
         self.steps, self.total = steps, steps * task.epochs
-        when = {} if task.epochs >= 5 else {"unit": "batch", "every": self.total // 10}
+        when: dict[str, Any] = {}
+        if task.epochs < 5:
+            when = {"unit": "batch", "every": max(self.total // 10, 1)}
         self.monitor = km.callbacks.MonosemanticityMonitor(trainer.probe, **when)
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002

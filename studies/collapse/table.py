@@ -9,7 +9,8 @@ from manipulation import outcomes
 from manipulation.methods import place, title
 from manipulation.networks import Network
 
-STORED = Path(__file__).resolve().parents[2] / "docs" / "data" / "collapse"
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+STORED, PAGE = DOCS / "data" / "collapse", DOCS / "monitor.md"
 BEGIN = "<!-- collapses: written by studies/collapse_study.py -->"
 END = "<!-- end -->"
 COLLAPSES = "cnn-digits"
