@@ -1,13 +1,13 @@
 """Train on global batches shared by some replicas; write down what the layers know.
 
     python program.py FOLDER --replicas N [--rank R] [--whole]
-                             [--model-parallel | --workers]
+                             [--model-parallel | --workers] [--only learns]
 
-Twice: with fixed weights, and learning by the penalty. Each replica writes
-FOLDER/fixed-RANK.npz and FOLDER/learns-RANK.npz, and into FOLDER/gradients-RANK.npz
-what the layers change in the gradient of its part of one batch. PyTorch has one process
-a replica (`--rank`), and so has TensorFlow with `--workers`; else one process has them
-all.
+Twice: with fixed weights, and learning by the penalty, or `--only` one of them. Each
+replica writes FOLDER/fixed-RANK.npz and FOLDER/learns-RANK.npz; and with both, what the
+layers change in the gradient of its part of one batch to FOLDER/gradients-RANK.npz.
+PyTorch has one process a replica (`--rank`), and so has TensorFlow with `--workers`;
+else one process has them all.
 """
 
 import argparse
@@ -27,6 +27,9 @@ def arguments():
     parser.add_argument("--rank", type=int, default=0)
     parser.add_argument("--model-parallel", action="store_true", help="JAX")
     parser.add_argument("--workers", action="store_true", help="TensorFlow, TF_CONFIG")
+    parser.add_argument(
+        "--only", dest="names", nargs=1, default=["fixed", "learns"], metavar="NAME"
+    )
     parser.add_argument("--whole", action="store_true", help="no short last batch")
     return parser.parse_args()
 
@@ -82,13 +85,13 @@ def jax(given):
         )
     elif given.replicas > 1:
         distribution.set_distribution(distribution.DataParallel(devices=devices))
-    for name in ("fixed", "learns"):
+    for name in given.names:
         made = shared_batches.model(name == "learns")
         tau = fit(made, given, name == "learns")
         kernel = made.get_layer("hidden").kernel.value
         assert len(kernel.sharding.device_set) == given.replicas
         save(given, name, 0, shared_batches.knowledge(made, tau))
-    if not given.model_parallel:
+    if "fixed" in given.names:
         save(given, "gradients", 0, jax_gradients(given))
 
 
@@ -132,7 +135,7 @@ def tensorflow(given):
     parts = [tf.config.LogicalDeviceConfiguration()] * given.replicas
     tf.config.set_logical_device_configuration(cpu, parts)
     strategy = tf.distribute.MirroredStrategy([f"CPU:{i}" for i in range(len(parts))])
-    for name in ("fixed", "learns"):
+    for name in given.names:
         with strategy.scope():
             made = shared_batches.model(name == "learns")
         tau = fit(made, given, name == "learns")
@@ -192,7 +195,7 @@ def tensorflow_workers(given):
 
     strategy = tf.distribute.MultiWorkerMirroredStrategy()
     assert strategy.num_replicas_in_sync == given.replicas
-    for name in ("fixed", "learns"):
+    for name in given.names:
         with strategy.scope():
             made = shared_batches.model(name == "learns")
         tau = tensorflow_loop(made, strategy, given, name == "learns")
@@ -261,7 +264,7 @@ def torch(given):
             rank=given.rank,
             world_size=given.replicas,
         )
-    for name in ("fixed", "learns"):
+    for name in given.names:
         made = module = shared_batches.model(name == "learns")
         if given.replicas > 1 and name == "learns":
             module = DistributedDataParallel(made)
