@@ -80,12 +80,8 @@ def status(model: keras.Model) -> Table:
         - `non_finite`: entries skipped because they were NaN, infinite or too large.
     """
     model = as_model(model)
-    found = {
-        name: layer
-        for name, layer in named_layers(model).items()
-        if isinstance(layer, RunningStatistics)
-    }
-    rows = [_row(name, layer) for name, layer in found.items()]
+    found = named_layers(model).items()
+    rows = [_row(name, x) for name, x in found if isinstance(x, RunningStatistics)]
     number = f"{len(rows)} layer{'' if len(rows) == 1 else 's'}"
     return Table(_COLUMNS, rows, f"{number} of keras_mono in '{model.name}'")
 
