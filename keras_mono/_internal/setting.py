@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import cache
-from typing import Any, Generic, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar, overload
 
 import keras
 import numpy as np
@@ -12,6 +12,7 @@ from keras_mono._internal import presence
 from keras_mono.backend import backend
 
 T = TypeVar("T", bound=float)
+V = TypeVar("V")
 
 
 class Setting(Generic[T]):
@@ -63,6 +64,40 @@ class Setting(Generic[T]):
         """The variable that a compiled step reads; None before the layer is built."""
         found: keras.Variable | None = getattr(layer, f"_{self.name}", None)
         return found
+
+
+class Fixed(Generic[V]):
+    """An attribute that belongs to the config and that a compiled step has built in.
+
+    It is checked whenever it is set, and cannot be set once the layer is built: a step
+    that is compiled would go on with the old one. Without `__get__`, so that a layer's
+    own dictionary is read.
+    """
+
+    def __init__(self, check: Callable[[Any], V], from_start: bool = False) -> None:
+        self.check = check
+        self.from_start = from_start  # not before the layer is built either
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    if TYPE_CHECKING:
+
+        def __get__(self, layer: Any, owner: type) -> V: ...
+
+    def __set__(self, layer: keras.layers.Layer, value: Any) -> None:
+        is_there = self.name in vars(layer)
+        if is_there and (self.from_start or layer.built):
+            self._refuse(layer)
+        vars(layer)[self.name] = self.check(value)
+
+    def _refuse(self, layer: keras.layers.Layer) -> NoReturn:
+        kind, name = type(layer).__name__, self.name
+        raise AttributeError(
+            f"`{name}` of layer '{layer.name}' cannot be set once the layer is "
+            f"{'made' if self.from_start else 'built'}. Make another: "
+            f"`{kind}.from_config({{**layer.get_config(), '{name}': ...}})`."
+        )
 
 
 def settings_of(layer: keras.layers.Layer) -> dict[str, keras.Variable | None]:

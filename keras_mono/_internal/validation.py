@@ -11,6 +11,8 @@ from keras import ops
 from keras_mono._internal.typing import Axes, Tensor
 
 LARGEST_FLOAT32 = 3.4e38
+LARGEST_FACTOR = 1e8
+"""Times the inverse variance of neurons of a deviation of 1e-15, float32 holds it."""
 
 
 def positive_integer(name: str, value: int, of_what: str, advice: str = "") -> int:
@@ -38,6 +40,11 @@ def positive_steps(name: str, value: int) -> int:
     return positive_integer(name, value, "of training steps", advice)
 
 
+def forget_steps(value: int | None) -> int | None:
+    """`value` as a positive number of training steps, or None."""
+    return None if value is None else positive_steps("forget_steps", value)
+
+
 def finite_number(name: str, value: float, advice: str = "") -> float:
     """`value` as a float that float32 can hold, or an error that names the argument."""
     is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
@@ -47,6 +54,35 @@ def finite_number(name: str, value: float, advice: str = "") -> float:
             f"Received: {name}={value!r}.{advice}"
         )
     return float(value)
+
+
+def factor(name: str, value: float) -> float:
+    """`value` as a float with which a gradient can be multiplied in float32."""
+    number = finite_number(name, value)
+    if abs(number) > LARGEST_FACTOR:
+        raise ValueError(
+            f"`{name}` must lie between -{LARGEST_FACTOR:g} and {LARGEST_FACTOR:g}, so "
+            f"that float32 can hold the gradient. Received: {name}={value!r}. Scale "
+            "the loss down instead."
+        )
+    return number
+
+
+def truth(name: str, value: bool) -> bool:
+    """`value` as a bool, if it is one."""
+    if not isinstance(value, bool | np.bool_):
+        raise ValueError(f"`{name}` must be True or False. Received: {name}={value!r}.")
+    return bool(value)
+
+
+def one_of(name: str, allowed: Sequence[str], advice: str, value: str) -> str:
+    """`value` if it is allowed."""
+    if not isinstance(value, str) or value not in allowed:
+        raise ValueError(
+            f"`{name}` must be one of {tuple(allowed)}. Received: {name}={value!r}. "
+            f"{advice}"
+        )
+    return value
 
 
 def non_negative_number(name: str, value: float, advice: str = "") -> float:

@@ -1,6 +1,8 @@
 """A layer that collapses while it trains: what is measured, and the warning."""
 
+import math
 import warnings
+from typing import NamedTuple
 
 import keras
 
@@ -9,81 +11,117 @@ from keras_mono.layers.monosemantic_inhibition import MonosemanticInhibition
 from keras_mono.layers.monosemantic_penalty import MonosemanticPenalty
 
 SHRUNK = 0.2
-"""A layer has collapsed below this share of its first scale."""
+"""A layer is small below this share of an earlier scale."""
 
 KILLED = 0.5
-"""Or with this share of its neurons dead that varied at first."""
+"""Many neurons have died if they are this share of all."""
 
-CONFIRMED = 2
-"""In so many measurements in a row: large learning rates make many layers dip once."""
+GROWN = 1.25
+"""A small layer recovers above so many times its lowest scale."""
+
+CONFIRMED = 3
+"""In so many measurements in a row: at large learning rates many layers dip."""
 
 _OTHER = ", or make it with `{}`, which does not shrink neurons"
+
+
+class Earlier(NamedTuple):
+    """What a layer is compared with."""
+
+    spread: Spread
+    when: str
+
+    def shrinks_to(self, spread: Spread) -> float:
+        """The scale relative to this one."""
+        return spread.scale / self.spread.scale
+
+    def died(self, spread: Spread) -> float:
+        """The share of all neurons that varied and are dead now."""
+        if self.spread.varying.shape != spread.varying.shape:
+            # Positions of other lengths.
+            return max(spread.dead - self.spread.dead, 0.0)
+        return spread.share(self.spread.varying & ~spread.varying)
 
 
 class Collapse:
     """Follows a layer through the measurements of a `fit`.
 
-    What it is compared with is the first measurement in which a neuron varies. Not what
-    was before training: in the first steps of a training with a large learning rate a
-    layer may shrink to a twentieth and grow again.
+    It has collapsed if in three measurements in a row
+
+    - its scale is below a fifth of that in the first measurement in which a neuron
+      varies, or, if half of its neurons have died since, of that before training; and
+      it is not a quarter above its lowest since it is so small; or
+    - half of its neurons have died since the first measurement; or
+    - none varies though some did before training.
+
+    At a large learning rate layers without normalization shrink within an epoch, and
+    most grow again: those that do are not told of. A batch normalization before the
+    layer changes its scale within an epoch, but kills no neurons.
     """
 
     def __init__(self, name: str, layer: keras.layers.Layer) -> None:
         self.name, self.layer = name, layer
-        self.first: Spread | None = None
-        self._at_first = self._since = ""
-        self._varied_before_training = False
+        self._first: Earlier | None = None
+        self._before: Earlier | None = None
+        self._lowest = math.inf
+        self._since = ""
         self._times = 0
         self._has_warned = False
 
     def begin(self, spread: Spread) -> None:
         """Note what the layer is like before training."""
-        self._varied_before_training = bool(spread.varying.any())
+        if spread.varying.any():
+            self._before = Earlier(spread, "before training")
 
     def follow(self, spread: Spread, when: str) -> dict[str, float]:
         """`scale` and `dead` of a measurement; warns if it confirms a collapse."""
-        if self.first is None and spread.varying.any():
-            self.first, self._at_first = spread, when
-        if self._is_collapsed(spread):
-            self._since = self._since or when
-            self._times += 1
-        elif spread.known.any():
+        if self._first is None and spread.varying.any():
+            self._first = Earlier(spread, f"in {when}")
+        if spread.known.any():
+            self._count(spread, when)
+        # Not NaN where nothing varies: callbacks would keep it as their best value.
+        first = self._first
+        scale = spread.scale if first is None else first.shrinks_to(spread)
+        return {"scale": scale, "dead": spread.dead}
+
+    def _count(self, spread: Spread, when: str) -> None:
+        earlier = self._larger_before(spread)
+        if earlier is None:
             self._since, self._times = "", 0
-        if self._times == CONFIRMED and not self._has_warned:
+            return
+        self._since = self._since or when
+        self._times += 1
+        if self._times >= CONFIRMED and not self._has_warned:
             self._has_warned = True
             warnings.warn(
                 f"Layer '{self.name}' has collapsed since {self._since}: "
-                f"{self._found(spread)} {_advice(self.layer)}",
-                stacklevel=5,  # Keras, which runs the callback
+                f"{_found(earlier, spread)} {_advice(self.layer)}",
+                stacklevel=6,  # Keras, which runs the callback
             )
-        return {"scale": self._relative(spread), "dead": spread.dead}
 
-    def _is_collapsed(self, spread: Spread) -> bool:
-        if self.first is None:  # none varies, nor did before, but before training
-            return self._varied_before_training and spread.scale == 0.0
-        return self._relative(spread) < SHRUNK or self._newly_dead(spread) >= KILLED
-
-    def _relative(self, spread: Spread) -> float:
-        # Not NaN where nothing varies: callbacks would keep it as their best value.
-        return spread.scale if self.first is None else spread.scale / self.first.scale
-
-    def _newly_dead(self, spread: Spread) -> float:
-        first = self.first
+    def _larger_before(self, spread: Spread) -> Earlier | None:
+        """What the layer was before its collapse; None if it has not collapsed."""
+        before, first = self._before, self._first
         if first is None:
-            return 0.0
-        if first.varying.shape != spread.varying.shape:  # positions of other lengths
-            return max(spread.dead - first.dead, 0.0)
-        return spread.share(first.varying & ~spread.varying)
+            return before
+        if first.died(spread) >= KILLED:
+            return first
+        small = [first] if first.shrinks_to(spread) < SHRUNK else []
+        if before and before.shrinks_to(spread) < SHRUNK:
+            small += [before] if before.died(spread) >= KILLED else []
+        self._lowest = min(self._lowest, spread.scale) if small else math.inf
+        return small[0] if small and spread.scale <= GROWN * self._lowest else None
 
-    def _found(self, spread: Spread) -> str:
-        if self.first is None:
-            return "none of its neurons varies on `data`; before training some did."
-        return (
-            "the mean standard deviation of its neurons on `data` was "
-            f"{self.first.scale:.3g} in {self._at_first} and is {spread.scale:.3g} now "
-            f"({self._relative(spread):.1%}); {self._newly_dead(spread):.0%} of the "
-            f"neurons have died since, {spread.dead:.0%} are dead."
-        )
+
+def _found(earlier: Earlier, spread: Spread) -> str:
+    if not spread.varying.any():
+        return f"none of its neurons varies on `data`; {earlier.when} some did."
+    return (
+        "the mean standard deviation of its neurons on `data` was "
+        f"{earlier.spread.scale:.3g} {earlier.when} and is {spread.scale:.3g} now "
+        f"({earlier.shrinks_to(spread):.1%}); {earlier.died(spread):.0%} of the "
+        f"neurons have died since, {spread.dead:.0%} are dead."
+    )
 
 
 def _advice(layer: keras.layers.Layer) -> str:

@@ -104,10 +104,11 @@ class MonosemanticityMonitor(keras.callbacks.Callback):
         UserWarning: of callbacks that read the logs before the monitor has written
             them, of layers of this library that `data` does not reach (they are not
             watched), and of those that saw no training batch in the first epoch. And,
-            once a layer and `fit`, of a layer that collapses: in two measurements in a
-            row its `scale` is below a fifth, or half of all its neurons have died since
-            the first measurement, or none varies though some did before training. It
-            names the layer and what to do.
+            once a layer and `fit`, of a layer that collapses: in three measurements in
+            a row its scale is below a fifth of the first measurement's, or with half
+            of its neurons dead of that before training, and does not grow; or half of
+            all its neurons have died since the first measurement; or none varies though
+            some did before training. It names the layer and what to do.
 
     Attributes:
         rows: One dict per measurement and layer: `epoch`, `batch`, `layer`, `reference`

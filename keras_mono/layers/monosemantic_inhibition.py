@@ -7,7 +7,7 @@ from keras import ops
 
 from keras_mono import selectors
 from keras_mono._internal import validation
-from keras_mono._internal.setting import Setting
+from keras_mono._internal.setting import Fixed, Setting
 from keras_mono._internal.typing import Tensor
 from keras_mono.backend import TrainingCall, backend, counted_once
 from keras_mono.backend.replicas import Alone, with_its_group
@@ -102,12 +102,32 @@ class MonosemanticInhibition(SelectingLayer):
         learned, and nothing inhibited unless `active="always"`. Statistics are float32
         under every dtype policy and the output has the compute dtype. NaN, infinite and
         larger than 3.6e16 entries pass through; they are neither counted nor selected.
-        A neuron is not selected before its history holds two values.
+        A neuron is not selected before its history holds two values. With
+        `gradient="scale_invariant"` nothing pulls a neuron that has one entry in a
+        batch, as at batch size 1 without positions. A warning says so if the first
+        training batch is of this kind and its shape is known.
     """
 
     strength = Setting(
-        partial(validation.finite_number, "strength"),
+        partial(validation.factor, "strength"),
         "Δ in force. Setting it takes effect at the next step, without recompiling.",
+    )
+    active = Fixed(
+        partial(
+            validation.one_of,
+            "active",
+            ("training", "always"),
+            "'training' is the identity at inference, 'always' inhibits there too.",
+        )
+    )
+    gradient = Fixed(
+        partial(
+            validation.one_of,
+            "gradient",
+            GRADIENTS,
+            "Pass 'reversed' for the paper's or 'scale_invariant' for one that always "
+            "pulls towards the mean.",
+        )
     )
 
     def __init__(
@@ -135,18 +155,7 @@ class MonosemanticInhibition(SelectingLayer):
             **kwargs,
         )
         self.strength = strength
-        if active not in ("training", "always"):
-            raise ValueError(
-                "`active` must be 'training' (the identity at inference) or 'always' "
-                f"(inhibit at inference too). Received: active={active!r}."
-            )
         self.active = active
-        if gradient not in GRADIENTS:
-            raise ValueError(
-                f"`gradient` must be one of {GRADIENTS}. Received: "
-                f"gradient={gradient!r}. Pass 'reversed' for the paper's or "
-                "'scale_invariant' for one that always pulls towards the mean."
-            )
         self.gradient = gradient
 
     def get_config(self) -> dict[str, Any]:
@@ -171,6 +180,8 @@ class MonosemanticInhibition(SelectingLayer):
         self._check_call(inputs)
         mask = combine_masks(mask, padding_mask)
         if self._is_training(training) and not self.listeners:
+            if self.gradient == "scale_invariant":
+                self._tell_of_single_entries(tuple(inputs.shape))
             return self._learn_and_inhibit(inputs, mask)
         outputs = inputs
         if self.should_inhibit(training):

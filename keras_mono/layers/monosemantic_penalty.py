@@ -8,7 +8,7 @@ from keras import ops
 
 from keras_mono import selectors
 from keras_mono._internal import validation
-from keras_mono._internal.setting import Setting
+from keras_mono._internal.setting import Fixed, Setting
 from keras_mono._internal.typing import Tensor
 from keras_mono.backend import TrainingCall, backend, counted_once
 from keras_mono.backend.replicas import with_its_group
@@ -147,12 +147,24 @@ class MonosemanticPenalty(SelectingLayer):
         activations are small, so that the loss may fall below 0. Statistics and penalty
         are float32 under every dtype policy. With `trainable=False` nothing is learned
         or added. NaN, infinite and larger than 3.6e16 entries are neither counted nor
-        selected.
+        selected. A neuron with one entry in a batch, as at batch size 1 without
+        positions, does not vary there: only `form="l2e"` acts on it. A warning says so
+        if the first training batch is of this kind and its shape is known.
     """
 
     weight = Setting(
-        partial(validation.finite_number, "weight"),
+        partial(validation.factor, "weight"),
         "Weight in force. Setting it takes effect at the next step.",
+    )
+    form = Fixed(
+        partial(
+            validation.one_of,
+            "form",
+            FORMS,
+            "Pass 'relative' or 'phi' for the scale-invariant penalty or 'l2e' for the "
+            "paper's.",
+        ),
+        from_start=True,  # the default weight is the form's
     )
 
     def __init__(
@@ -178,13 +190,7 @@ class MonosemanticPenalty(SelectingLayer):
             enabled,
             **kwargs,
         )
-        if form not in FORMS:
-            raise ValueError(
-                f"`form` must be one of {FORMS}. Received: form={form!r}. Pass "
-                "'relative' or 'phi' for the scale-invariant penalty or 'l2e' for the "
-                "paper's."
-            )
-        self._form = form
+        self.form = form
         self.weight = DEFAULT_WEIGHTS[form] if weight is None else weight
         # By weak references: another step's losses must not live on, nor another
         # layer's be taken for them because it has got their `id`.
@@ -197,11 +203,6 @@ class MonosemanticPenalty(SelectingLayer):
         super().build(input_shape)
         self._weight = self._setting("weight", self.weight)
         self._penalty = self._statistic("penalty", ())
-
-    @property
-    def form(self) -> str:
-        """How the penalty is calculated; it is chosen when the layer is made."""
-        return self._form
 
     @property
     def adds_to_loss(self) -> bool:
@@ -228,6 +229,8 @@ class MonosemanticPenalty(SelectingLayer):
         if self.listeners:
             self.listeners.hear(inputs, mask)
         elif self._is_training(training):
+            if self.form != "l2e":
+                self._tell_of_single_entries(tuple(inputs.shape))
             if not self.adds_to_loss:
                 return self._pull(inputs, mask)
             penalty = self._penalize(inputs, mask)

@@ -6,7 +6,7 @@ import numpy as np
 from keras import ops
 
 from keras_mono._internal import lost_masks, presence, recurrence, validation
-from keras_mono._internal.setting import settings_of
+from keras_mono._internal.setting import Fixed, settings_of
 from keras_mono._internal.typing import Tensor
 from keras_mono.backend import (
     BatchMoments,
@@ -44,6 +44,10 @@ class RunningStatistics(keras.layers.Layer):
             infinite or beyond 3.6e16. It and `step` stay at 2³¹ - 1 once there.
     """
 
+    axis = Fixed(validation.axis_argument)
+    forget_steps = Fixed(validation.forget_steps)
+    variance_compensation = Fixed(validation.variance_compensation)
+
     def __init__(
         self,
         axis: int | Sequence[int] | None = None,
@@ -52,15 +56,9 @@ class RunningStatistics(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.axis = validation.axis_argument(axis)
-        self.forget_steps = (
-            None
-            if forget_steps is None
-            else validation.positive_steps("forget_steps", forget_steps)
-        )
-        self.variance_compensation = validation.variance_compensation(
-            variance_compensation
-        )
+        self.axis = axis
+        self.forget_steps = forget_steps
+        self.variance_compensation = variance_compensation
         self.supports_masking = True
         self.listeners = Listeners()
         # On PyTorch, by `configure_replicas`.

@@ -1,5 +1,7 @@
 import math
+import warnings
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import keras
@@ -7,7 +9,7 @@ from keras import ops
 
 from keras_mono import selectors
 from keras_mono._internal import validation
-from keras_mono._internal.setting import Setting
+from keras_mono._internal.setting import Fixed, Setting
 from keras_mono._internal.typing import Tensor
 from keras_mono.backend import (
     BatchMoments,
@@ -43,7 +45,13 @@ class SelectingLayer(RunningStatistics):
             the latest training batch).
     """
 
-    enabled = Setting(bool, "Whether anything may be selected. May be set at any time.")
+    enabled = Setting(
+        partial(validation.truth, "enabled"),
+        "Whether anything may be selected. May be set at any time.",
+    )
+    select = Fixed(selectors.get)
+    start_step = Fixed(partial(validation.positive_steps, "start_step"))
+    include_current_batch = Fixed(partial(validation.truth, "include_current_batch"))
 
     def __init__(
         self,
@@ -57,10 +65,11 @@ class SelectingLayer(RunningStatistics):
         **kwargs: Any,
     ) -> None:
         super().__init__(axis, forget_steps, variance_compensation, **kwargs)
-        self.select = selectors.get(select)
-        self.start_step = validation.positive_steps("start_step", start_step)
-        self.include_current_batch = bool(include_current_batch)
+        self.select = select
+        self.start_step = start_step
+        self.include_current_batch = include_current_batch
         self.enabled = enabled
+        self._has_seen_a_shape = False
 
     def get_config(self) -> dict[str, Any]:
         return {
@@ -111,6 +120,22 @@ class SelectingLayer(RunningStatistics):
         """
         self.check_present("select")
         return self._frozen_selection()(ops.convert_to_tensor(z), mask)
+
+    def _tell_of_single_entries(self, shape: tuple[int | None, ...]) -> None:
+        """Warn if no neuron can vary within the first training batch."""
+        if self._has_seen_a_shape or backend.is_compiling():
+            return
+        entries = [shape[i] for i in self._reduction_axes]
+        if not all(isinstance(n, int) for n in entries):
+            return
+        self._has_seen_a_shape = True
+        if set(entries) == {1} and backend.num_replicas() == 1:
+            warnings.warn(
+                f"Layer '{self.name}' changes nothing: in a batch of shape {shape} a "
+                "neuron has one entry, and what does not vary in a batch is not "
+                "pulled. Train with a larger batch size.",
+                stacklevel=3,
+            )
 
     def _statistics(self) -> list[keras.Variable]:
         kept = self._selector_state if self.built else None

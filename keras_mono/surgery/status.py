@@ -23,6 +23,8 @@ from keras_mono._internal.as_model import as_model
 from keras_mono._internal.model_layers import named_layers
 from keras_mono._internal.table import Table
 from keras_mono._internal.varies import varies
+from keras_mono.layers.monosemantic_inhibition import MonosemanticInhibition
+from keras_mono.layers.monosemantic_penalty import MonosemanticPenalty
 from keras_mono.layers.running_statistics import RunningStatistics
 from keras_mono.layers.selecting_layer import SelectingLayer
 from keras_mono.selectors import TopK
@@ -33,6 +35,8 @@ _COLUMNS = [
     "steps",
     "neurons",
     "on",
+    "form",
+    "factor",
     "select",
     "selected_fraction",
     "threshold",
@@ -57,6 +61,8 @@ def status(model: keras.Model) -> Table:
         - `steps`: training batches seen. `neurons`: how many have statistics.
         - `on`: whether it acts in training: trainable, `enabled`, past its `start_step`
           and with finite statistics.
+        - `form`: that of a penalty, the `gradient` of an inhibition. `factor`: its
+          `weight` or `strength` in force.
         - `select`: the selector. `selected_fraction`: of the activations, how many are
           selected: by a `MovingThreshold` in the latest training batch, k of those
           ranked by `TopK`.
@@ -74,12 +80,8 @@ def status(model: keras.Model) -> Table:
         - `non_finite`: entries skipped because they were NaN, infinite or too large.
     """
     model = as_model(model)
-    found = {
-        name: layer
-        for name, layer in named_layers(model).items()
-        if isinstance(layer, RunningStatistics)
-    }
-    rows = [_row(name, layer) for name, layer in found.items()]
+    found = named_layers(model).items()
+    rows = [_row(name, x) for name, x in found if isinstance(x, RunningStatistics)]
     number = f"{len(rows)} layer{'' if len(rows) == 1 else 's'}"
     return Table(_COLUMNS, rows, f"{number} of keras_mono in '{model.name}'")
 
@@ -98,6 +100,7 @@ def _row(name: str, layer: RunningStatistics) -> dict[str, Any]:
         state = layer.selector_state
         is_on = layer.trainable and layer.enabled and started
         row["on"] = bool(is_on and layer.is_finite())
+        row |= _acts(layer)
         row["select"] = repr(layer.select)
         row["selected_fraction"] = state.get(
             "selected_fraction", _share_of_top_k(layer)
@@ -105,6 +108,15 @@ def _row(name: str, layer: RunningStatistics) -> dict[str, Any]:
         if state.get("num_batches", 0) > 0:  # before, it selects nothing
             row["threshold"] = state["threshold"]
     return row
+
+
+def _acts(layer: SelectingLayer) -> dict[str, Any]:
+    """What the layer does, and how much."""
+    if isinstance(layer, MonosemanticPenalty):
+        return {"form": layer.form, "factor": layer.weight}
+    if isinstance(layer, MonosemanticInhibition):
+        return {"form": layer.gradient, "factor": layer.strength}
+    return {}
 
 
 def _spread(layer: RunningStatistics) -> dict[str, float | None]:

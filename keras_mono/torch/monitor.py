@@ -21,7 +21,8 @@ class Monitor:
     Call `measure` when you want figures, for example after each epoch, and pass them to
     your logger. The module runs in eval mode without gradients, and gets its modes back
     afterwards. No state changes. A warning tells of a layer that collapses; what it is
-    compared with is this monitor's first measurement in which its neurons vary.
+    compared with is when this monitor was made, and its first measurement in which
+    neurons vary.
 
     Args:
         module: A PyTorch module with adapters.

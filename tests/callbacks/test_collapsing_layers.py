@@ -123,24 +123,36 @@ def test_what_does_not_count_is_in_no_figure():
     assert monitor.rows[1]["scale"] == pytest.approx(ratio, rel=1e-5)
 
 
+SMALL, HALF_DEAD = [0.1] * 5, [off(0, 1)] * 5
 COLLAPSE = {
-    "twice below a fifth": ([1, 1, 0.19, 0.19, 0.19], None, 3),
-    "one dip": ([1, 0.19, 1, 0.19, 1], None, None),
-    "a dip, then twice below": ([1, 0.19, 1, 0.19, 0.19], None, 4),
+    "three times below a fifth": ([1, 1, 0.19, 0.19, 0.19], None, 3),
+    "twice": ([1, 1, 1, 0.19, 0.19], None, None),
+    "dips": ([1, 0.19, 0.19, 1, 0.19], None, None),
     "above a fifth": ([1, 0.21, 0.21, 0.21, 0.21], None, None),
+    "it shrinks on": ([1, 0.19, 0.1, 0.05, 0.01], None, 2),
+    "a quarter above its lowest": ([1, 0.1, 0.1, 0.126, 0.126], None, None),
+    "less than that": ([1, 0.1, 0.1, 0.124, 0.124], None, 2),
+    "lower again": ([1, 0.15, 0.19, 0.15, 0.15], None, None),
+    "lower in an earlier dip": ([1, 0.01, 1, 0.1, 0.1, 0.1], None, 4),
     "half of the neurons die": (None, [off()] * 2 + [off(0, 1)] * 3, 3),
     "one neuron dies": (None, [off()] + [off(0)] * 4, None),
     "one more than before": (None, [off(0)] + [off(0, 1)] * 4, None),
     "dead from the start": (None, [off(0, 1, 2)] * 5, None),
     "two revive, two die": (None, [off(0, 1)] + [off(2, 3)] * 4, 2),
     "all die before the first measurement": (None, [off(0, 1, 2, 3)] * 5, 1),
+    "small and half dead before it": (SMALL, HALF_DEAD, 1),
+    "only small": (SMALL, None, None),
+    "small and one dead": (SMALL, [off(0)] * 5, None),
+    "only half dead": (None, HALF_DEAD, None),
+    "it was small, and grows": ([0.05, 0.06, 0.07, 0.08, 0.1], HALF_DEAD, None),
 }
 
 
 @pytest.mark.parametrize("case", COLLAPSE)
 def test_when_a_layer_is_told_of(case):
     scales, biases, since = COLLAPSE[case]
-    texts, history = told(still(), Monitor(PROBE), Changed(scales, biases), 5)
+    change = Changed(scales, biases)
+    texts, history = told(still(), Monitor(PROBE), change, len(scales or biases))
     assert len(texts) == (since is not None)
     if since:
         assert f"Layer 'watched' has collapsed since epoch {since}:" in texts[0]
@@ -148,11 +160,14 @@ def test_when_a_layer_is_told_of(case):
 
 
 def test_the_warning_says_what_was_measured():
-    change = Changed([1, 0.1, 0.1], [off()] + [off(1)] * 2)
-    (text,), history = told(still(), Monitor(PROBE), change, 3)
+    change = Changed([1, 0.1, 0.1, 0.1], [off()] + [off(1)] * 3)
+    (text,), history = told(still(), Monitor(PROBE), change, 4)
     last = history["watched_scale"][-1]
     assert f"({last:.1%}); 25% of the neurons have died since, 25% are" in text
     assert "in epoch 1 and is" in text
+    (text,), _ = told(still(), Monitor(PROBE), Changed(SMALL, HALF_DEAD), 3)
+    assert "before training and is" in text
+    assert "50% of the neurons have died since, 50% are" in text
 
 
 ADVICE = {
@@ -183,7 +198,7 @@ ADVICE = {
 def test_the_warning_says_what_to_do(kind):
     make, advice = ADVICE[kind]
     monitor = Monitor(PROBE, layers=["watched"])
-    (text,), _ = told(still(make()), monitor, Changed([1, 0.1, 0.1]), 3)
+    (text,), _ = told(still(make()), monitor, Changed([1, 0.1, 0.1, 0.1]), 4)
     assert advice in text
     assert "lower learning rate, or a normalization before the layer" in text
 
@@ -216,19 +231,21 @@ def test_once_a_layer_and_fit():
     model, monitor = still(), Monitor(PROBE, layers=["hidden", "watched"])
     for _ in range(2):
         model.get_layer("hidden").kernel.assign(np.ones((6, 4)))
-        texts, _ = told(model, monitor, Changed([1, 0.1, 0.1, 1, 0.1, 0.1]), 6)
+        change = Changed([1, 0.1, 0.1, 0.1, 1, 0.1, 0.1, 0.1])
+        texts, _ = told(model, monitor, change, 8)
         assert [text.split("'")[1] for text in texts] == ["hidden", "watched"]
     twin, texts = copy.deepcopy(monitor), []
-    texts, _ = told(model, twin, Changed([0.1] * 3), 3)  # it begins anew
+    texts, _ = told(model, twin, Changed([0.1] * 4), 4)  # it begins anew
     assert not texts
 
 
 def test_by_batch_and_between_measurements():
-    change = Changed([1, 0.1, 0.1, 0.1])
-    (text,), _ = told(still(), Monitor(PROBE, unit="batch", every=8), change, 4)
+    change = Changed([1, 0.1, 0.1, 0.1, 0.1])
+    (text,), _ = told(still(), Monitor(PROBE, unit="batch", every=8), change, 5)
     assert "has collapsed since batch 9: " in text
     assert "in batch 1 and is" in text
-    (text,), _ = told(still(), Monitor(PROBE, every=2), Changed([1, 1, 0.1, 1, 0.1]), 5)
+    change = Changed([1, 1, 0.1, 1, 0.1, 1, 0.1])
+    (text,), _ = told(still(), Monitor(PROBE, every=2), change, 7)
     assert "since epoch 3: " in text
 
 
@@ -272,7 +289,7 @@ def test_a_training_that_the_penalty_ruins_is_told_of_before_its_half():
     texts, history = trained(3.0, 0.03, 30)
     assert len(texts) == 1
     assert "Layer 'penalty' has collapsed since epoch" in texts[0]
-    assert int(texts[0].split("since epoch ")[1].split(":")[0]) + 1 <= 15
+    assert int(texts[0].split("since epoch ")[1].split(":")[0]) + 2 <= 15
     assert history["penalty_scale"][-1] < 0.2
 
 

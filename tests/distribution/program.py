@@ -4,9 +4,10 @@
                              [--model-parallel | --workers] [--only learns]
 
 Twice: with fixed weights, and learning by the penalty, or `--only` one of them. Each
-replica writes FOLDER/fixed-RANK.npz and FOLDER/learns-RANK.npz. PyTorch has one
-process a replica (`--rank`), and so has TensorFlow with `--workers`; else one process
-has them all.
+replica writes FOLDER/fixed-RANK.npz and FOLDER/learns-RANK.npz; and with both, what the
+layers change in the gradient of its part of one batch to FOLDER/gradients-RANK.npz.
+PyTorch has one process a replica (`--rank`), and so has TensorFlow with `--workers`;
+else one process has them all.
 """
 
 import argparse
@@ -90,6 +91,36 @@ def jax(given):
         kernel = made.get_layer("hidden").kernel.value
         assert len(kernel.sharding.device_set) == given.replicas
         save(given, name, 0, shared_batches.knowledge(made, tau))
+    if "fixed" in given.names:
+        save(given, "gradients", 0, jax_gradients(given))
+
+
+def jax_gradients(given):
+    import jax
+
+    from support import shared_batches
+
+    devices = jax.sharding.Mesh(jax.devices(), "batch")
+    rows = jax.sharding.NamedSharding(devices, jax.sharding.PartitionSpec("batch"))
+
+    def objective(z, variables, padding, behind):
+        outputs, after, losses = layer.stateless_call(
+            [], variables, z, padding_mask=padding, training=True, return_losses=True
+        )
+        return (behind * outputs).sum() + sum(losses), after
+
+    found = {}
+    for name, layer in shared_batches.gradient_layers().items():
+        step = jax.jit(jax.grad(objective, has_aux=True))
+        for batch in shared_batches.gradient_batches():
+            z, padding, behind = (jax.device_put(part, rows) for part in batch)
+            if not layer.built:
+                layer.build(z.shape)
+                variables = [v.value for v in layer.non_trainable_variables]
+            gradient, variables = step(z, variables, padding, behind)
+        assert len(gradient.sharding.device_set) == given.replicas
+        found[name] = gradient - behind
+    return found
 
 
 def tensorflow(given):
@@ -112,6 +143,48 @@ def tensorflow(given):
             copies = functools.partial(of_replica, rank=rank)
             found = shared_batches.knowledge(made, tau, copies)
             save(given, name, rank, found)
+    for rank, found in enumerate(tensorflow_gradients(strategy, given)):
+        save(given, "gradients", rank, found)
+
+
+def tensorflow_gradients(strategy, given):
+    import tensorflow as tf
+
+    from support import shared_batches
+
+    replicas = range(given.replicas)
+    found = [{} for _ in replicas]
+    with strategy.scope():
+        layers = shared_batches.gradient_layers()
+        for layer in layers.values():
+            layer.build((None, shared_batches.UNITS))
+
+    def step_of_all(layer):
+        def step(z, padding, behind):
+            with tf.GradientTape() as tape:
+                tape.watch(z)
+                of = layer, z, padding, behind, given.replicas
+                loss = shared_batches.objective(*of)
+            return tape.gradient(loss, z) - behind
+
+        return tf.function(lambda *parts: strategy.run(step, args=parts))
+
+    for name, layer in layers.items():
+        together = step_of_all(layer)
+        for batch in shared_batches.gradient_batches():
+            cuts = [*[0, 9][: given.replicas], len(batch[0])]
+
+            def part(context, batch=batch, cuts=cuts):
+                rank = context.replica_id_in_sync_group
+                mine = slice(cuts[rank], cuts[rank + 1])
+                return tuple(tf.constant(each[mine]) for each in batch)
+
+            distribute = strategy.experimental_distribute_values_from_function
+            gradients = together(*distribute(part))
+        for rank in replicas:
+            of_each = strategy.experimental_local_results(gradients)
+            found[rank][name] = of_each[rank].numpy()
+    return found
 
 
 def tensorflow_workers(given):
@@ -197,6 +270,24 @@ def torch(given):
             module = DistributedDataParallel(made)
         tau = torch_loop(made, module, given, name == "learns")
         save(given, name, given.rank, shared_batches.knowledge(made, tau))
+    save(given, "gradients", given.rank, torch_gradients(given))
+
+
+def torch_gradients(given):
+    import torch
+
+    from support import shared_batches
+
+    found = {}
+    for name, layer in shared_batches.gradient_layers().items():
+        for batch in shared_batches.gradient_batches():
+            cuts = [*[0, 9, 9, 20][: given.replicas], len(batch[0])]  # one has none
+            mine = slice(cuts[given.rank], cuts[given.rank + 1])
+            z, padding, behind = (torch.tensor(part[mine]) for part in batch)
+            of = layer, z.requires_grad_(), padding, behind, given.replicas
+            (gradient,) = torch.autograd.grad(shared_batches.objective(*of), z)
+        found[name] = gradient - behind
+    return found
 
 
 def torch_loop(made, module, given, learns):

@@ -68,7 +68,8 @@ def run(folder, replicas, *options):
         for process in processes:
             process.kill()
     found = {}
-    for name in ["learns"] if "--only=learns" in options else ["fixed", "learns"]:
+    every = ["fixed", "learns", "gradients"]
+    for name in ["learns"] if "--only=learns" in options else every:
         files = sorted(folder.glob(f"{name}-*.npz"))
         assert len(files) == (1 if BACKEND == "jax" else replicas), files
         found[name] = [dict(np.load(file)) for file in files]
@@ -127,6 +128,19 @@ def test_with_fixed_weights(one, many):
 def test_gradient_of_the_penalty(one, many):
     """Weights that learn differ, and with them everything else, if it is not global."""
     check(many["learns"], one["learns"], rtol=1e-4)
+
+
+FORMS = ("phi", "log_phi", "relative", "l2e", "scale_invariant")
+
+
+@pytest.mark.support("one step's gradient at a layer's input, in float32, within 1e-5")
+@pytest.mark.parametrize("form", FORMS)
+def test_gradient_of_one_step(one, many, form):
+    """What a layer changes in it, relative to its largest entry."""
+    alone = one["gradients"][form]
+    shared = np.concatenate([found[form] for found in many["gradients"]])
+    assert (np.abs(alone).max(axis=0) > 0).sum() >= 12
+    assert np.abs(shared - alone).max() <= 1e-5 * np.abs(alone).max()
 
 
 @pytest.mark.support("the replicas' state is equal to the bit", jax=None)

@@ -1,5 +1,7 @@
 """`strength`, `weight` and `enabled` belong to the config, not to what is learned."""
 
+import warnings
+
 import keras
 import numpy as np
 import pytest
@@ -186,6 +188,88 @@ def test_what_acts_is_told_when_all_variables_were_restored():
     model.get_layer("inhibition")._strength.assign(3.0)
     model.get_layer("penalty")._enabled.assign(0.0)
     assert in_force(model) == {"strength": 3.0, "weight": 0.1, "enabled": (True, False)}
+
+
+FIXED = {
+    "axis": (-1, [2, 2]),
+    "forget_steps": (None, 0),
+    "variance_compensation": (0.5, -1.0),
+    "select": (3, "most"),
+    "start_step": (4, 0.5),
+    "include_current_batch": (np.True_, "no"),
+    "active": ("always", "never"),
+    "gradient": ("scale_invariant", "phi"),
+}
+SETTINGS = {"strength": (2, 2e8), "enabled": (np.False_, "no")}
+
+
+@pytest.mark.one_backend
+@pytest.mark.parametrize("name", [*FIXED, *SETTINGS])
+def test_what_is_set_is_checked_as_an_argument_is(name):
+    good, bad = (FIXED | SETTINGS)[name]
+    kind = km.layers.MonosemanticInhibition
+    with pytest.raises(ValueError, match="Received") as refused:
+        kind(**{name: bad})
+    layer = kind(name="layer")
+    with pytest.raises(ValueError, match="Received") as refused_later:
+        setattr(layer, name, bad)
+    assert str(refused.value) == str(refused_later.value)
+    setattr(layer, name, good)
+    given = kind(**{name: good}, name="layer")
+    assert layer.get_config() == given.get_config() != kind(name="layer").get_config()
+
+
+@pytest.mark.one_backend
+@pytest.mark.parametrize("name", FIXED)
+def test_what_a_compiled_step_has_built_in_cannot_be_set(name):
+    layer = km.layers.MonosemanticInhibition(name="layer")
+    layer.build((None, 6))
+    before = layer.get_config()
+    with pytest.raises(AttributeError, match=f"`{name}` of layer 'layer'.*built") as at:
+        setattr(layer, name, FIXED[name][0])
+    assert f"from_config({{**layer.get_config(), '{name}': ...}})" in str(at.value)
+    assert layer.get_config() == before
+    with pytest.raises(AttributeError, match="once the layer is made"):
+        km.layers.MonosemanticPenalty().form = "phi"
+
+
+@pytest.mark.parametrize("weight", [1e8, -1e8])
+@pytest.mark.parametrize("form", ["phi", "relative"])
+def test_the_largest_weight_gives_numbers(form, weight):
+    with pytest.raises(ValueError, match="between -1e\\+08 and 1e\\+08"):
+        km.layers.MonosemanticPenalty(1e38, form=form)
+    tiny = 1e-15 * small.student_t(3, 24, 4)
+    penalty = km.layers.MonosemanticPenalty(weight, 0.2, form=form, start_step=1)
+    dense = keras.layers.Dense(4, kernel_initializer="identity")
+    model = small.chain((4,), dense, penalty, optimizer=keras.optimizers.SGD(1e-30))
+    small.fit(model, tiny, 1e3 * tiny)
+    assert np.isfinite(numbers(dense.kernel)).all()
+    assert np.isfinite(penalty.penalty)
+
+
+SINGLE = {
+    "penalty": lambda: km.layers.MonosemanticPenalty(start_step=1, name="single"),
+    "pulled": lambda: km.layers.MonosemanticInhibition(
+        gradient="scale_invariant", start_step=1, name="single"
+    ),
+    "l2e": lambda: km.layers.MonosemanticPenalty(form="l2e", start_step=1),
+    "reversed": lambda: km.layers.MonosemanticInhibition(start_step=1),
+}
+
+
+@pytest.mark.one_backend
+@pytest.mark.parametrize("kind", SINGLE)
+def test_a_batch_in_which_no_neuron_varies_is_told_of_once(kind):
+    for shape, is_single in (((1, 6), True), ((2, 6), False)):
+        layer = SINGLE[kind]()
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            for _ in range(2):
+                layer(np.ones(shape, "float32"), training=True)
+            layer(np.ones((1, 6), "float32"), training=True)  # what is left over
+        texts = [str(w.message) for w in caught]
+        told = [text for text in texts if "'single' changes nothing" in text]
+        assert len(told) == (is_single and kind in ("penalty", "pulled"))
 
 
 class Held(keras.callbacks.Callback):

@@ -298,3 +298,28 @@ def test_a_page_and_a_picture_from_runs():
 @pytest.mark.slow
 def test_the_page_and_the_guide_are_what_the_runs_give():
     expect_unchanged(STUDIES / "manipulation_page.py")
+
+
+def test_the_table_of_collapses_is_what_the_runs_give():
+    from collapse import table
+    from manipulation.networks import networks
+
+    text = table.text(networks())
+    assert "| `cnn-digits`, plain | 12 |" in text
+    assert f"{table.BEGIN}\n{text}\n{table.END}" in table.PAGE.read_text("utf-8")
+
+
+def test_a_training_that_is_watched_is_the_one_of_the_study():
+    from collapse_study import Watching
+    from manipulation.measures import Measuring
+    from manipulation.networks import networks
+
+    network = networks(quick=True)["mlp-digits"]
+    trainer, path = Watching(network), network.path("plain")
+    figures = trainer.run(path, 0)["figures"]
+    same = Measuring(network).run(path, 0)["figures"]
+    assert figures["test accuracy"] == pytest.approx(same["test accuracy"])
+    (scale,), (dead,) = trainer.watched["scale"], trainer.watched["dead"]
+    assert len(scale) == len(dead) == len(trainer.watched["train loss"]) >= 10
+    assert scale[0] == 1.0
+    assert trainer.watched["told"] is None

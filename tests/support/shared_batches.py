@@ -72,6 +72,36 @@ def model(learns):
     return made
 
 
+def gradient_layers():
+    """Layers whose change of the gradient at their input is compared, by name."""
+    common = {"axis": -1, "start_step": 2}
+    forms = {
+        form: km.layers.MonosemanticPenalty(1.0, 0.2, form=form, **common)
+        for form in ("l2e", "phi", "log_phi", "relative")
+    }
+    inhibition = km.layers.MonosemanticInhibition(
+        0.2, gradient="scale_invariant", **common
+    )
+    return {**forms, "scale_invariant": inhibition}
+
+
+def gradient_batches():
+    """`(z, padding, gradient behind the layer)` of four batches of activations."""
+    random = np.random.default_rng(4)
+    shape = (4, ROWS, UNITS)
+    z = random.standard_t(4, size=shape) * np.linspace(0.2, 5, UNITS) + 1.0
+    padding, behind = random.random(shape[:2]) > 0.2, random.normal(size=shape)
+    found = [each.astype("float32") for each in (z, padding, behind)]
+    return list(zip(*found, strict=True))
+
+
+def objective(layer, z, padding, behind, replicas=1):
+    """Something whose gradient with respect to z holds what the layer puts there."""
+    outputs = layer(z, padding_mask=padding, training=True)
+    # A replica's penalty: their average is the penalty of all.
+    return keras.ops.sum(behind * outputs) + sum(layer.losses) / replicas
+
+
 def _nothing(y, prediction):
     return 0.0 * keras.ops.mean(keras.ops.nan_to_num(prediction) - y, axis=-1)
 

@@ -35,6 +35,8 @@ def test_status_of_layers_that_have_seen_nothing():
     assert rows["inhibition"]["selected_fraction"] == 2 / 16
     assert rows["penalty"]["threshold"] is None
     assert rows["scale"]["select"] is None
+    acts = [(row["form"], row["factor"]) for row in rows.values()]
+    assert acts == [("reversed", 1.0), ("relative", 0.07), (None, None)]
 
 
 def test_status_after_training():
@@ -81,9 +83,11 @@ def test_neurons_without_a_history_are_not_dead():
 def test_what_is_off_says_so():
     model = watched()
     model.get_layer("penalty").enabled = False
+    model.get_layer("penalty").weight = 0.5
     model.get_layer("inhibition").trainable = False
     km.calibrate(model, data(), batch_size=16)
     assert [row["on"] for row in km.status(model)] == [False, False, None]
+    assert [row["factor"] for row in km.status(model)] == [1.0, 0.5, None]
 
 
 def test_status_of_a_model_without_layers_and_of_an_unbuilt_one():
