@@ -27,6 +27,7 @@ SMALLEST_DEVIATION = 1e-18  # 1 / its square is finite in float32
 # A neuron whose standard deviation is below this share of its mean is constant: what
 # remains of float32 there is rounding.
 CONSTANT = 2.0**-22
+ROUNDING = 1e-4  # share of a direction that rounding may have left
 LARGEST_COUNTER = 2**31 - 1
 LARGEST_THRESHOLD = 1e30  # of τ, which then selects nothing until the next search
 GAIN = 0.012  # relative move of τ per relative error of the selected fraction
@@ -202,7 +203,7 @@ class Reference:
         before = ThresholdState.of(state)
         selected = number / counted
         error = selected - fraction
-        return ThresholdState.replaced(
+        return self.replaced(
             state,
             threshold=before.threshold * ops.power(before.growth, error),
             selected_fraction=selected,
@@ -210,6 +211,17 @@ class Reference:
             error_sum=before.error_sum + error,
             square_sum=before.square_sum + error * error,
         )
+
+    def replaced(self, state: Tensor, **values: Any) -> Tensor:
+        """A moving threshold's state with other values of these fields.
+
+        In one expression: of parts that are joined a compiler writes a kernel each.
+        """
+        index = ops.arange(len(ThresholdState._fields))
+        for name, value in values.items():
+            field = ThresholdState._fields.index(name)
+            state = ops.where(index == field, ops.cast(value, "float32"), state)
+        return state
 
     def computed_once(self, phi: Tensor) -> Tensor:
         """`phi`, where a compiler might compute it twice with different rounding."""
@@ -290,15 +302,38 @@ class Reference:
         """
         return definition(z)
 
+    def pull(
+        self,
+        z: Tensor,
+        selected: Tensor,  # noqa: ARG002
+        valid: Tensor,  # noqa: ARG002
+        weight: Any,  # noqa: ARG002
+        axes: Axes,  # noqa: ARG002
+        near: Tensor | None,  # noqa: ARG002
+        definition: Callable[[Tensor], tuple[Tensor, Tensor]],
+    ) -> tuple[Tensor, Tensor]:
+        """`pull_valid` on one replica: `definition(z)`; `near` as in `mean_phi`."""
+        return definition(z)
+
+    def deactivate(
+        self,
+        z: Tensor,
+        selected: Tensor,  # noqa: ARG002
+        valid: Tensor,  # noqa: ARG002
+        mean: Tensor,  # noqa: ARG002
+        strength: Any,  # noqa: ARG002
+        axes: Axes,  # noqa: ARG002
+        near: Tensor | None,  # noqa: ARG002
+        definition: Callable[[Tensor], Tensor],
+    ) -> Tensor:
+        """`deactivate_valid` on one replica: `definition(z)`."""
+        return definition(z)
+
     # ---- Reductions, branches, replicas ----
 
     def where(self, condition: Tensor, yes: Any, no: Any) -> Tensor:
         """`ops.where`; `no` may be a number."""
         return ops.where(condition, yes, no)
-
-    def number(self, value: float, like: Tensor) -> Tensor:  # noqa: ARG002
-        """A float32 scalar, where `like` lies."""
-        return ops.full((), value, "float32")
 
     def clip(self, x: Tensor, low: float | None, high: float | None = None) -> Tensor:
         """`x` between numbers, of which one may be None."""

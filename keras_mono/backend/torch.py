@@ -24,7 +24,8 @@ from keras_mono.backend.reference import (
 )
 from keras_mono.backend.torch_constants import constant
 from keras_mono.backend.torch_penalties import MeanLogarithm, MeanPhi
-from keras_mono.backend.types import BatchMoments, Statistics
+from keras_mono.backend.torch_scale_invariant import Deactivate, Pull
+from keras_mono.backend.types import BatchMoments, Statistics, ThresholdState
 from keras_mono.backend.xla import OUTWEIGHED
 
 _NEARLY_ONE = 1.0 - 2.0**-23
@@ -155,7 +156,10 @@ class Torch(TorchReference):
         first variance as (mean / standard deviation)² has.
         """
         if not has_history:
-            return super().measure(z, mask, statistics, axes)
+            squared, moments = super().measure(z, mask, statistics, axes)
+            if mask is None and self.num_replicas() == 1:
+                moments = moments._replace(num_entries=z.numel())
+            return squared, moments
         valid = self.valid(z, mask)
         rest = statistics.mean_compensation
         deviation = torch.where(valid, z - statistics.mean, rest)  # from the mean alone
@@ -250,8 +254,9 @@ class Torch(TorchReference):
         """Where nothing is known: 1 / inf = 0."""
         known = statistics.count >= 2.0
         variance = statistics.variance
+        total = variance if self.has_plain_tensors() else variance * known
         denominator = torch.addcdiv(  # or NaN
-            variance, variance.sum(), known.sum(), value=variance_compensation
+            variance, total.sum(), known.sum(), value=variance_compensation
         )
         infinity = constant(torch.inf, denominator.device)
         denominator = torch.where(known, denominator, infinity)
@@ -271,9 +276,6 @@ class Torch(TorchReference):
             for x in (yes, no)
         )
         return torch.where(condition, yes, no)
-
-    def number(self, value: float, like: Tensor) -> Tensor:
-        return constant(value, like.device)
 
     def entry(self, values: Tensor, index: Any) -> Tensor:
         if isinstance(index, int):
@@ -330,6 +332,37 @@ class Torch(TorchReference):
         value, _ = MeanPhi.apply(z, selected, number, valid, axes, near, definition)
         return value
 
+    def pull(
+        self,
+        z: Tensor,
+        selected: Tensor,
+        valid: Tensor,
+        weight: Any,
+        axes: Axes,
+        near: Tensor | None,
+        definition: Callable[[Tensor], tuple[Tensor, Tensor]],
+    ) -> tuple[Tensor, Tensor]:
+        if not self.has_plain_tensors():
+            return definition(z)
+        number = self.count_true(selected).clamp_min(1.0)
+        found = Pull.apply(z, selected, number, valid, weight, axes, near)
+        return found[0], found[1]
+
+    def deactivate(
+        self,
+        z: Tensor,
+        selected: Tensor,
+        valid: Tensor,
+        mean: Tensor,
+        strength: Any,
+        axes: Axes,
+        near: Tensor | None,
+        definition: Callable[[Tensor], Tensor],
+    ) -> Tensor:
+        if not self.has_plain_tensors():
+            return definition(z)
+        return Deactivate.apply(z, selected, valid, mean, strength, axes, near)
+
     # ---- State ----
 
     def follow(
@@ -344,6 +377,18 @@ class Torch(TorchReference):
         powers = _powers(error.device)
         state[2:5].add_(torch.pow(error, powers))  # number, and sums of error, error²
         return state
+
+    def replaced(self, state: Tensor, **values: Any) -> Tensor:
+        """In one kernel."""
+        if not self.has_plain_tensors():
+            return super().replaced(state, **values)
+        fields = ThresholdState.of(state)._replace(**values)
+        return torch.stack(
+            [
+                x if isinstance(x, torch.Tensor) else constant(x, state.device)
+                for x in fields
+            ]
+        )
 
     def lerp(self, old: Tensor, new: Tensor, weight: Any) -> Tensor:
         return torch.lerp(old, new, weight)

@@ -231,4 +231,4 @@ class MonosemanticInhibition(SelectingLayer):
             return backend.replace(inputs, selected, mean, strength)
         valid = backend.valid(*as_entries(inputs, mask))
         axes = self._reduction_axes
-        return deactivate_valid(inputs, selected, valid, mean, strength, axes)
+        return deactivate_valid(inputs, selected, valid, mean, strength, axes, mean)

@@ -14,11 +14,7 @@ from keras_mono.backend import TrainingCall, backend, counted_once
 from keras_mono.backend.replicas import with_its_group
 from keras_mono.layers.running_statistics import as_entries, combine_masks
 from keras_mono.layers.selecting_layer import SelectingLayer
-from keras_mono.ops.scale_invariant_penalty import (
-    batch_moments,
-    mean_phi_of,
-    penalty_of_valid,
-)
+from keras_mono.ops.scale_invariant_penalty import penalty_of_valid
 from keras_mono.ops.scale_invariant_pull import pull_valid
 
 # By the validation data of studies/manipulation_study.py: see docs/choosing.md.
@@ -283,23 +279,26 @@ class MonosemanticPenalty(SelectingLayer):
         if call.repeats:
             return self._pulled(inputs, mask, *call.kept())[0]
         learned = self._learn(inputs, mask)
-        does = learned.selected, self._weight_in_force()
+        does = learned.selected, learned.reference.mean, self._weight_in_force()
         if call.may_be_repeated:
-            selected, weight = does
-            call.keep((ops.copy(selected), weight * 1.0))
+            selected, near, weight = does
+            call.keep((ops.copy(selected), ops.copy(near), weight * 1.0))
         outputs, penalty = self._pulled(inputs, mask, *does)
         self._store_learned(learned, _penalty=backend.all_reduce_mean(penalty))
         return outputs
 
     def _pulled(
-        self, inputs: Tensor, mask: Tensor | None, selected: Tensor, weight: Any
+        self,
+        inputs: Tensor,
+        mask: Tensor | None,
+        selected: Tensor,
+        near: Tensor,
+        weight: Any,
     ) -> tuple[Tensor, Tensor]:
         """The inputs with another gradient, and the mean φ of the selected."""
         valid = backend.valid(*as_entries(inputs, mask))
         axes = self._reduction_axes
-        batch = batch_moments(ops.stop_gradient(inputs), valid, axes)
-        outputs = pull_valid(inputs, selected, batch, weight, axes)
-        return outputs, mean_phi_of(selected, batch)
+        return pull_valid(inputs, selected, valid, weight, axes, near)
 
     def _weight_in_force(self) -> Any:
         """A number where that is known without asking the device."""

@@ -199,8 +199,8 @@ class SelectingLayer(RunningStatistics):
         names = self.select.state_names
         if "selected_fraction" not in names:
             return state
-        i = names.index("selected_fraction")
-        return ops.concatenate([state[:i], state[i : i + 1] * 0.0, state[i + 1 :]])
+        is_it = ops.arange(len(names)) == names.index("selected_fraction")
+        return backend.where(ops.logical_not(is_it), state, 0.0)
 
     def _store_learned(self, learned: Learned, **more: Tensor) -> None:
         # Last: PyTorch and TensorFlow change the tensors of the history in place.

@@ -10,7 +10,6 @@ device has to be asked.
 import math
 from typing import Any, NamedTuple
 
-import numpy as np
 from keras import ops
 
 from keras_mono._internal.typing import Tensor
@@ -55,14 +54,13 @@ def update(
     `waited` are φ selected, and activations, of this replica in earlier batches of τ.
     """
     before, found = ThresholdState.of(state), None
-    present = _larger(counted, 1.0)
     searches = is_search(before.num_batches if number is None else number)
     if backend.num_replicas() > 1:  # messages in no branch that depends on a tensor
-        found = measured_by_all(phi, counted, present, before, fraction, searches)
+        found = measured_by_all(phi, counted, before, fraction, searches)
 
     def searched() -> Tensor:
         before = ThresholdState.of(state)  # the compiler allows no views from outside
-        batch = found or measured(phi, counted, present, before, fraction)
+        batch = found or measured(phi, counted, before, fraction)
         count: Any = before.num_batches if number is None else number
         return decide(state, batch, fraction, count)
 
@@ -75,7 +73,7 @@ def update(
         is_same = after[0] == state[0]
         number_selected, more = _with_waited(number_selected, waited, is_same)
         counted = counted + more
-        present = _larger(counted, 1.0)
+    present = _larger(counted, 1.0)
     aim = _smaller(counted, fraction)  # 0 if nothing counts
     return selected, backend.follow(after, number_selected, present, aim)
 
@@ -94,11 +92,10 @@ def _with_waited(
 
 def is_search(number: Any) -> Any:
     """Whether the batch after so many searches: a bool for an int, else a tensor."""
-    if isinstance(number, int):
-        early: Any = number < SEARCH_EVERY and number & (number - 1) == 0
-        return early or number % SEARCH_EVERY == 0
-    early = np.array([0, 1, 2, 4, 8, 16], "float32")
-    return ops.logical_or(ops.any(number == early), number % SEARCH_EVERY == 0.0)
+    if not isinstance(number, int):
+        number = ops.cast(number, "int32")
+    is_power_of_two = number & (number - 1) == 0  # or 0
+    return is_power_of_two & (number < SEARCH_EVERY) | (number % SEARCH_EVERY == 0)
 
 
 def window_before(number: Any) -> Any:
@@ -122,9 +119,9 @@ class Batch(NamedTuple):
 
 
 def measured(
-    phi: Tensor, counted: Any, present: Any, state: ThresholdState, fraction: float
+    phi: Tensor, counted: Any, state: ThresholdState, fraction: float
 ) -> Batch:
-    expected = fraction * present
+    expected = fraction * _larger(counted, 1.0)
     found = largest_of_fraction(phi, expected, fraction)
     return _at_level(phi, counted, expected, found, state, fraction)
 
@@ -132,7 +129,6 @@ def measured(
 def measured_by_all(
     phi: Tensor,
     counted: Any,
-    present: Any,
     state: ThresholdState,
     fraction: float,
     searches: Any,
@@ -140,7 +136,7 @@ def measured_by_all(
     """The same over all replicas; None if it is known that it is not needed."""
     if searches is False:
         return None
-    expected = fraction * present
+    expected = fraction * _larger(counted, 1.0)
     found = largest_of_replicas(phi, expected, searches)
     return _at_level(phi, counted, expected, found, state, fraction)
 
@@ -238,11 +234,11 @@ def _decided(
     threshold = ops.where(settled, here, decision.moved)
     hits = _smaller(batch.usual, 1.0)
     rests = has_ties | (threshold >= LARGEST_THRESHOLD)
-    zero = backend.number(0.0, threshold)
-    return ThresholdState.replaced(
+    return backend.replaced(
         state,
         threshold=threshold,
-        error_sum=ops.broadcast_to(zero, (2,)),  # and the sum of squares
+        error_sum=0.0,
+        square_sum=0.0,
         growth=_one_of(rests, 1.0, growth(fraction)),
         error=backend.where(settled, 0.0, decision.error),
         noise=backend.where(anew, ONE_SIDED / hits, decision.noise),

@@ -36,7 +36,6 @@ NO_ARITHMETIC = {
     "is_transformed",
     "known",
     "mask_for_loop",
-    "number",
     "num_replicas",
     "random_state",
     "remember",
