@@ -57,7 +57,7 @@ class Reference:
         """Squared deviations from the running mean, and the moments of the batch.
 
         The squared deviations have the shape of `z` and are 0 at entries that are not
-        valid. `has_history` is True if an earlier batch is known to have been counted,
+        valid. `has_history` is True if the running means are taken to be near the batch,
         None if that is not known without waiting for the device.
         """
         valid = self.valid(z, mask)
@@ -205,6 +205,7 @@ class Reference:
         error = selected - fraction
         return self.replaced(
             state,
+            ThresholdState._fields,
             threshold=before.threshold * ops.power(before.growth, error),
             selected_fraction=selected,
             num_batches=before.num_batches + 1.0,
@@ -212,15 +213,15 @@ class Reference:
             square_sum=before.square_sum + error * error,
         )
 
-    def replaced(self, state: Tensor, **values: Any) -> Tensor:
-        """A moving threshold's state with other values of these fields.
+    def replaced(self, state: Tensor, names: Sequence[str], **values: Any) -> Tensor:
+        """A selector's state, a float32 vector, with other values of these names.
 
         In one expression: of parts that are joined a compiler writes a kernel each.
         """
-        index = ops.arange(len(ThresholdState._fields))
+        index = ops.arange(len(names))
         for name, value in values.items():
-            field = ThresholdState._fields.index(name)
-            state = ops.where(index == field, ops.cast(value, "float32"), state)
+            is_it = index == names.index(name)
+            state = ops.where(is_it, ops.cast(value, "float32"), state)
         return state
 
     def computed_once(self, phi: Tensor) -> Tensor:
@@ -305,29 +306,32 @@ class Reference:
     def pull(
         self,
         z: Tensor,
-        selected: Tensor,  # noqa: ARG002
-        valid: Tensor,  # noqa: ARG002
-        weight: Any,  # noqa: ARG002
-        axes: Axes,  # noqa: ARG002
+        selected: Tensor,
+        valid: Tensor,
+        weight: Any,
+        axes: Axes,
         near: Tensor | None,  # noqa: ARG002
-        definition: Callable[[Tensor], tuple[Tensor, Tensor]],
+        definition: Callable[..., tuple[Tensor, Tensor]],
     ) -> tuple[Tensor, Tensor]:
-        """`pull_valid` on one replica: `definition(z)`; `near` as in `mean_phi`."""
-        return definition(z)
+        """`scale_invariant_pull` and its mean φ, on one replica: their definition.
+
+        `near` as in `mean_phi`.
+        """
+        return definition(z, selected, valid, weight, axes)
 
     def deactivate(
         self,
         z: Tensor,
-        selected: Tensor,  # noqa: ARG002
-        valid: Tensor,  # noqa: ARG002
-        mean: Tensor,  # noqa: ARG002
-        strength: Any,  # noqa: ARG002
-        axes: Axes,  # noqa: ARG002
+        selected: Tensor,
+        valid: Tensor,
+        mean: Tensor,
+        strength: Any,
+        axes: Axes,
         near: Tensor | None,  # noqa: ARG002
-        definition: Callable[[Tensor], Tensor],
+        definition: Callable[..., Tensor],
     ) -> Tensor:
-        """`deactivate_valid` on one replica: `definition(z)`."""
-        return definition(z)
+        """`scale_invariant_deactivate` on one replica: its definition."""
+        return definition(z, selected, valid, mean, strength, axes)
 
     # ---- Reductions, branches, replicas ----
 

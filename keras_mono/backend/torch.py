@@ -25,7 +25,7 @@ from keras_mono.backend.reference import (
 from keras_mono.backend.torch_constants import constant
 from keras_mono.backend.torch_penalties import MeanLogarithm, MeanPhi
 from keras_mono.backend.torch_scale_invariant import Deactivate, Pull
-from keras_mono.backend.types import BatchMoments, Statistics, ThresholdState
+from keras_mono.backend.types import BatchMoments, Statistics
 from keras_mono.backend.xla import OUTWEIGHED
 
 _NEARLY_ONE = 1.0 - 2.0**-23
@@ -150,9 +150,9 @@ class Torch(TorchReference):
         axes: Axes,
         has_history: bool | None = None,
     ) -> tuple[Tensor, BatchMoments]:
-        """In one pass, unless this may be the first batch.
+        """In one pass, unless neurons may be without a history.
 
-        A neuron whose first value comes in a later batch loses as many digits of its
+        A neuron whose first value comes later all the same loses as many digits of its
         first variance as (mean / standard deviation)² has.
         """
         if not has_history:
@@ -171,7 +171,7 @@ class Torch(TorchReference):
         entries = z.numel() if mask is None else mask.expand(z.shape).sum()
         skipped = entries - count.sum(dtype=torch.int64)
         moments = self._moments(count, total, squares, skipped, entries, statistics)
-        return squared, moments._replace(anchor_compensation=rest)
+        return squared, moments._replace(anchor_compensation=rest, valid=valid)
 
     def _squared_difference(self, x: Tensor, y: Tensor) -> Tensor:
         """In one kernel."""
@@ -340,10 +340,10 @@ class Torch(TorchReference):
         weight: Any,
         axes: Axes,
         near: Tensor | None,
-        definition: Callable[[Tensor], tuple[Tensor, Tensor]],
+        definition: Callable[..., tuple[Tensor, Tensor]],
     ) -> tuple[Tensor, Tensor]:
         if not self.has_plain_tensors():
-            return definition(z)
+            return definition(z, selected, valid, weight, axes)
         number = self.count_true(selected).clamp_min(1.0)
         found = Pull.apply(z, selected, number, valid, weight, axes, near)
         return found[0], found[1]
@@ -357,10 +357,10 @@ class Torch(TorchReference):
         strength: Any,
         axes: Axes,
         near: Tensor | None,
-        definition: Callable[[Tensor], Tensor],
+        definition: Callable[..., Tensor],
     ) -> Tensor:
         if not self.has_plain_tensors():
-            return definition(z)
+            return definition(z, selected, valid, mean, strength, axes)
         return Deactivate.apply(z, selected, valid, mean, strength, axes, near)
 
     # ---- State ----
@@ -378,17 +378,15 @@ class Torch(TorchReference):
         state[2:5].add_(torch.pow(error, powers))  # number, and sums of error, error²
         return state
 
-    def replaced(self, state: Tensor, **values: Any) -> Tensor:
+    def replaced(self, state: Tensor, names: Sequence[str], **values: Any) -> Tensor:
         """In one kernel."""
         if not self.has_plain_tensors():
-            return super().replaced(state, **values)
-        fields = ThresholdState.of(state)._replace(**values)
-        return torch.stack(
-            [
-                x if isinstance(x, torch.Tensor) else constant(x, state.device)
-                for x in fields
-            ]
-        )
+            return super().replaced(state, names, **values)
+        held = [values.get(name, state[i]) for i, name in enumerate(names)]
+        for i, x in enumerate(held):
+            if isinstance(x, float):
+                held[i] = constant(x, state.device)
+        return torch.stack(held)
 
     def lerp(self, old: Tensor, new: Tensor, weight: Any) -> Tensor:
         return torch.lerp(old, new, weight)

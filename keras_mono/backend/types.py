@@ -34,6 +34,7 @@ class BatchMoments(NamedTuple):
     num_skipped: Tensor  # scalar: entries that are neither valid nor masked
     num_entries: Any  # scalar, or a number: entries that are not masked
     anchor_compensation: Any = 0.0  # of a backend whose `merge` takes it
+    valid: Any = None  # which entries these are, of a backend that keeps it
 
 
 class ThresholdState(NamedTuple):

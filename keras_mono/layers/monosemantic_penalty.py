@@ -283,7 +283,7 @@ class MonosemanticPenalty(SelectingLayer):
         if call.may_be_repeated:
             selected, near, weight = does
             call.keep((ops.copy(selected), ops.copy(near), weight * 1.0))
-        outputs, penalty = self._pulled(inputs, mask, *does)
+        outputs, penalty = self._pulled(inputs, mask, *does, learned.valid)
         self._store_learned(learned, _penalty=backend.all_reduce_mean(penalty))
         return outputs
 
@@ -294,9 +294,11 @@ class MonosemanticPenalty(SelectingLayer):
         selected: Tensor,
         near: Tensor,
         weight: Any,
+        valid: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """The inputs with another gradient, and the mean φ of the selected."""
-        valid = backend.valid(*as_entries(inputs, mask))
+        if valid is None:
+            valid = backend.valid(*as_entries(inputs, mask))
         axes = self._reduction_axes
         return pull_valid(inputs, selected, valid, weight, axes, near)
 
@@ -322,7 +324,7 @@ class MonosemanticPenalty(SelectingLayer):
         of = learned.selected, *learned.reference[:2]  # mean and its remainder
         if call.may_be_repeated:
             call.keep((*(ops.copy(x) for x in of), weight))
-        penalty = self._of_selected(inputs, mask, *of, weight)
+        penalty = self._of_selected(inputs, mask, *of, weight, learned.valid)
         of_all = backend.all_reduce_mean(ops.stop_gradient(penalty))
         self._store_learned(learned, _penalty=of_all)
         return penalty
@@ -335,6 +337,7 @@ class MonosemanticPenalty(SelectingLayer):
         mean: Tensor,
         remainder: Tensor,
         weight: Any,
+        valid: Tensor | None = None,
     ) -> Tensor:
         """This replica's penalty, whose average over the replicas is the global one."""
         if self.form == "l2e":
@@ -342,7 +345,8 @@ class MonosemanticPenalty(SelectingLayer):
             if backend.num_replicas() > 1:
                 penalty = penalty * _weight_of_this_replica(selected)
             return penalty
-        valid = backend.valid(*as_entries(inputs, mask))
+        if valid is None:
+            valid = backend.valid(*as_entries(inputs, mask))
         axes = self._reduction_axes
         penalty = penalty_of_valid(inputs, selected, valid, axes, self.form, mean)
         return penalty * weight

@@ -87,19 +87,16 @@ def deactivate_valid(
     """
     if ops.is_tensor(strength):
         strength = ops.stop_gradient(ops.cast(strength, "float32"))
-
-    def definition(z: Tensor) -> Tensor:
-        return _deactivated(z, selected, valid, mean, strength, axes)
-
+    of = selected, valid, mean, strength, axes
     if backend.num_replicas() > 1:
-        return definition(z)
-    of = selected, valid, mean, strength, axes, near
-    return backend.deactivate(z, *of, definition)
+        return deactivate_as_defined(z, *of)
+    return backend.deactivate(z, *of, near, deactivate_as_defined)
 
 
-def _deactivated(
+def deactivate_as_defined(
     z: Tensor, selected: Tensor, valid: Tensor, mean: Tensor, strength: Any, axes: Axes
 ) -> Tensor:
+    """`deactivate_valid` operation by operation."""
     fixed = ops.stop_gradient(z)
     batch = batch_moments(fixed, valid, axes)
     away = ops.cast(fixed, "float32") - ops.cast(mean, "float32")

@@ -29,7 +29,6 @@ from keras_mono.backend import backend
 from keras_mono.backend.reference import ROUNDING
 from keras_mono.backend.replicas import with_these
 from keras_mono.ops.scale_invariant_penalty import (
-    BatchMoments,
     batch_moments,
     mean_phi_of,
     that_count,
@@ -84,19 +83,17 @@ def pull_valid(
     if ops.is_tensor(weight):
         weight = ops.stop_gradient(ops.cast(weight, "float32"))
 
-    def definition(z: Tensor) -> tuple[Tensor, Tensor]:
-        batch = batch_moments(ops.stop_gradient(z), valid, axes)
-        pulled = _pulled(z, selected, batch, weight, axes)
-        return pulled, mean_phi_of(selected, batch)
-
+    of = selected, valid, weight, axes
     if backend.num_replicas() > 1:
-        return definition(z)
-    return backend.pull(z, selected, valid, weight, axes, near, definition)
+        return pull_as_defined(z, *of)
+    return backend.pull(z, *of, near, pull_as_defined)
 
 
-def _pulled(
-    z: Tensor, selected: Tensor, batch: BatchMoments, weight: Any, axes: Axes
-) -> Tensor:
+def pull_as_defined(
+    z: Tensor, selected: Tensor, valid: Tensor, weight: Any, axes: Axes
+) -> tuple[Tensor, Tensor]:
+    """`pull_valid` operation by operation."""
+    batch = batch_moments(ops.stop_gradient(z), valid, axes)
     chosen = ops.cast(selected, "float32") * batch.deviation
     direction = without_shift_and_scale(chosen, batch, axes)
     squares = backend.all_reduce_sums(_square(direction), _square(chosen))
@@ -111,7 +108,8 @@ def _pulled(
     )
     of = direction, batch.valid * scale, batch.precision
     nothing, value = ops.zeros_like(z, dtype="bool"), ops.zeros((), z.dtype)
-    return backend.replace_by(z, nothing, value, with_these(_gradient), *of)
+    pulled = backend.replace_by(z, nothing, value, with_these(_gradient), *of)
+    return pulled, mean_phi_of(selected, batch)
 
 
 def _gradient(

@@ -54,13 +54,14 @@ def update(
     `waited` are φ selected, and activations, of this replica in earlier batches of τ.
     """
     before, found = ThresholdState.of(state), None
+    present = _larger(counted, 1.0)
     searches = is_search(before.num_batches if number is None else number)
     if backend.num_replicas() > 1:  # messages in no branch that depends on a tensor
-        found = measured_by_all(phi, counted, before, fraction, searches)
+        found = measured_by_all(phi, counted, present, before, fraction, searches)
 
     def searched() -> Tensor:
         before = ThresholdState.of(state)  # the compiler allows no views from outside
-        batch = found or measured(phi, counted, before, fraction)
+        batch = found or measured(phi, counted, present, before, fraction)
         count: Any = before.num_batches if number is None else number
         return decide(state, batch, fraction, count)
 
@@ -73,7 +74,7 @@ def update(
         is_same = after[0] == state[0]
         number_selected, more = _with_waited(number_selected, waited, is_same)
         counted = counted + more
-    present = _larger(counted, 1.0)
+        present = _larger(counted, 1.0)
     aim = _smaller(counted, fraction)  # 0 if nothing counts
     return selected, backend.follow(after, number_selected, present, aim)
 
@@ -119,9 +120,9 @@ class Batch(NamedTuple):
 
 
 def measured(
-    phi: Tensor, counted: Any, state: ThresholdState, fraction: float
+    phi: Tensor, counted: Any, present: Any, state: ThresholdState, fraction: float
 ) -> Batch:
-    expected = fraction * _larger(counted, 1.0)
+    expected = fraction * present
     found = largest_of_fraction(phi, expected, fraction)
     return _at_level(phi, counted, expected, found, state, fraction)
 
@@ -129,6 +130,7 @@ def measured(
 def measured_by_all(
     phi: Tensor,
     counted: Any,
+    present: Any,
     state: ThresholdState,
     fraction: float,
     searches: Any,
@@ -136,7 +138,7 @@ def measured_by_all(
     """The same over all replicas; None if it is known that it is not needed."""
     if searches is False:
         return None
-    expected = fraction * _larger(counted, 1.0)
+    expected = fraction * present
     found = largest_of_replicas(phi, expected, searches)
     return _at_level(phi, counted, expected, found, state, fraction)
 
@@ -236,6 +238,7 @@ def _decided(
     rests = has_ties | (threshold >= LARGEST_THRESHOLD)
     return backend.replaced(
         state,
+        ThresholdState._fields,
         threshold=threshold,
         error_sum=0.0,
         square_sum=0.0,
