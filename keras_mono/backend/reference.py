@@ -57,8 +57,8 @@ class Reference:
         """Squared deviations from the running mean, and the moments of the batch.
 
         The squared deviations have the shape of `z` and are 0 at entries that are not
-        valid. `has_history` is True if the running means are taken to be near the batch,
-        None if that is not known without waiting for the device.
+        valid. `has_history` is True if the running means can be taken to be near the
+        batch, None if that is not known without waiting for the device.
         """
         valid = self.valid(z, mask)
         deviation = self.deviation(z, valid, statistics)
@@ -216,13 +216,16 @@ class Reference:
     def replaced(self, state: Tensor, names: Sequence[str], **values: Any) -> Tensor:
         """A selector's state, a float32 vector, with other values of these names.
 
-        In one expression: of parts that are joined a compiler writes a kernel each.
+        In few parts: a compiler writes a kernel for each where there are many.
         """
-        index = ops.arange(len(names))
-        for name, value in values.items():
-            is_it = index == names.index(name)
-            state = ops.where(is_it, ops.cast(value, "float32"), state)
-        return state
+        parts, end = [], 0
+        for i, name in enumerate(names):
+            if name in values:
+                parts += [state[end:i]] * (i > end)
+                parts.append(ops.reshape(ops.cast(values[name], "float32"), (1,)))
+                end = i + 1
+        parts += [state[end:]] * (end < len(names))
+        return ops.concatenate(parts)
 
     def computed_once(self, phi: Tensor) -> Tensor:
         """`phi`, where a compiler might compute it twice with different rounding."""

@@ -80,6 +80,19 @@ class TorchReference(Reference):
         """Keras' own does not work within `torch.func`."""
         return _ReplaceBy.apply(z, selected, mean.to(z.dtype), gradient, *tensors)
 
+    def replaced(self, state: Tensor, names: Sequence[str], **values: Any) -> Tensor:
+        """In one kernel: of parts that are joined the compiler writes one each."""
+        values = {
+            name: constant(x, state.device) if isinstance(x, float) else x
+            for name, x in values.items()
+        }
+        if not self.is_compiling():
+            return torch.stack([values.get(n, state[i]) for i, n in enumerate(names)])
+        index = torch.arange(len(names), device=state.device)
+        for name, value in values.items():
+            state = torch.where(index == names.index(name), value, state)
+        return state
+
     def num_replicas(self) -> int:
         """Processes of the layer's group, or as Keras' distribution has it."""
         distributed = torch.distributed
@@ -377,16 +390,6 @@ class Torch(TorchReference):
         powers = _powers(error.device)
         state[2:5].add_(torch.pow(error, powers))  # number, and sums of error, error²
         return state
-
-    def replaced(self, state: Tensor, names: Sequence[str], **values: Any) -> Tensor:
-        """In one kernel."""
-        if not self.has_plain_tensors():
-            return super().replaced(state, names, **values)
-        held = [values.get(name, state[i]) for i, name in enumerate(names)]
-        for i, x in enumerate(held):
-            if isinstance(x, float):
-                held[i] = constant(x, state.device)
-        return torch.stack(held)
 
     def lerp(self, old: Tensor, new: Tensor, weight: Any) -> Tensor:
         return torch.lerp(old, new, weight)

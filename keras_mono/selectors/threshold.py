@@ -10,6 +10,7 @@ device has to be asked.
 import math
 from typing import Any, NamedTuple
 
+import numpy as np
 from keras import ops
 
 from keras_mono._internal.typing import Tensor
@@ -93,10 +94,11 @@ def _with_waited(
 
 def is_search(number: Any) -> Any:
     """Whether the batch after so many searches: a bool for an int, else a tensor."""
-    if not isinstance(number, int):
-        number = ops.cast(number, "int32")
-    is_power_of_two = number & (number - 1) == 0  # or 0
-    return is_power_of_two & (number < SEARCH_EVERY) | (number % SEARCH_EVERY == 0)
+    if isinstance(number, int):
+        early: Any = number < SEARCH_EVERY and number & (number - 1) == 0
+        return early or number % SEARCH_EVERY == 0
+    early = np.array([0, 1, 2, 4, 8, 16], "float32")
+    return ops.logical_or(ops.any(number == early), number % SEARCH_EVERY == 0.0)
 
 
 def window_before(number: Any) -> Any:
