@@ -39,6 +39,7 @@ def public_objects():
     ]
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize("module_name", MODULES)
 def test_docstring_examples_print_what_they_say(module_name):
     for test in examples_of(module_name):

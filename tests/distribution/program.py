@@ -1,11 +1,12 @@
 """Train on global batches shared by some replicas; write down what the layers know.
 
     python program.py FOLDER --replicas N [--rank R] [--whole]
-                             [--model-parallel | --workers]
+                             [--model-parallel | --workers] [--only learns]
 
-Twice: with fixed weights, and learning by the penalty. Each replica writes
-FOLDER/fixed-RANK.npz and FOLDER/learns-RANK.npz. PyTorch has one process a replica
-(`--rank`), and so has TensorFlow with `--workers`; else one process has them all.
+Twice: with fixed weights, and learning by the penalty, or `--only` one of them. Each
+replica writes FOLDER/fixed-RANK.npz and FOLDER/learns-RANK.npz. PyTorch has one
+process a replica (`--rank`), and so has TensorFlow with `--workers`; else one process
+has them all.
 """
 
 import argparse
@@ -25,6 +26,9 @@ def arguments():
     parser.add_argument("--rank", type=int, default=0)
     parser.add_argument("--model-parallel", action="store_true", help="JAX")
     parser.add_argument("--workers", action="store_true", help="TensorFlow, TF_CONFIG")
+    parser.add_argument(
+        "--only", dest="names", nargs=1, default=["fixed", "learns"], metavar="NAME"
+    )
     parser.add_argument("--whole", action="store_true", help="no short last batch")
     return parser.parse_args()
 
@@ -80,7 +84,7 @@ def jax(given):
         )
     elif given.replicas > 1:
         distribution.set_distribution(distribution.DataParallel(devices=devices))
-    for name in ("fixed", "learns"):
+    for name in given.names:
         made = shared_batches.model(name == "learns")
         tau = fit(made, given, name == "learns")
         kernel = made.get_layer("hidden").kernel.value
@@ -100,7 +104,7 @@ def tensorflow(given):
     parts = [tf.config.LogicalDeviceConfiguration()] * given.replicas
     tf.config.set_logical_device_configuration(cpu, parts)
     strategy = tf.distribute.MirroredStrategy([f"CPU:{i}" for i in range(len(parts))])
-    for name in ("fixed", "learns"):
+    for name in given.names:
         with strategy.scope():
             made = shared_batches.model(name == "learns")
         tau = fit(made, given, name == "learns")
@@ -118,7 +122,7 @@ def tensorflow_workers(given):
 
     strategy = tf.distribute.MultiWorkerMirroredStrategy()
     assert strategy.num_replicas_in_sync == given.replicas
-    for name in ("fixed", "learns"):
+    for name in given.names:
         with strategy.scope():
             made = shared_batches.model(name == "learns")
         tau = tensorflow_loop(made, strategy, given, name == "learns")
@@ -187,7 +191,7 @@ def torch(given):
             rank=given.rank,
             world_size=given.replicas,
         )
-    for name in ("fixed", "learns"):
+    for name in given.names:
         made = module = shared_batches.model(name == "learns")
         if given.replicas > 1 and name == "learns":
             module = DistributedDataParallel(made)

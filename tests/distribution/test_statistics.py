@@ -68,7 +68,7 @@ def run(folder, replicas, *options):
         for process in processes:
             process.kill()
     found = {}
-    for name in ("fixed", "learns"):
+    for name in ["learns"] if "--only=learns" in options else ["fixed", "learns"]:
         files = sorted(folder.glob(f"{name}-*.npz"))
         assert len(files) == (1 if BACKEND == "jax" else replicas), files
         found[name] = [dict(np.load(file)) for file in files]
@@ -141,8 +141,7 @@ def test_replicas_agree_to_the_bit(many):
 @pytest.mark.support("`keras.distribution.ModelParallel`")
 @pytest.mark.skipif(BACKEND != "jax", reason="JAX has it")
 def test_model_parallel(one, tmp_path):
-    found = run(tmp_path / "many", 4, "--model-parallel")
-    check(found["fixed"], one["fixed"], rtol=1e-5)
+    found = run(tmp_path / "many", 4, "--model-parallel", "--only=learns")
     check(found["learns"], one["learns"], rtol=1e-4)
 
 
@@ -164,8 +163,7 @@ def test_keras_refuses_a_batch_that_does_not_divide(tmp_path, monkeypatch):
 )
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="TensorFlow has it")
 def test_several_workers(one, tmp_path):
-    found = run(tmp_path / "workers", 2, "--workers")
-    check(found["fixed"], one["fixed"], rtol=1e-5)
+    found = run(tmp_path / "workers", 2, "--workers", "--only=learns")
     check(found["learns"], one["learns"], rtol=1e-4)
     # Keras' own `fit` fails there for a model without our layers, too.
     error = (tmp_path / "workers" / "error-0.txt").read_text()

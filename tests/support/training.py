@@ -1,5 +1,7 @@
 """One training call of a layer with the gradient of its input, on any backend."""
 
+import weakref
+
 import keras
 import numpy as np
 
@@ -19,20 +21,42 @@ def numbers(x):
 
 
 def _jax(layer, z, upstream, arguments):
+    variables = layer.non_trainable_variables
+    mask, training = arguments.get("mask"), arguments["training"]
+    step = _compiled(layer, training)
+    out, gradient, state = step([v.value for v in variables], z, upstream, mask)
+    for variable, value in zip(variables, state, strict=True):
+        variable.assign(value)
+    return np.array(out), np.array(gradient)
+
+
+_STEPS = weakref.WeakKeyDictionary()
+
+
+def _compiled(layer, training):
+    """A call of `layer` and its gradient: compiled, a stream takes a third as long."""
     import jax
 
     variables = layer.non_trainable_variables
 
-    def call(x):
-        # `layer.stateless_call` would leave out the cast to the compute dtype.
-        with keras.StatelessScope([(v, v.value) for v in variables]) as scope:
-            out = layer(x, **arguments)
-        return out, [scope.get_current_value(v) for v in variables]
+    def step(values, z, upstream, mask):
+        masked = {} if mask is None else {"mask": mask}
 
-    out, pull, state = jax.vjp(call, z, has_aux=True)
-    for variable, value in zip(variables, state, strict=True):
-        variable.assign(value)
-    return np.array(out), np.array(pull(upstream.astype(out.dtype))[0])
+        def call(x):
+            # `layer.stateless_call` would leave out the cast to the compute dtype.
+            pairs = zip(variables, values, strict=True)
+            with keras.StatelessScope(list(pairs)) as scope:
+                out = layer(x, training=training, **masked)
+            return out, [scope.get_current_value(v) for v in variables]
+
+        out, pull, state = jax.vjp(call, z, has_aux=True)
+        return out, pull(upstream.astype(out.dtype))[0], state
+
+    if not variables:  # a function of a test, called once
+        return step
+    steps = _STEPS.setdefault(layer, {})
+    key = repr((layer.get_config(), layer.trainable, training))
+    return steps.setdefault(key, jax.jit(step))
 
 
 def _tensorflow(layer, z, upstream, arguments):

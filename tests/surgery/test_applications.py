@@ -23,14 +23,8 @@ def make(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "name",
-    [
-        "ResNet50",  # on every backend; the others, which are other graphs, on one
-        pytest.param("MobileNetV3Small", marks=pytest.mark.one_backend),
-        pytest.param("ConvNeXtTiny", marks=pytest.mark.one_backend),
-    ],
-)
+@pytest.mark.one_backend  # graphs of one kind: small ones run on every backend
+@pytest.mark.parametrize("name", MODELS)
 def test_it_trains_and_comes_out_again(name):
     model = make(name)
     big = km.insert_after(model, MODELS[name], LAYER)
