@@ -43,12 +43,12 @@ SEARCHES = 3  # among batches 9 to 40; then one in 32
 # a branch that one batch in 32 takes.
 COMPILED = {
     "MonosemanticScale": 6,
-    "MonosemanticInhibition, top-1": 16,
-    "MonosemanticInhibition, threshold": 31,
-    "MonosemanticInhibition scale_invariant, threshold": 37,
-    "MonosemanticPenalty l2e, threshold": 33,
-    "MonosemanticPenalty phi, threshold": 47,
-    "MonosemanticPenalty relative, threshold": 40,
+    "MonosemanticInhibition, top-1": 15,
+    "MonosemanticInhibition, threshold": 19,
+    "MonosemanticInhibition scale_invariant, threshold": 25,
+    "MonosemanticPenalty l2e, threshold": 21,
+    "MonosemanticPenalty phi, threshold": 35,
+    "MonosemanticPenalty relative, threshold": 28,
 }
 
 
