@@ -27,6 +27,7 @@ SMALLEST_DEVIATION = 1e-18  # 1 / its square is finite in float32
 # A neuron whose standard deviation is below this share of its mean is constant: what
 # remains of float32 there is rounding.
 CONSTANT = 2.0**-22
+ROUNDING = 1e-4  # share of a direction that rounding may have left
 LARGEST_COUNTER = 2**31 - 1
 LARGEST_THRESHOLD = 1e30  # of τ, which then selects nothing until the next search
 GAIN = 0.012  # relative move of τ per relative error of the selected fraction
@@ -56,8 +57,8 @@ class Reference:
         """Squared deviations from the running mean, and the moments of the batch.
 
         The squared deviations have the shape of `z` and are 0 at entries that are not
-        valid. `has_history` is True if an earlier batch is known to have been counted,
-        None if that is not known without waiting for the device.
+        valid. `has_history` is True if the running means can be taken to be near the
+        batch, None if that is not known without waiting for the device.
         """
         valid = self.valid(z, mask)
         deviation = self.deviation(z, valid, statistics)
@@ -202,14 +203,29 @@ class Reference:
         before = ThresholdState.of(state)
         selected = number / counted
         error = selected - fraction
-        return ThresholdState.replaced(
+        return self.replaced(
             state,
+            ThresholdState._fields,
             threshold=before.threshold * ops.power(before.growth, error),
             selected_fraction=selected,
             num_batches=before.num_batches + 1.0,
             error_sum=before.error_sum + error,
             square_sum=before.square_sum + error * error,
         )
+
+    def replaced(self, state: Tensor, names: Sequence[str], **values: Any) -> Tensor:
+        """A selector's state, a float32 vector, with other values of these names.
+
+        In few parts: a compiler writes a kernel for each where there are many.
+        """
+        parts, end = [], 0
+        for i, name in enumerate(names):
+            if name in values:
+                parts += [state[end:i]] * (i > end)
+                parts.append(ops.reshape(ops.cast(values[name], "float32"), (1,)))
+                end = i + 1
+        parts += [state[end:]] * (end < len(names))
+        return ops.concatenate(parts)
 
     def computed_once(self, phi: Tensor) -> Tensor:
         """`phi`, where a compiler might compute it twice with different rounding."""
@@ -290,15 +306,41 @@ class Reference:
         """
         return definition(z)
 
+    def pull(
+        self,
+        z: Tensor,
+        selected: Tensor,
+        valid: Tensor,
+        weight: Any,
+        axes: Axes,
+        near: Tensor | None,  # noqa: ARG002
+        definition: Callable[..., tuple[Tensor, Tensor]],
+    ) -> tuple[Tensor, Tensor]:
+        """`scale_invariant_pull` and its mean φ, on one replica: their definition.
+
+        `near` as in `mean_phi`.
+        """
+        return definition(z, selected, valid, weight, axes)
+
+    def deactivate(
+        self,
+        z: Tensor,
+        selected: Tensor,
+        valid: Tensor,
+        mean: Tensor,
+        strength: Any,
+        axes: Axes,
+        near: Tensor | None,  # noqa: ARG002
+        definition: Callable[..., Tensor],
+    ) -> Tensor:
+        """`scale_invariant_deactivate` on one replica: its definition."""
+        return definition(z, selected, valid, mean, strength, axes)
+
     # ---- Reductions, branches, replicas ----
 
     def where(self, condition: Tensor, yes: Any, no: Any) -> Tensor:
         """`ops.where`; `no` may be a number."""
         return ops.where(condition, yes, no)
-
-    def number(self, value: float, like: Tensor) -> Tensor:  # noqa: ARG002
-        """A float32 scalar, where `like` lies."""
-        return ops.full((), value, "float32")
 
     def clip(self, x: Tensor, low: float | None, high: float | None = None) -> Tensor:
         """`x` between numbers, of which one may be None."""

@@ -24,6 +24,7 @@ from keras_mono.backend.reference import (
 )
 from keras_mono.backend.torch_constants import constant
 from keras_mono.backend.torch_penalties import MeanLogarithm, MeanPhi
+from keras_mono.backend.torch_scale_invariant import Deactivate, Pull
 from keras_mono.backend.types import BatchMoments, Statistics
 from keras_mono.backend.xla import OUTWEIGHED
 
@@ -78,6 +79,19 @@ class TorchReference(Reference):
     ) -> Tensor:
         """Keras' own does not work within `torch.func`."""
         return _ReplaceBy.apply(z, selected, mean.to(z.dtype), gradient, *tensors)
+
+    def replaced(self, state: Tensor, names: Sequence[str], **values: Any) -> Tensor:
+        """In one kernel: of parts that are joined the compiler writes one each."""
+        values = {
+            name: constant(x, state.device) if isinstance(x, float) else x
+            for name, x in values.items()
+        }
+        if not self.is_compiling():
+            return torch.stack([values.get(n, state[i]) for i, n in enumerate(names)])
+        index = torch.arange(len(names), device=state.device)
+        for name, value in values.items():
+            state = torch.where(index == names.index(name), value, state)
+        return state
 
     def num_replicas(self) -> int:
         """Processes of the layer's group, or as Keras' distribution has it."""
@@ -149,13 +163,16 @@ class Torch(TorchReference):
         axes: Axes,
         has_history: bool | None = None,
     ) -> tuple[Tensor, BatchMoments]:
-        """In one pass, unless this may be the first batch.
+        """In one pass, unless neurons may be without a history.
 
-        A neuron whose first value comes in a later batch loses as many digits of its
+        A neuron whose first value comes later all the same loses as many digits of its
         first variance as (mean / standard deviation)² has.
         """
         if not has_history:
-            return super().measure(z, mask, statistics, axes)
+            squared, moments = super().measure(z, mask, statistics, axes)
+            if mask is None and self.num_replicas() == 1:
+                moments = moments._replace(num_entries=z.numel())
+            return squared, moments
         valid = self.valid(z, mask)
         rest = statistics.mean_compensation
         deviation = torch.where(valid, z - statistics.mean, rest)  # from the mean alone
@@ -167,7 +184,7 @@ class Torch(TorchReference):
         entries = z.numel() if mask is None else mask.expand(z.shape).sum()
         skipped = entries - count.sum(dtype=torch.int64)
         moments = self._moments(count, total, squares, skipped, entries, statistics)
-        return squared, moments._replace(anchor_compensation=rest)
+        return squared, moments._replace(anchor_compensation=rest, valid=valid)
 
     def _squared_difference(self, x: Tensor, y: Tensor) -> Tensor:
         """In one kernel."""
@@ -250,8 +267,9 @@ class Torch(TorchReference):
         """Where nothing is known: 1 / inf = 0."""
         known = statistics.count >= 2.0
         variance = statistics.variance
+        total = variance if self.has_plain_tensors() else variance * known
         denominator = torch.addcdiv(  # or NaN
-            variance, variance.sum(), known.sum(), value=variance_compensation
+            variance, total.sum(), known.sum(), value=variance_compensation
         )
         infinity = constant(torch.inf, denominator.device)
         denominator = torch.where(known, denominator, infinity)
@@ -271,9 +289,6 @@ class Torch(TorchReference):
             for x in (yes, no)
         )
         return torch.where(condition, yes, no)
-
-    def number(self, value: float, like: Tensor) -> Tensor:
-        return constant(value, like.device)
 
     def entry(self, values: Tensor, index: Any) -> Tensor:
         if isinstance(index, int):
@@ -329,6 +344,37 @@ class Torch(TorchReference):
         number = self.count_true(selected).clamp_min(1.0)
         value, _ = MeanPhi.apply(z, selected, number, valid, axes, near, definition)
         return value
+
+    def pull(
+        self,
+        z: Tensor,
+        selected: Tensor,
+        valid: Tensor,
+        weight: Any,
+        axes: Axes,
+        near: Tensor | None,
+        definition: Callable[..., tuple[Tensor, Tensor]],
+    ) -> tuple[Tensor, Tensor]:
+        if not self.has_plain_tensors():
+            return definition(z, selected, valid, weight, axes)
+        number = self.count_true(selected).clamp_min(1.0)
+        found = Pull.apply(z, selected, number, valid, weight, axes, near)
+        return found[0], found[1]
+
+    def deactivate(
+        self,
+        z: Tensor,
+        selected: Tensor,
+        valid: Tensor,
+        mean: Tensor,
+        strength: Any,
+        axes: Axes,
+        near: Tensor | None,
+        definition: Callable[..., Tensor],
+    ) -> Tensor:
+        if not self.has_plain_tensors():
+            return definition(z, selected, valid, mean, strength, axes)
+        return Deactivate.apply(z, selected, valid, mean, strength, axes, near)
 
     # ---- State ----
 

@@ -5,19 +5,15 @@ numbers of each step. Both functions return the deviations too, from which they 
 the gradient: only so can a gradient of the gradient pass through them.
 """
 
-import functools
 from collections.abc import Callable
 from typing import Any
 
 import torch
 
 from keras_mono._internal.typing import Axes, Tensor
-from keras_mono.backend.reference import (
-    CONSTANT,
-    SMALLEST_DENOMINATOR,
-    SMALLEST_DEVIATION,
-)
+from keras_mono.backend.reference import SMALLEST_DEVIATION
 from keras_mono.backend.torch_constants import constant
+from keras_mono.backend.torch_scale_invariant import deviations, squares_over
 
 
 class MeanLogarithm(torch.autograd.Function):
@@ -93,24 +89,11 @@ class MeanPhi(torch.autograd.Function):
         zero = constant(0.0, z.device)
         ctx.dtype, ctx.definition = z.dtype, definition
         ctx.set_materialize_grads(False)
-        z = z.to(torch.float32)
-        over = functools.partial(torch.sum, dim=axes, keepdim=True)
-        count = over(valid, dtype=torch.float32).clamp_min_(1.0)
-        if near is None:
-            near = over(torch.where(valid, z, zero)) / count
-        deviation = torch.where(valid, z - near, zero)
-        # Twice: the mean of large values is rounded, that of the rest is not.
-        rest = over(deviation) / count
-        deviation.addcmul_(valid, rest, value=-1.0)
-        mean = near + rest
-        variance = over(deviation.square()) / count
-        least = constant(SMALLEST_DENOMINATOR, z.device)
-        least = torch.addcmul(least, mean, mean, value=CONSTANT**2)
-        infinity = constant(torch.inf, z.device)
-        precision = torch.where(variance > least, variance, infinity).reciprocal_()
+        deviation, count, _, _, precision = deviations(z, valid, axes, near)
         chosen = torch.where(selected, deviation, zero)
-        phi = over(chosen.square()) * precision
-        means = torch._foreach_div([over(chosen), phi], [count, count])
+        phi = squares_over(chosen, axes) * precision
+        sums = [chosen.sum(axes, keepdim=True), phi]
+        means = torch._foreach_div(sums, [count, count])
         ctx.save_for_backward(deviation, chosen, valid, precision, number, *means)
         return phi.sum() / number, deviation
 

@@ -2,8 +2,6 @@
 
 from typing import Any, NamedTuple
 
-from keras import ops
-
 from keras_mono._internal.typing import Tensor
 
 
@@ -36,6 +34,7 @@ class BatchMoments(NamedTuple):
     num_skipped: Tensor  # scalar: entries that are neither valid nor masked
     num_entries: Any  # scalar, or a number: entries that are not masked
     anchor_compensation: Any = 0.0  # of a backend whose `merge` takes it
+    valid: Any = None  # which entries these are, of a backend that keeps it
 
 
 class ThresholdState(NamedTuple):
@@ -56,18 +55,3 @@ class ThresholdState(NamedTuple):
     def of(cls, state: Tensor) -> "ThresholdState":
         """From one tensor."""
         return cls(*(state[i] for i in range(len(cls._fields))))
-
-    @classmethod
-    def replaced(cls, state: Tensor, **values: Tensor) -> Tensor:
-        """The tensor with other values, each of one field or of several from it on.
-
-        In few parts: a compiler writes a kernel for each where there are many.
-        """
-        parts, end = [], 0
-        for i, name in enumerate(cls._fields):
-            if name in values:
-                parts += [state[end:i]] * (i > end)
-                parts.append(ops.reshape(values[name], (-1,)))
-                end = i + parts[-1].shape[0]
-        parts += [state[end:]] * (end < len(cls._fields))
-        return ops.concatenate(parts)

@@ -200,7 +200,7 @@ class MonosemanticInhibition(SelectingLayer):
         if call.may_be_repeated:
             selected, mean, strength = does
             call.keep([ops.copy(selected), ops.copy(mean), strength * 1.0])
-        outputs = self._replaced(inputs, mask, *does)
+        outputs = self._replaced(inputs, mask, *does, learned.valid)
         self._store_learned(learned)
         return outputs
 
@@ -237,9 +237,11 @@ class MonosemanticInhibition(SelectingLayer):
         selected: Tensor,
         mean: Tensor,
         strength: Any,
+        valid: Tensor | None = None,
     ) -> Tensor:
         if self.gradient == "reversed":
             return backend.replace(inputs, selected, mean, strength)
-        valid = backend.valid(*as_entries(inputs, mask))
+        if valid is None:
+            valid = backend.valid(*as_entries(inputs, mask))
         axes = self._reduction_axes
-        return deactivate_valid(inputs, selected, valid, mean, strength, axes)
+        return deactivate_valid(inputs, selected, valid, mean, strength, axes, mean)

@@ -14,11 +14,7 @@ from keras_mono.backend import TrainingCall, backend, counted_once
 from keras_mono.backend.replicas import with_its_group
 from keras_mono.layers.running_statistics import as_entries, combine_masks
 from keras_mono.layers.selecting_layer import SelectingLayer
-from keras_mono.ops.scale_invariant_penalty import (
-    batch_moments,
-    mean_phi_of,
-    penalty_of_valid,
-)
+from keras_mono.ops.scale_invariant_penalty import penalty_of_valid
 from keras_mono.ops.scale_invariant_pull import pull_valid
 
 # By the validation data of studies/manipulation_study.py: see docs/choosing.md.
@@ -286,23 +282,28 @@ class MonosemanticPenalty(SelectingLayer):
         if call.repeats:
             return self._pulled(inputs, mask, *call.kept())[0]
         learned = self._learn(inputs, mask)
-        does = learned.selected, self._weight_in_force()
+        does = learned.selected, learned.reference.mean, self._weight_in_force()
         if call.may_be_repeated:
-            selected, weight = does
-            call.keep((ops.copy(selected), weight * 1.0))
-        outputs, penalty = self._pulled(inputs, mask, *does)
+            selected, near, weight = does
+            call.keep((ops.copy(selected), ops.copy(near), weight * 1.0))
+        outputs, penalty = self._pulled(inputs, mask, *does, learned.valid)
         self._store_learned(learned, _penalty=backend.all_reduce_mean(penalty))
         return outputs
 
     def _pulled(
-        self, inputs: Tensor, mask: Tensor | None, selected: Tensor, weight: Any
+        self,
+        inputs: Tensor,
+        mask: Tensor | None,
+        selected: Tensor,
+        near: Tensor,
+        weight: Any,
+        valid: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """The inputs with another gradient, and the mean φ of the selected."""
-        valid = backend.valid(*as_entries(inputs, mask))
+        if valid is None:
+            valid = backend.valid(*as_entries(inputs, mask))
         axes = self._reduction_axes
-        batch = batch_moments(ops.stop_gradient(inputs), valid, axes)
-        outputs = pull_valid(inputs, selected, batch, weight, axes)
-        return outputs, mean_phi_of(selected, batch)
+        return pull_valid(inputs, selected, valid, weight, axes, near)
 
     def _weight_in_force(self) -> Any:
         """A number where that is known without asking the device."""
@@ -326,7 +327,7 @@ class MonosemanticPenalty(SelectingLayer):
         of = learned.selected, *learned.reference[:2]  # mean and its remainder
         if call.may_be_repeated:
             call.keep((*(ops.copy(x) for x in of), weight))
-        penalty = self._of_selected(inputs, mask, *of, weight)
+        penalty = self._of_selected(inputs, mask, *of, weight, learned.valid)
         of_all = backend.all_reduce_mean(ops.stop_gradient(penalty))
         self._store_learned(learned, _penalty=of_all)
         return penalty
@@ -339,6 +340,7 @@ class MonosemanticPenalty(SelectingLayer):
         mean: Tensor,
         remainder: Tensor,
         weight: Any,
+        valid: Tensor | None = None,
     ) -> Tensor:
         """This replica's penalty, whose average over the replicas is the global one."""
         if self.form == "l2e":
@@ -346,7 +348,8 @@ class MonosemanticPenalty(SelectingLayer):
             if backend.num_replicas() > 1:
                 penalty = penalty * _weight_of_this_replica(selected)
             return penalty
-        valid = backend.valid(*as_entries(inputs, mask))
+        if valid is None:
+            valid = backend.valid(*as_entries(inputs, mask))
         axes = self._reduction_axes
         penalty = penalty_of_valid(inputs, selected, valid, axes, self.form, mean)
         return penalty * weight

@@ -21,6 +21,7 @@ from keras_mono.backend.reference import LARGEST_COUNTER
 from keras_mono.backend.replicas import Alone, with_its_group
 from keras_mono.layers.waiting_batches import WaitingBatches
 
+BATCHES_WITHOUT_HISTORY = 8
 # The others are counts and variances.
 OF_ANY_SIGN = frozenset({"mean", "mean_compensation", "selector_state", "penalty"})
 
@@ -288,9 +289,13 @@ class RunningStatistics(keras.layers.Layer):
         return self.waiting.join(before, batch, forget, every, self._has_history())
 
     def _has_history(self) -> bool | None:
-        """None if that is not known without waiting for the device."""
+        """None if that is not known without waiting for the device.
+
+        Whether each neuron has a value is not known either: the first batches may have
+        been masked. So several are measured from their own means.
+        """
         step = backend.known(self.step)
-        return None if step is None else step > 0
+        return None if step is None else step >= BATCHES_WITHOUT_HISTORY
 
     def _waits(self) -> bool:
         """Whether batches wait for a reduction; not while `calibrate` runs."""

@@ -29,6 +29,7 @@ class Learned(NamedTuple):
     joined: tuple[BatchMoments, ...]  # the batches that are in `updated` now
     selector_state: Tensor | None
     num_batches: int | None  # of the selector, where known without asking the device
+    valid: Tensor | None  # which entries count, where the backend keeps it
 
 
 class SelectingLayer(RunningStatistics):
@@ -187,7 +188,7 @@ class SelectingLayer(RunningStatistics):
                 phi, counted, state, is_on, waits
             )
         self._check_selected(selected, phi)
-        return Learned(selected, reference, updated, joined, state, number)
+        return Learned(selected, reference, updated, joined, state, number, batch.valid)
 
     def _update_selector(
         self, phi: Tensor, counted: Tensor, state: Tensor, is_on: Any, waits: bool
@@ -224,8 +225,7 @@ class SelectingLayer(RunningStatistics):
         names = self.select.state_names
         if "selected_fraction" not in names:
             return state
-        i = names.index("selected_fraction")
-        return ops.concatenate([state[:i], state[i : i + 1] * 0.0, state[i + 1 :]])
+        return backend.replaced(state, names, selected_fraction=0.0)
 
     def _store_learned(self, learned: Learned, **more: Tensor) -> None:
         # Last: PyTorch and TensorFlow change the tensors of the history in place.

@@ -53,7 +53,7 @@ class WaitingBatches:
         # Copies: they may be the running mean, which PyTorch changes in place.
         kept = ops.copy(batch.anchor), ops.copy(batch.anchor_compensation)
         self._measured.append(
-            batch._replace(anchor=kept[0], anchor_compensation=kept[1])
+            batch._replace(anchor=kept[0], anchor_compensation=kept[1], valid=None)
         )
         if len(self._measured) < reduce_every:
             return statistics, ()

@@ -73,15 +73,34 @@ def scale_invariant_deactivate(
 
 
 def deactivate_valid(
+    z: Tensor,
+    selected: Tensor,
+    valid: Tensor,
+    mean: Tensor,
+    strength: Any,
+    axes: Axes,
+    near: Tensor | None = None,
+) -> Tensor:
+    """`scale_invariant_deactivate`; what is selected is valid too.
+
+    `near` is something near the neurons' means, if known.
+    """
+    if ops.is_tensor(strength):
+        strength = ops.stop_gradient(ops.cast(strength, "float32"))
+    of = selected, valid, mean, strength, axes
+    if backend.num_replicas() > 1:
+        return deactivate_as_defined(z, *of)
+    return backend.deactivate(z, *of, near, deactivate_as_defined)
+
+
+def deactivate_as_defined(
     z: Tensor, selected: Tensor, valid: Tensor, mean: Tensor, strength: Any, axes: Axes
 ) -> Tensor:
-    """`scale_invariant_deactivate`; what is selected is valid too."""
+    """`deactivate_valid` operation by operation."""
     fixed = ops.stop_gradient(z)
     batch = batch_moments(fixed, valid, axes)
     away = ops.cast(fixed, "float32") - ops.cast(mean, "float32")
     away = backend.where(selected, ops.stop_gradient(away), 0.0)
-    if ops.is_tensor(strength):
-        strength = ops.stop_gradient(ops.cast(strength, "float32"))
     away = ops.sign(away) * strength
 
     def pull(upstream: Tensor, *tensors: Tensor) -> Tensor:

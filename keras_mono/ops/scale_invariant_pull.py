@@ -26,15 +26,14 @@ from keras import ops
 
 from keras_mono._internal.typing import Axes, Tensor
 from keras_mono.backend import backend
+from keras_mono.backend.reference import ROUNDING
 from keras_mono.backend.replicas import with_these
 from keras_mono.ops.scale_invariant_penalty import (
-    BatchMoments,
     batch_moments,
+    mean_phi_of,
     that_count,
     without_shift_and_scale,
 )
-
-ROUNDING = 1e-4
 
 
 def scale_invariant_pull(
@@ -65,14 +64,36 @@ def scale_invariant_pull(
         ValueError: for another shape of `selected`, or a bad `axis`.
     """
     z, selected, valid, axes = that_count(z, selected, axis, mask)
-    batch = batch_moments(ops.stop_gradient(z), valid, axes)
-    return pull_valid(z, selected, batch, weight, axes)
+    return pull_valid(z, selected, valid, weight, axes)[0]
 
 
 def pull_valid(
-    z: Tensor, selected: Tensor, batch: BatchMoments, weight: Any, axes: Axes
-) -> Tensor:
-    """`scale_invariant_pull`; `batch`: of `z`, without gradient."""
+    z: Tensor,
+    selected: Tensor,
+    valid: Tensor,
+    weight: Any,
+    axes: Axes,
+    near: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """`scale_invariant_pull`, and the mean φ of the selected, without gradient.
+
+    What is selected is valid too. `near` is something near the neurons' means, if
+    known.
+    """
+    if ops.is_tensor(weight):
+        weight = ops.stop_gradient(ops.cast(weight, "float32"))
+
+    of = selected, valid, weight, axes
+    if backend.num_replicas() > 1:
+        return pull_as_defined(z, *of)
+    return backend.pull(z, *of, near, pull_as_defined)
+
+
+def pull_as_defined(
+    z: Tensor, selected: Tensor, valid: Tensor, weight: Any, axes: Axes
+) -> tuple[Tensor, Tensor]:
+    """`pull_valid` operation by operation."""
+    batch = batch_moments(ops.stop_gradient(z), valid, axes)
     chosen = ops.cast(selected, "float32") * batch.deviation
     direction = without_shift_and_scale(chosen, batch, axes)
     squares = backend.all_reduce_sums(_square(direction), _square(chosen))
@@ -80,8 +101,6 @@ def pull_valid(
     is_rounding = squares[0] <= ROUNDING**2 * squares[1]
     inverse = ops.rsqrt(backend.where(is_rounding, 1.0, squares[0]))
     inverse = backend.where(is_rounding, 0.0, inverse)
-    if ops.is_tensor(weight):
-        weight = ops.stop_gradient(ops.cast(weight, "float32"))
     direction = direction * (inverse * weight)
     changes = batch.precision > 0.0
     scale = backend.where(
@@ -89,7 +108,8 @@ def pull_valid(
     )
     of = direction, batch.valid * scale, batch.precision
     nothing, value = ops.zeros_like(z, dtype="bool"), ops.zeros((), z.dtype)
-    return backend.replace_by(z, nothing, value, with_these(_gradient), *of)
+    pulled = backend.replace_by(z, nothing, value, with_these(_gradient), *of)
+    return pulled, mean_phi_of(selected, batch)
 
 
 def _gradient(

@@ -238,11 +238,12 @@ def _decided(
     threshold = ops.where(settled, here, decision.moved)
     hits = _smaller(batch.usual, 1.0)
     rests = has_ties | (threshold >= LARGEST_THRESHOLD)
-    zero = backend.number(0.0, threshold)
-    return ThresholdState.replaced(
+    return backend.replaced(
         state,
+        ThresholdState._fields,
         threshold=threshold,
-        error_sum=ops.broadcast_to(zero, (2,)),  # and the sum of squares
+        error_sum=0.0,
+        square_sum=0.0,
         growth=_one_of(rests, 1.0, growth(fraction)),
         error=backend.where(settled, 0.0, decision.error),
         noise=backend.where(anew, ONE_SIDED / hits, decision.noise),

@@ -10,7 +10,9 @@ from keras import ops
 
 from keras_mono.backend import Statistics, ThresholdState, backend
 from keras_mono.backend.reference import Reference
+from keras_mono.ops.scale_invariant_deactivate import deactivate_as_defined
 from keras_mono.ops.scale_invariant_penalty import mean_of
+from keras_mono.ops.scale_invariant_pull import pull_as_defined
 from support.small import Calls
 from support.training import numbers, value_and_gradient
 
@@ -36,7 +38,6 @@ NO_ARITHMETIC = {
     "is_transformed",
     "known",
     "mask_for_loop",
-    "number",
     "num_replicas",
     "random_state",
     "remember",
@@ -137,6 +138,7 @@ def test_numbers(chosen):
             one.clip(x, -0.5, 0.5),
             one.clip(x, None, 0.5),
             one.lerp(x, y, 0.3),
+            one.replaced(five[0], [*"abcde"], b=2.0, d=five[1][0]),
         ]
 
     expect_same(of(CHOSEN[chosen]), of(REFERENCE))
@@ -208,6 +210,34 @@ def test_mean_phi(near, kind, chosen):
         return map(tensor, value_and_gradient(layer, numbers(z), 1.5))
 
     expect_same(of(CHOSEN[chosen]), of(REFERENCE), rtol=1e-4)
+
+
+@pytest.mark.parametrize("chosen", CHOSEN)
+@pytest.mark.parametrize("kind", BATCHES)
+@pytest.mark.parametrize("near", [None, 2.5])
+def test_scale_invariant_gradients(near, kind, chosen):
+    z, mask = batch(kind)
+    valid, axes = REFERENCE.valid(z, mask), (0, 1)
+    selected = ops.logical_and(tensor(RNG.random(z.shape) < 0.3, "bool"), valid)
+    mean = tensor(np.full((1, 1, 5), 2.5))
+    at_mean = ops.logical_and(selected, tensor(RNG.random(z.shape) < 0.3, "bool"))
+    z, upstream = numbers(ops.where(at_mean, mean, z)), RNG.normal(size=z.shape)
+    near, weight = (None, 0.5) if near is None else (mean, tensor(0.5))
+
+    def of(one):
+        def pull(z):
+            of = selected, valid, weight, axes, near
+            return one.pull(z, *of, pull_as_defined)
+
+        def deactivate(z):
+            of = selected, valid, mean, weight, axes, near
+            return one.deactivate(z, *of, deactivate_as_defined)
+
+        layers = Calls(lambda z: pull(z)[0]), Calls(deactivate)
+        found = [value_and_gradient(layer, z, upstream) for layer in layers]
+        return map(tensor, [pull(tensor(z))[1], *found[0], *found[1]])
+
+    expect_same(of(CHOSEN[chosen]), of(REFERENCE), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("chosen", CHOSEN)

@@ -132,6 +132,17 @@ def test_moments_of_the_first_batch(stream, way):
 
 
 @pytest.mark.parametrize("way", WAYS)
+def test_a_batch_after_one_that_was_masked(way):
+    rng = np.random.default_rng(0)
+    layer = km.layers.MonosemanticScale(axis=-1, forget_steps=None)
+    layer.build((None, 128, 6))
+    z, mask = far_from_zero_masked(rng)
+    batches = [(z.astype("float32"), m) for m in (np.zeros_like(mask), mask)]
+    train(layer, batches, way)
+    expect(layer, batches[1:])
+
+
+@pytest.mark.parametrize("way", WAYS)
 def test_a_large_batch_after_a_single_outlier(way):
     """A history of one value is no better to measure from than none."""
     rng = np.random.default_rng(0)

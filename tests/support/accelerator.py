@@ -23,6 +23,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from keras_mono.layers.running_statistics import BATCHES_WITHOUT_HISTORY
 from support.counted_layers import FEW, SHAPE, Case
 
 ACTIVATION = 4 * 32 * 128 * 768  # bytes of a float32 tensor of that shape
@@ -290,13 +291,15 @@ class Batches(NamedTuple):
 
     first: Operations
     ordinary: Operations  # as most are
-    looking: Operations  # the one of the others with the most kernels
-    number_looking: int  # how many differ from an ordinary one
+    looking: Operations  # the one with the most kernels after those without history
+    number_looking: int  # how many of these differ from an ordinary one
 
 
 def batches(case: Case) -> Batches:
-    number = CALLS if case.select == "threshold" else 6
+    start = BATCHES_WITHOUT_HISTORY
+    number = CALLS if case.select == "threshold" else start + 1
     first, *others = training_calls(case.make, number, case.masked)
+    others = others[start - 1 :]
     numbers = [operations.kernels for operations in others]
     usual = max(set(numbers), key=numbers.count)
     return Batches(

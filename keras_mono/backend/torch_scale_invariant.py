@@ -1,0 +1,142 @@
+"""The scale-invariant gradients in closed form, eager on PyTorch.
+
+The definitions are `keras_mono.ops.scale_invariant_pull` and `_deactivate`, which move
+two to three times as much memory. What is saved for the gradient are the deviations of
+a batch and numbers of each neuron. Both gradients can be differentiated by what comes
+from behind.
+"""
+
+from typing import Any, NamedTuple
+
+import torch
+
+from keras_mono._internal.typing import Axes, Tensor
+from keras_mono.backend.reference import CONSTANT, ROUNDING, SMALLEST_DENOMINATOR
+from keras_mono.backend.torch_constants import constant
+
+
+class Deviations(NamedTuple):
+    """The valid entries of a batch about the means of their neurons."""
+
+    deviation: Tensor  # 0 where nothing counts
+    count: Tensor  # of each neuron, at least 1
+    variance: Tensor  # biased
+    varies: Tensor  # boolean: whether the neuron does
+    precision: Tensor  # 1 / variance; 0 if the neuron is constant
+
+
+def deviations(z: Tensor, valid: Tensor, axes: Axes, near: Tensor | None) -> Deviations:
+    """`near` is something near the means, if known."""
+    zero = constant(0.0, z.device)
+    z = z.to(torch.float32)
+    count = valid.sum(axes, keepdim=True, dtype=torch.float32).clamp_min_(1.0)
+    if near is None:
+        near = torch.where(valid, z, zero).sum(axes, keepdim=True) / count
+    deviation = torch.where(valid, z - near, zero)
+    # Twice: the mean of large values is rounded, that of the rest is not.
+    rest = deviation.sum(axes, keepdim=True) / count
+    deviation.addcmul_(valid, rest, value=-1.0)
+    mean = near + rest
+    variance = squares_over(deviation, axes) / count
+    least = constant(SMALLEST_DENOMINATOR, z.device)
+    varies = variance > torch.addcmul(least, mean, mean, value=CONSTANT**2)
+    infinity = constant(torch.inf, z.device)
+    precision = torch.where(varies, variance, infinity).reciprocal_()
+    return Deviations(deviation, count, variance, varies, precision)
+
+
+def squares_over(x: Tensor, axes: Axes) -> Tensor:
+    """Sum of squares along axes that are kept, in one pass."""
+    return torch.linalg.vector_norm(x, 2, axes, keepdim=True).square_()
+
+
+class Pull(torch.autograd.Function):
+    """`Reference.pull`; `number` are selected, at least 1."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        z: Tensor,
+        selected: Tensor,
+        number: Tensor,
+        valid: Tensor,
+        weight: Any,
+        axes: Axes,
+        near: Tensor | None,
+    ) -> tuple[Tensor, Tensor]:
+        zero = constant(0.0, z.device)
+        batch = deviations(z, valid, axes, near)
+        direction = torch.where(selected, batch.deviation, zero)
+        # Of the mean φ; without the part along the neuron's shift and scale.
+        phi = squares_over(direction, axes) * batch.precision
+        sums, counts = [direction.sum(axes, keepdim=True), phi], [batch.count] * 2
+        shift, scale = torch._foreach_div(sums, counts)
+        direction.addcmul_(batch.deviation, scale, value=-1.0)
+        direction.addcmul_(valid, shift, value=-1.0)
+        square = (squares_over(direction, axes) * batch.precision).sum()
+        total = phi.sum()
+        # What rounding leaves, as of neurons with two entries, is no direction.
+        infinity = constant(torch.inf, z.device)
+        square = torch.where(square <= ROUNDING**2 * total, infinity, square)
+        factor = square.rsqrt() * weight * batch.precision
+        spread = torch.where(batch.varies, batch.variance, zero).sqrt_()
+        ctx.axes = axes
+        ctx.save_for_backward(direction, valid & batch.varies, factor, spread)
+        penalty = total / number
+        ctx.mark_non_differentiable(penalty)
+        return z.clone(), penalty
+
+    @staticmethod
+    def backward(ctx: Any, upstream: Tensor, _: Any) -> tuple[Tensor | None, ...]:
+        direction, counts, factor, spread = ctx.saved_tensors
+        g = upstream.to(torch.float32)
+        zero = constant(0.0, g.device)
+        counted = torch.where(counts, g, zero)
+        # Squares of small numbers would be 0.
+        largest = torch.linalg.vector_norm(
+            counted.detach(), torch.inf, ctx.axes, keepdim=True
+        )
+        size = (largest * spread).amax()
+        unit = spread / torch.where(size > 0.0, size, constant(1.0, g.device))
+        length = size * torch.linalg.vector_norm(counted * unit)
+        length = torch.where(length < torch.inf, length, zero)  # or NaN
+        gradient = torch.addcmul(g, direction, factor * length)
+        return gradient.to(upstream.dtype), *[None] * 6
+
+
+class Deactivate(torch.autograd.Function):
+    """`Reference.deactivate`."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        z: Tensor,
+        selected: Tensor,
+        valid: Tensor,
+        mean: Tensor,
+        strength: Any,
+        axes: Axes,
+        near: Tensor | None,
+    ) -> Tensor:
+        batch = deviations(z, valid, axes, near)
+        sign = (z > mean).view(torch.int8) - (z < mean).view(torch.int8)
+        ctx.axes, ctx.strength = axes, strength
+        scale = batch.precision / batch.count
+        kept = selected & batch.varies, valid, sign, scale, batch.count, batch.deviation
+        ctx.save_for_backward(*kept)
+        return torch.where(selected, mean.to(z.dtype), z)
+
+    @staticmethod
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
+        selected, valid, sign, scale, count, deviation = ctx.saved_tensors
+        g = upstream.to(torch.float32)
+        chosen = torch.where(selected, g, constant(0.0, g.device))
+        size, strength = chosen.abs(), ctx.strength
+        if isinstance(strength, torch.Tensor):
+            size, strength = size * strength, 1.0
+        change = torch.addcmul(chosen, size, sign, value=-strength)  # to be taken away
+        shift = change.sum(ctx.axes, keepdim=True) / count
+        scale = (change * deviation).sum(ctx.axes, keepdim=True) * scale
+        gradient = torch.addcmul(g - change, valid, shift)
+        gradient = torch.addcmul(gradient, deviation, scale)
+        return gradient.to(upstream.dtype), *[None] * 6
