@@ -55,7 +55,8 @@ def update(
     `waited` are φ selected, and activations, of this replica in earlier batches of τ.
     """
     before, found = ThresholdState.of(state), None
-    present = _larger(counted, 1.0)
+    # Not 1.0: the compiler's branches take whole numbers of unknown shapes alone.
+    present = _larger(counted, 1)
     searches = is_search(before.num_batches if number is None else number)
     if backend.num_replicas() > 1:  # messages in no branch that depends on a tensor
         found = measured_by_all(phi, counted, present, before, fraction, searches)
@@ -340,7 +341,7 @@ def _one_of(condition: Any, yes: float, no: float) -> Any:
 
 
 def _larger(x: Any, least: float) -> Any:
-    return backend.clip(x, least) if ops.is_tensor(x) else max(float(x), least)
+    return backend.clip(x, float(least)) if ops.is_tensor(x) else max(x, least)
 
 
 def _smaller(x: Any, y: Any) -> Any:

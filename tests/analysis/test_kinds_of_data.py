@@ -148,7 +148,7 @@ def test_labels_that_do_not_fit_the_data():
         ):
             A.profile(model, generator(x), labels, ["more"], verbose=0)
     for data in (x, generator(x)):
-        with pytest.raises(ValueError, match="takes the labels from"):
+        with pytest.raises(ValueError, match="labels are the targets y"):
             A.profile(model, data, None, ["more"], verbose=0)
 
 

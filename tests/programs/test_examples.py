@@ -14,7 +14,7 @@ EXAMPLES = {"quickstart.py", "code_report.py"}
 EXAMPLES |= {"gallery.py"}  # in tests/programs
 STUDIES = {"penalty_study.py"}
 STUDIES |= {"study.py", "results.py"}  # in tests/programs
-STUDIES |= {"manipulation_study.py", "manipulation_page.py"}
+STUDIES |= {"manipulation_study.py", "manipulation_page.py", "collapse_study.py"}
 HELPERS = {"digits_report.py"}  # imported by an example
 
 

@@ -62,6 +62,8 @@ _CALLS_THAT_UPLOAD = {"as_tensor", "asarray", "new_tensor", "tensor"}
 _ONLY_WRITE = {"copy_", "fill_", "zero_"}  # and do not read what they are applied to
 
 
+# Not by name: the environment of the tests may be called torch, too.
+_FOLDERS = tuple(f"{Path(part.__file__).parent}/" for part in (torch, keras))
 _ONCE = "torch_constants.py"  # what it makes is kept for the whole process
 
 
@@ -247,7 +249,7 @@ def _where() -> str:
     frame: Any = sys._getframe(1)
     while frame is not None and frame.f_code is not training_call.__code__:
         file = frame.f_code.co_filename
-        if file != __file__ and "/torch/" not in file and "/keras/src/" not in file:
+        if file != __file__ and not file.startswith(_FOLDERS):
             return f"{Path(file).name}:{frame.f_lineno} {frame.f_code.co_name}"
         frame = frame.f_back
     return ""
