@@ -105,7 +105,11 @@ def training_model(cell="GRUCell", **of_the_loop):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("cell", "eager"), [*((cell, False) for cell in CELLS), ("GRUCell", True)]
+    ("cell", "eager"),
+    [
+        *((cell, False) for cell in CELLS),
+        pytest.param("GRUCell", True, marks=pytest.mark.one_backend),
+    ],
 )
 def test_fit_counts_every_batch_once(cell, eager):
     model = training_model(cell, return_sequences=True)

@@ -24,6 +24,7 @@ def draws(made, batches, shape=(50, 20)):
     return found
 
 
+@pytest.mark.one_backend  # the draws are the same on every one, as the next test shows
 def test_as_many_as_the_fraction_of_each_neuron_and_batch():
     found = np.array(draws(layer(), 101)[1:])
     share, entries = found.mean(), found.size

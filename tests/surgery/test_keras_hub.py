@@ -54,6 +54,7 @@ def train(model, x, y, **arguments):
         model.train_on_batch(*part, **arguments)
 
 
+@pytest.mark.one_backend  # the classifier, on every one, has such a backbone
 def test_bert_backbone_as_in_the_paper():
     backbone = bert()
     middle = km.middle(backbone, "transformer_layer_*")
@@ -93,6 +94,7 @@ def test_bert_classifier_trains_and_stays_a_task(tmp_path):
     assert same(outputs(loaded, x), outputs(big, x))
 
 
+@pytest.mark.one_backend  # small models have such masks on every one
 def test_padding_is_found_by_itself():
     x = tokens(segments=True)
     padded = {**x, "token_ids": np.where(x["padding_mask"] == 0, 7, x["token_ids"])}
