@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import keras_mono as km
 from support.oracle import Oracle
+from support.small import cases_each_backend
 from support.training import numbers, value_and_gradient
 
 SHAPES_AND_AXES = [
@@ -157,6 +158,7 @@ def test_what_stands_in_masked_entries_changes_no_bit(axis, filler):
         np.testing.assert_array_equal(a, b)
 
 
+@settings(max_examples=cases_each_backend())
 @given(st.lists(st.integers(0, 7), min_size=1, max_size=8), st.integers(0, 10**6))
 def test_any_split_of_a_stream_equals_the_whole(sizes, seed):
     """`forget_steps=None`, in batches of any size, also empty ones."""

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 import keras_mono as km
 from support.oracle import Oracle
+from support.small import cases_each_backend
 from support.training import numbers, value_and_gradient
 
 LAYERS = ("inhibition", "penalty", "scale")
@@ -73,10 +74,6 @@ def batches(case):
         yield z, masks[case["masked"]]
 
 
-# JAX compiles each case.
-CASES = settings.default.max_examples // (3 if keras.config.backend() == "jax" else 1)
-
-
 def in_training(layer, z, mask):
     """The layer's output in its own dtype; compiled on JAX, which is faster."""
     if keras.config.backend() != "jax":
@@ -85,7 +82,7 @@ def in_training(layer, z, mask):
 
 
 @pytest.mark.slow
-@settings(max_examples=CASES)
+@settings(max_examples=cases_each_backend())
 @given(cases())
 def test_any_case(case):
     layer = layer_of(case)

@@ -4,6 +4,13 @@ import contextlib
 
 import keras
 import numpy as np
+from hypothesis import settings
+
+
+def cases_each_backend():
+    """A third where every shape is compiled anew: JAX, and TensorFlow's operations."""
+    every = settings.default.max_examples
+    return every if keras.config.backend() == "torch" else every // 3
 
 
 def normal(*shape, seed=0):
