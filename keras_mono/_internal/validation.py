@@ -62,8 +62,8 @@ def factor(name: str, value: float) -> float:
     if abs(number) > LARGEST_FACTOR:
         raise ValueError(
             f"`{name}` must lie between -{LARGEST_FACTOR:g} and {LARGEST_FACTOR:g}, so "
-            f"that float32 can hold the gradient. Received: {name}={value!r}. Scale "
-            "the loss down instead."
+            f"that float32 can hold the gradient. Received: {name}={value!r}. Pass a "
+            "smaller one."
         )
     return number
 

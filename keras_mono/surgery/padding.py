@@ -53,6 +53,8 @@ class Padding:
         # By path, the masks that cannot be given, and those that may be its own.
         self._lost: dict[str, list[str]] = {}
         self._unclear: dict[str, list[str]] = {}
+        # And of (batch, units), which may be pooled or hold padding side by side.
+        self._flat: dict[str, list[str]] = {}
         self._is_used = False
 
     def follow(self, call: Call) -> None:
@@ -83,8 +85,10 @@ class Padding:
             return None
         if fitting or unclear:
             self._unclear[path] = [*fitting, *unclear]
-        elif len(x.shape) > 2:  # (batch, units) has no positions
+        elif len(x.shape) > 2:
             self._miss(call.graph, path, related)
+        elif related:
+            self._flat[path] = related
         return None
 
     def in_list(
@@ -112,12 +116,12 @@ class Padding:
                 f"after them with `mask={names[0]!r}`, otherwise with `mask=False`, "
                 "which counts every entry."
             )
-        lost = [*self._lost]
-        if isinstance(self._mask, str) and not self._is_used:
-            lost = lost or self._asked
+        lost = self._lost or ({} if self._is_used else self._flat)
+        if not lost and isinstance(self._mask, str) and not self._is_used:
+            lost = {path: [self._mask] for path in self._asked}
         if not lost:
             return
-        marks = _masks_in(self._lost) or [str(self._mask)]
+        marks = _masks_in(lost)
         raise ValueError(
             f"Model '{self._model.name}' marks padding in {_quoted(marks)}, which "
             f"cannot be given to the layers after {', '.join(lost)}: they have no axis "

@@ -33,11 +33,11 @@ OTHERS = ("plain", "naive-b", "l2e:weight=0.03", "relative:weight=0.7")
 COLUMNS = (
     "training",
     "trainings",
-    "at chance in the end",
-    "of these told of before half",
+    "end at chance",
+    "warned of before half",
     "later",
-    "not",
-    "others told of",
+    "never",
+    "warned of, and learn",
 )
 
 

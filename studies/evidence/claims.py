@@ -303,8 +303,8 @@ CLAIMS = (
         ),
         _needs(IMAGE, "plain", LIGHT, STRONG, RANDOM),
         seeds=30,
-        opposite=f"with the tail lowered by {DOSE} % the task is worse, and worse than "
-        "with as many activations at random",
+        opposite=f"with the tail lowered by {DOSE} % the task is worse, and a penalty "
+        "on what it selects makes it worse than one on as many activations at random",
         topic="less monosemanticity at a matched dose",
     ),
     Claim(

@@ -31,15 +31,16 @@ def _answer(verdict: Verdict, docs: str) -> str:
     """To the question of the page, by the claim that asks it."""
     at_dose, against_random = (found.difference for found in verdict.found)
     return (
-        f"**Does less monosemanticity help? In these small networks "
+        f"**Does less monosemanticity help? In these small networks, on clean data, "
         f"{ANSWERS[verdict.word]}.** Monosemanticity is measured by the tail of φ: "
         "how far the strongest activations of a neuron lie from its mean "
         f"([glossary]({docs}glossary.md)). A penalty that lowers it by {DOSE} % "
         f"changes the accuracy on MNIST by {number(at_dose.mean, True)} points (95 % "
         f"interval {number(at_dose.low, True)} to {number(at_dose.high, True)}). "
-        "Compared with "
-        "the same penalty on activations at random, the change is "
-        f"{number(against_random.mean, True)} points."
+        "It is not mere noise: with weight 0.01 the accuracy is "
+        f"{number(abs(against_random.mean))} points "
+        f"{'lower' if against_random.mean < 0 else 'higher'} than with the same "
+        "weight on as many activations at random."
     )
 
 

@@ -105,8 +105,8 @@ def test_padding_is_found_by_itself():
         layer = big.get_layer("transformer_layer_1_monosemantic_inhibition")
         found.append([numbers(v) for v in layer.saved_variables()])
     assert same(*found)
-    table = km.insert_after(bert(2), "pooled_dense", INHIBITION(axis=-1), dry_run=True)
-    assert [row["mask"] for row in table] == [None]  # (batch, units): no positions
+    with pytest.raises(ValueError, match="padding_mask"):
+        km.insert_after(bert(2), "pooled_dense", INHIBITION(axis=-1))
 
 
 def test_a_preprocessor_stays():

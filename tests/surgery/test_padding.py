@@ -86,6 +86,7 @@ def test_the_table_says_which_mask():
 @pytest.mark.parametrize(
     ("model", "where", "mask", "message"),
     [
+        (encoder(), "pooled", None, "'padding_mask', which cannot be given.*pooled"),
         (nested(), "deep", None, "(?s)'padding_mask'.*inner/deep.*`mask=False`"),
         (encoder(), "hidden", "padding", "must name an input of the model.*tokens"),
         (encoder("keep"), "pooled", "keep", "'keep', which cannot be given"),

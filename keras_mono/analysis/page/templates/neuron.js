@@ -51,7 +51,7 @@ function headOf(neuron, place) {
 
 function summaryOf(neuron) {
   if (isDead(neuron)) {
-    return el("p", { class: "summary" }, el("span", { class: "dead" }, "dead"), " It gives the same on every input, so that it has neither an own feature nor measures.");
+    return el("p", { class: "summary" }, el("span", { class: "dead" }, "dead"), " It gives the same on every input, or nothing finite, so that it has neither an own feature nor measures.");
   }
   const { rank, of } = rankOf(neuron, "best_phi");
   return el(

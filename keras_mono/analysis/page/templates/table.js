@@ -171,7 +171,7 @@ function makeList() {
     el("h2", { tabindex: "-1" }, "Neurons"),
     form,
     el("p", { id: "hits", role: "status", "aria-live": "polite" }),
-    el("p", { class: "hint" }, "Arrow keys move between rows, Enter opens a neuron. Dead: it gives the same on every input."),
+    el("p", { class: "hint" }, "Arrow keys move between rows, Enter opens a neuron. Dead: it gives the same on every input, or nothing finite."),
     scrolling("Neurons", table),
     more,
   );
