@@ -7,7 +7,11 @@ import keras
 
 from keras_mono._internal import validation
 from keras_mono._internal.data import batches, check, repeatable
-from keras_mono._internal.model_layers import find_layers, named_layers
+from keras_mono._internal.model_layers import (
+    find_layers,
+    monosemantic_layers,
+    named_layers,
+)
 from keras_mono._internal.optional_imports import require
 from keras_mono._internal.plotting.tail_over_training import tail_over_training
 from keras_mono._internal.recording.record import NeverCalledError, record_batches
@@ -20,7 +24,6 @@ from keras_mono.callbacks._others import (
 )
 from keras_mono.callbacks._scores import Scores, figures_from_state, figures_of
 from keras_mono.callbacks._steps import steps_before, steps_done, steps_seen
-from keras_mono.layers.running_statistics import RunningStatistics
 
 _AS_MEASURED = {"inhibited": "selected", "penalized": "selected"}
 
@@ -271,7 +274,7 @@ class MonosemanticityMonitor(keras.callbacks.Callback):
         if self.layers is not None:
             found = find_layers(model, self.layers)
         else:
-            found = self._ours()
+            found = monosemantic_layers(model)
             if not found:
                 raise ValueError(
                     f"Model '{model.name}' has no layer of keras_mono to watch. "
@@ -287,13 +290,6 @@ class MonosemanticityMonitor(keras.callbacks.Callback):
             )
         left_out = self._uncalled.union(mute)
         return {name: layer for name, layer in found.items() if name not in left_out}
-
-    def _ours(self) -> dict[str, RunningStatistics]:
-        return {
-            name: layer
-            for name, layer in named_layers(self._target()).items()
-            if isinstance(layer, RunningStatistics)
-        }
 
     def _figures_of(self, layer: keras.layers.Layer) -> tuple[str, ...]:
         return figures_of(layer, self.data is not None)
@@ -421,7 +417,7 @@ class MonosemanticityMonitor(keras.callbacks.Callback):
         """Training batches seen, by layer, of the layers that should see some."""
         return {
             name: steps_seen(layer)
-            for name, layer in self._ours().items()
+            for name, layer in monosemantic_layers(self._target()).items()
             if layer.trainable
             and name not in self._uncalled
             and (self.layers is None or name in self.layers)

@@ -20,7 +20,7 @@ import numpy as np
 from keras import ops
 
 from keras_mono._internal.as_model import as_model
-from keras_mono._internal.model_layers import named_layers
+from keras_mono._internal.model_layers import monosemantic_layers
 from keras_mono._internal.table import Table
 from keras_mono._internal.varies import varies
 from keras_mono.layers.monosemantic_inhibition import MonosemanticInhibition
@@ -80,8 +80,7 @@ def status(model: keras.Model) -> Table:
         - `non_finite`: entries skipped because they were NaN, infinite or too large.
     """
     model = as_model(model)
-    found = named_layers(model).items()
-    rows = [_row(name, x) for name, x in found if isinstance(x, RunningStatistics)]
+    rows = [_row(name, x) for name, x in monosemantic_layers(model).items()]
     number = f"{len(rows)} layer{'' if len(rows) == 1 else 's'}"
     return Table(_COLUMNS, rows, f"{number} of keras_mono in '{model.name}'")
 

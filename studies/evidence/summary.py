@@ -37,7 +37,7 @@ def _answer(verdict: Verdict, docs: str) -> str:
         f"([glossary]({docs}glossary.md)). A penalty that lowers it by {DOSE} % "
         f"changes the accuracy on MNIST by {number(at_dose.mean, True)} points (95 % "
         f"interval {number(at_dose.low, True)} to {number(at_dose.high, True)}). "
-        "It is not mere noise: with weight 0.01 the accuracy is "
+        "At weight 0.01 the accuracy is "
         f"{number(abs(against_random.mean))} points "
         f"{'lower' if against_random.mean < 0 else 'higher'} than with the same "
         "weight on as many activations at random."

@@ -77,8 +77,7 @@ def changed_output(
     """This thread's calls of `layer` return `change(output)` while the block runs."""
 
     def hook(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        outputs = original(*args, **kwargs)
-        return change(single_output(layer.name, outputs))
+        return change(single_output(layer.name, original(*args, **kwargs)))
 
     with hooked(layer, hook):
         yield

@@ -9,7 +9,7 @@ from urllib.parse import quote
 import keras
 import numpy as np
 
-from keras_mono._internal.model_layers import named_layers
+from keras_mono._internal.model_layers import monosemantic_layers
 from keras_mono._internal.table import Table
 from keras_mono._internal.visible_text import as_text, name_of
 from keras_mono.analysis import plots
@@ -21,7 +21,6 @@ from keras_mono.analysis.page.png import as_url
 from keras_mono.analysis.page.strongest import Activity
 from keras_mono.analysis.plots.by_feature import MOST_FEATURES
 from keras_mono.analysis.profile import Profile
-from keras_mono.layers.running_statistics import RunningStatistics
 
 _SHOWN_NEURONS = 3  # of a layer
 _IN_TABLE = 10  # neurons of a layer
@@ -201,8 +200,7 @@ def _meanings() -> list[Text]:
 
 def weights_of(model: keras.Model) -> int:
     """How many weights a model has without layers of this library."""
-    layers = named_layers(model).values()
-    ours = [x for x in layers if isinstance(x, RunningStatistics)]
+    ours = monosemantic_layers(model).values()
     not_its_own = {id(v) for layer in ours for v in layer.variables}
     return sum(math.prod(v.shape) for v in model.weights if id(v) not in not_its_own)
 
