@@ -287,8 +287,8 @@ class Reference:
         # log 1 = 0 where nothing is selected; never NaN or infinite.
         distance = ops.abs(ops.where(selected, deviation, 1.0))
         logarithm = ops.log(self.clip(distance, SMALLEST_DEVIATION))
-        mean = 2.0 * ops.sum(logarithm) / self.clip(self.count_true(selected), 1.0)
-        return mean * weight
+        number = self.clip(self.count_true(selected), 1.0)
+        return 2.0 * self.total(logarithm) / number * weight
 
     def mean_phi(
         self,
@@ -350,6 +350,10 @@ class Reference:
 
     def sum_over(self, x: Tensor, axes: Axes) -> Tensor:
         return ops.sum(x, axis=axes, keepdims=True)
+
+    def total(self, x: Tensor) -> Tensor:
+        """Sum of all activations."""
+        return ops.sum(x)
 
     def count_over(self, valid: Tensor, axes: Axes) -> Tensor:
         """How many are True, float32, along axes that are kept."""

@@ -232,6 +232,10 @@ class Torch(TorchReference):
     def sum_over(self, x: Tensor, axes: Axes) -> Tensor:
         return x.sum(axes, keepdim=True)
 
+    def total(self, x: Tensor) -> Tensor:
+        """Along the last axis first: the compiler joins that to what computes `x`."""
+        return x.sum(-1).sum()
+
     def merge(
         self, statistics: Statistics, batch: BatchMoments, forget_steps: int | None
     ) -> Statistics:
@@ -299,7 +303,7 @@ class Torch(TorchReference):
     def count_true(self, condition: Tensor) -> Tensor:
         """Once of each tensor: selector and penalty ask for the same."""
         if not self.has_plain_tensors():
-            return condition.sum(dtype=torch.float32)
+            return self.total(condition.to(torch.float32))
         kept = getattr(condition, "_keras_mono_number_true", None)
         if kept is None or kept[0] != condition._version:
             kept = condition._version, condition.sum(dtype=torch.float32)

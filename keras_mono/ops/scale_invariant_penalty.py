@@ -115,19 +115,20 @@ def mean_of(z: Tensor, selected: Tensor, valid: Tensor, axes: Axes, of: str) -> 
     """The definition, which can be differentiated any number of times."""
     selected = ops.cast(selected, "float32")
     batch = batch_moments(z, valid, axes)
-    return ops.sum(selected * _of_phi(batch, of)) / backend.clip(ops.sum(selected), 1.0)
+    number = backend.clip(backend.total(selected), 1.0)
+    return backend.total(selected * _of_phi(batch, of)) / number
 
 
 def mean_phi_of(selected: Tensor, batch: "BatchMoments") -> Tensor:
     """Mean φ of the selected; the replicas' average is that of all of them."""
     selected = ops.cast(selected, "float32")
     number = _number_a_replica(selected)
-    return ops.sum(selected * _of_phi(batch, "phi")) / number
+    return backend.total(selected * _of_phi(batch, "phi")) / number
 
 
 def _number_a_replica(selected: Tensor) -> Tensor:
     """How many a replica has selected on average, at least one of all of them."""
-    number = backend.all_reduce_mean(ops.sum(selected))
+    number = backend.all_reduce_mean(backend.total(selected))
     return backend.clip(number, 1.0 / backend.num_replicas())
 
 

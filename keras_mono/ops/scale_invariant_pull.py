@@ -125,10 +125,10 @@ def _gradient(
 
 def _norm(x: Tensor) -> Tensor:
     """Over all entries and replicas; squares of small numbers would be 0."""
-    size = backend.all_reduce_sum(ops.sum(ops.abs(x), axis=tuple(range(x.ndim))))
+    size = backend.all_reduce_sum(backend.total(ops.abs(x)))
     squares = _square(x / backend.where(size > 0.0, size, 1.0))
     return size * ops.sqrt(backend.all_reduce_sum(squares))
 
 
 def _square(x: Tensor) -> Tensor:
-    return ops.sum(ops.square(x), axis=tuple(range(x.ndim)))
+    return backend.total(ops.square(x))
