@@ -112,17 +112,20 @@ def _list(cases: list[Case], kind: str) -> None:
 
 
 def _generated(cases: list[Case]) -> list[list[object]]:
-    from support import accelerator
+    from support import generated_kernels
 
-    rows: list[list[object]] = [["layer under torch.compile", "kernels"]]
+    rows: list[list[object]] = [
+        ["layer under torch.compile", "kernels", "of a search", "traffic"]
+    ]
     for case in cases:
         try:
-            numbers = accelerator.generated_kernels(case)
-        except accelerator.DoesNotCompile as error:
+            found = generated_kernels.generated(case)
+        except generated_kernels.DoesNotCompile as error:
             print(f"{case}: {error}", file=sys.stderr)
-            rows.append([case, "does not compile"])
+            rows.append([case, "does not compile", "", ""])
             continue
-        rows.append([case, ", then ".join(map(str, numbers))])
+        for kernels, searching, traffic in found:  # one, unless it compiles again
+            rows.append([case, kernels, searching or "", f"{traffic:.1f}"])
     return rows
 
 

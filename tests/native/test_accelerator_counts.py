@@ -14,7 +14,7 @@ if keras.backend.backend() != "torch":
 
 import torch
 
-from support import accelerator
+from support import accelerator, generated_kernels
 from support.counted_layers import CASES, FEW
 from support.small import Calls
 
@@ -39,17 +39,18 @@ TRAFFIC = {
 }
 SEARCH = 4.1  # activations that a search moves beyond an ordinary batch
 SEARCHES = 3  # among batches 9 to 40; then one in 32
-# Kernels that torch.compile writes; with a threshold those of the search too, which is
-# a branch that one batch in 32 takes.
+# Kernels that torch.compile writes for a GPU, and the traffic of a call; without the
+# search, which is a branch that one batch in 32 takes.
 COMPILED = {
-    "MonosemanticScale": 6,
-    "MonosemanticInhibition, top-1": 15,
-    "MonosemanticInhibition, threshold": 19,
-    "MonosemanticInhibition scale_invariant, threshold": 25,
-    "MonosemanticPenalty l2e, threshold": 21,
-    "MonosemanticPenalty phi, threshold": 35,
-    "MonosemanticPenalty relative, threshold": 28,
+    "MonosemanticScale": (8, 2.1),
+    "MonosemanticInhibition, top-1": (14, 10.6),
+    "MonosemanticInhibition, threshold": (16, 9.6),
+    "MonosemanticInhibition scale_invariant, threshold": (28, 22.7),
+    "MonosemanticPenalty l2e, threshold": (17, 9.6),
+    "MonosemanticPenalty phi, threshold": (33, 29),
+    "MonosemanticPenalty relative, threshold": (34, 25.3),
 }
+COMPILED_SEARCH = 5  # kernels of the search
 
 
 SORT = re.compile(r"\b(sort|topk|kthvalue|argsort)\b")
@@ -73,10 +74,22 @@ def test_kernels_and_traffic_of_a_training_call(case):
 
 
 @pytest.mark.parametrize("case", FEW, ids=str)
-def test_kernels_that_torch_compile_writes(case):
-    found = accelerator.generated_kernels(case)
+def test_kernels_and_traffic_under_torch_compile(case):
+    _check_compiled(case, generated_kernels.generated(case))
+
+
+def test_a_layer_compiled_by_itself_has_the_same_kernels():
+    case = FEW[2]
+    found = generated_kernels.generated(case, generated_kernels.by_itself)
+    _check_compiled(case, found)
+
+
+def _check_compiled(case, found):
     assert len(found) == 1  # and does not compile again
-    assert found[0] <= COMPILED[str(case).partition(", axis")[0]]
+    kernels, traffic = COMPILED[str(case).partition(", axis")[0]]
+    assert found[0].kernels <= kernels
+    assert found[0].searching <= COMPILED_SEARCH * (case.select == "threshold")
+    assert found[0].traffic <= traffic
 
 
 class Copies(keras.layers.Layer):

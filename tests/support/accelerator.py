@@ -18,7 +18,6 @@ from typing import Any, NamedTuple
 
 import keras
 import torch
-import torch._dynamo
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -27,8 +26,6 @@ from keras_mono.layers.running_statistics import BATCHES_WITHOUT_HISTORY
 from support.counted_layers import FEW, SHAPE, Case
 
 ACTIVATION = 4 * 32 * 128 * 768  # bytes of a float32 tensor of that shape
-
-DoesNotCompile = torch._dynamo.exc.TorchDynamoException
 
 # Not views by their schema, and yet only memory, or another view of it.
 _NO_KERNEL = {
@@ -310,35 +307,6 @@ def batches(case: Case) -> Batches:
         others[numbers.index(max(numbers))],
         sum(n > usual for n in numbers),
     )
-
-
-def generated_kernels(case: Case, calls: int = 4) -> list[int]:
-    """How many kernels `torch.compile` writes for a training call and its gradient.
-
-    One number for each of the calls in which it compiles anything: the loops that
-    Inductor counts on a CPU, those of both branches of a condition too. The loss that
-    the gradient comes from is not compiled.
-    """
-    from torch._inductor import metrics
-
-    from keras_mono.torch import Adapter
-
-    torch._dynamo.reset()
-    adapter = Adapter(case.make(), SHAPE).train()
-
-    @torch.compile(fullgraph=True)
-    def call(z: torch.Tensor, mask: torch.Tensor | None) -> Any:
-        return adapter(z, mask), adapter.loss
-
-    mask = torch.ones(SHAPE[:-1], dtype=torch.bool) if case.masked else None
-    found = []
-    for _ in range(calls):
-        metrics.reset()
-        out, loss = call(torch.zeros(SHAPE, requires_grad=True), mask)
-        (out.sum() + loss).backward()
-        found.append(metrics.generated_kernel_count)
-    torch._dynamo.reset()
-    return [number for number in found if number]
 
 
 def _compare_with_values(case: Case) -> dict[str, Any]:

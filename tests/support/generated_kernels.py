@@ -55,20 +55,32 @@ class _NoKernel:
         """Do nothing."""
 
 
-def generated(case: Case, calls: int = 4) -> list[Generated]:
-    """What is written for a training call and its gradient, by call that compiles.
-
-    The loss that the gradient comes from is not compiled.
-    """
+def adapted(layer: Any) -> Any:
+    """A training call of an adapter, compiled: outputs and loss."""
     from keras_mono.torch import Adapter
 
-    torch._dynamo.reset()
-    adapter = Adapter(case.make(), SHAPE).train()
+    adapter = Adapter(layer, SHAPE).train()
 
     @torch.compile(fullgraph=True)
     def call(z: torch.Tensor, mask: torch.Tensor | None) -> Any:
         return adapter(z, mask), adapter.loss
 
+    return call
+
+
+def by_itself(layer: Any) -> Any:
+    """A training call of a Keras layer whose `call` is compiled, and no more."""
+    layer.call = torch.compile(layer.call, fullgraph=True)
+    return lambda z, mask: (layer(z, mask=mask, training=True), sum(layer.losses))
+
+
+def generated(case: Case, compiled: Any = adapted, calls: int = 4) -> list[Generated]:
+    """What is written for a training call and its gradient, by call that compiles.
+
+    The loss that the gradient comes from is not compiled.
+    """
+    torch._dynamo.reset()
+    call = compiled(case.make())
     mask = torch.ones(SHAPE[:-1], dtype=torch.bool) if case.masked else None
     found = []
     for _ in range(calls):

@@ -1,0 +1,88 @@
+"""Layers whose `call` is compiled, in a Keras model that PyTorch runs eagerly."""
+
+import keras
+import numpy as np
+import pytest
+
+import keras_mono as km
+from support.small import chain, fit, normal
+
+if keras.backend.backend() != "torch":
+    pytest.skip("torch.compile", allow_module_level=True)
+
+import torch
+
+from keras_mono.torch import Adapter
+
+LAYERS = {
+    "scale": lambda **k: km.layers.MonosemanticScale(**k),
+    "top-1": lambda **k: km.layers.MonosemanticInhibition(start_step=2, **k),
+    "threshold": lambda **k: km.layers.MonosemanticInhibition(0.1, start_step=2, **k),
+    "relative": lambda **k: km.layers.MonosemanticPenalty(start_step=2, **k),
+    "l2e": lambda **k: km.layers.MonosemanticPenalty(form="l2e", start_step=2, **k),
+}
+X = normal(64, 8)
+Y = X[:, :2]
+
+
+def trained(kind, compiled, fullgraph=True):
+    """A model after two epochs of `fit`, its layer, and the losses."""
+    keras.utils.set_random_seed(0)
+    layer = LAYERS[kind](axis=-1, name="layer")
+    dense = keras.layers.Dense
+    model = chain((8,), dense(16, "relu"), layer, dense(2), jit_compile=False)
+    if compiled:
+        torch._dynamo.reset()
+        layer.call = torch.compile(layer.call, fullgraph=fullgraph, backend="eager")
+    losses = fit(model, X, Y).history["loss"]
+    with torch._dynamo.config.patch(error_on_recompile=True):
+        losses += fit(model, X, Y).history["loss"]
+    return model, layer, losses
+
+
+@pytest.mark.parametrize("kind", LAYERS)
+def test_fit_with_a_compiled_layer_equals_an_eager_one(kind):
+    eager, expected, losses = trained(kind, compiled=False)
+    model, layer, found = trained(kind, compiled=True)
+    np.testing.assert_allclose(found, losses, rtol=1e-5)
+    assert int(layer.step) == 16
+    for a, b in zip(layer.saved_variables(), expected.saved_variables(), strict=True):
+        torch.testing.assert_close(a.value, b.value)
+    np.testing.assert_allclose(
+        model.predict(X, verbose=0), eager.predict(X, verbose=0), rtol=1e-5, atol=1e-6
+    )
+
+
+def test_what_is_done_with_a_model_whose_layer_is_compiled(tmp_path):
+    model, layer, _ = trained("threshold", compiled=True, fullgraph=False)
+    outputs = model.predict(X, verbose=0)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    for other in (loaded, km.strip(model), keras.models.clone_model(model)):
+        assert other.predict(X, verbose=0).shape == outputs.shape
+    np.testing.assert_allclose(loaded.predict(X, verbose=0), outputs, rtol=1e-6)
+    np.testing.assert_allclose(km.strip(model).predict(X, verbose=0), outputs)
+    assert int(loaded.get_layer("layer").step) == 16
+    fit(loaded, X, Y)  # which has statistics of its own, and is not compiled
+    assert int(layer.step) == 16
+    km.calibrate(model, X, batch_size=16)
+    assert int(layer.step) == 4
+    assert "call" in vars(layer)
+    del layer.call
+    fit(model, X, Y)
+    assert int(layer.step) == 12
+
+
+def test_an_adapter_compiled_in_place_equals_an_eager_one():
+    adapters = [
+        Adapter(LAYERS["threshold"](axis=-1), (None, 8)).train() for _ in range(2)
+    ]
+    names = list(adapters[0].state_dict())
+    adapters[0].compile(fullgraph=True, backend="eager")
+    for seed in range(5):
+        x = torch.from_numpy(normal(16, 8, seed=seed))
+        outputs = [adapter(x) for adapter in adapters]
+        torch.testing.assert_close(*outputs)
+    states = [adapter.state_dict() for adapter in adapters]
+    assert list(states[0]) == names
+    torch.testing.assert_close(*states)
