@@ -153,6 +153,10 @@ class Torch(TorchReference):
             return False
         return not _keras_shards_arrays()
 
+    def takes_gradients(self) -> bool:
+        """Whether a gradient can be written out, as an `autograd.Function`."""
+        return not (self.is_transformed() or _keras_shards_arrays())
+
     # ---- Statistics ----
 
     def measure(
@@ -359,7 +363,7 @@ class Torch(TorchReference):
         near: Tensor | None,
         definition: Callable[..., tuple[Tensor, Tensor]],
     ) -> tuple[Tensor, Tensor]:
-        if not self.has_plain_tensors():
+        if not self.takes_gradients():
             return definition(z, selected, valid, weight, axes)
         number = self.count_true(selected).clamp_min(1.0)
         found = Pull.apply(z, selected, number, valid, weight, axes, near)
@@ -376,9 +380,11 @@ class Torch(TorchReference):
         near: Tensor | None,
         definition: Callable[..., Tensor],
     ) -> Tensor:
-        if not self.has_plain_tensors():
+        if not self.takes_gradients():
             return definition(z, selected, valid, mean, strength, axes)
-        return Deactivate.apply(z, selected, valid, mean, strength, axes, near)
+        # The compiler takes no tensor twice.
+        of = selected, valid, mean, strength, axes, near is mean
+        return Deactivate.apply(z, *of)
 
     # ---- State ----
 

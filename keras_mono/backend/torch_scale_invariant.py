@@ -116,9 +116,9 @@ class Deactivate(torch.autograd.Function):
         mean: Tensor,
         strength: Any,
         axes: Axes,
-        near: Tensor | None,
+        is_near: bool,  # whether `mean` is near the neurons' means
     ) -> Tensor:
-        batch = deviations(z, valid, axes, near)
+        batch = deviations(z, valid, axes, mean if is_near else None)
         sign = (z > mean).view(torch.int8) - (z < mean).view(torch.int8)
         ctx.axes, ctx.strength = axes, strength
         scale = batch.precision / batch.count
