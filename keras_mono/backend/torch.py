@@ -120,9 +120,7 @@ class TorchReference(Reference):
         return bool(torch.compiler.is_compiling())
 
     def is_transformed(self) -> bool:
-        if self.is_compiling():
-            return False
-        return torch._C._functorch.peek_interpreter_stack() is not None
+        return not self.is_compiling() and _has_transform()
 
     def variables_are_parameters(self) -> bool:
         return True
@@ -155,7 +153,7 @@ class Torch(TorchReference):
 
     def takes_gradients(self) -> bool:
         """Whether a gradient can be written out, as an `autograd.Function`."""
-        return not (self.is_transformed() or _keras_shards_arrays())
+        return not (_has_transform() or _keras_shards_arrays())
 
     # ---- Statistics ----
 
@@ -347,7 +345,7 @@ class Torch(TorchReference):
         near: Tensor | None,
         definition: Callable[[Tensor], Tensor],
     ) -> Tensor:
-        if not self.has_plain_tensors():
+        if not self.takes_gradients():
             return definition(z)
         number = self.count_true(selected).clamp_min(1.0)
         value, _ = MeanPhi.apply(z, selected, number, valid, axes, near, definition)
@@ -541,6 +539,12 @@ class TorchOnCpu(Torch):
                 deviation = deviation - part.index_select(0, indices)
         logarithm = deviation.abs().clamp_min(SMALLEST_DEVIATION).log()
         return 2.0 * logarithm.sum() / max(len(indices), 1) * weight
+
+
+@torch.compiler.assume_constant_result
+def _has_transform() -> bool:
+    """Of `torch.func`, around the call or in the graph that is compiled."""
+    return torch._C._functorch.peek_interpreter_stack() is not None
 
 
 def _process_group() -> Any:

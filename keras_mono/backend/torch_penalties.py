@@ -1,4 +1,4 @@
-"""The penalties with their gradients in closed form, eager on PyTorch.
+"""The penalties with their gradients in closed form, on PyTorch.
 
 Autograd through the definitions starts twice as many kernels or more, and keeps the
 numbers of each step. Both functions return the deviations too, from which they compute
@@ -104,7 +104,7 @@ class MeanPhi(torch.autograd.Function):
         deviation, chosen, valid, precision, number, shift, scale = ctx.saved_tensors
         zero = constant(0.0, deviation.device)
         gradient = None
-        if upstream is not None and torch.is_grad_enabled():
+        if upstream is not None and _may_be_differentiated():
             of = ctx.definition(deviation), deviation, upstream
             (gradient,) = torch.autograd.grad(*of, create_graph=True)
         elif upstream is not None:
@@ -115,6 +115,11 @@ class MeanPhi(torch.autograd.Function):
             of_deviation = torch.where(valid, of_deviation, zero)
         of_z = _sum(gradient, of_deviation, ctx.dtype)
         return of_z, None, None, None, None, None, None
+
+
+def _may_be_differentiated() -> bool:
+    """Whether a gradient of the gradient may follow; the compiler has none."""
+    return torch.is_grad_enabled() and not torch.compiler.is_compiling()
 
 
 def _sum(x: Tensor | None, y: Tensor | None, dtype: Any) -> Tensor | None:

@@ -1,4 +1,4 @@
-"""The scale-invariant gradients in closed form, eager on PyTorch.
+"""The scale-invariant gradients in closed form, on PyTorch.
 
 The definitions are `keras_mono.ops.scale_invariant_pull` and `_deactivate`, which move
 two to three times as much memory. What is saved for the gradient are the deviations of

@@ -45,10 +45,10 @@ COMPILED = {
     "MonosemanticScale": (8, 2.1),
     "MonosemanticInhibition, top-1": (14, 10.6),
     "MonosemanticInhibition, threshold": (16, 9.6),
-    "MonosemanticInhibition scale_invariant, threshold": (28, 22.7),
+    "MonosemanticInhibition scale_invariant, threshold": (25, 17.7),
     "MonosemanticPenalty l2e, threshold": (17, 9.6),
-    "MonosemanticPenalty phi, threshold": (33, 29),
-    "MonosemanticPenalty relative, threshold": (34, 25.3),
+    "MonosemanticPenalty phi, threshold": (24, 15.4),
+    "MonosemanticPenalty relative, threshold": (30, 19),
 }
 COMPILED_SEARCH = 5  # kernels of the search
 

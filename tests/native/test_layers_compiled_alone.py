@@ -18,6 +18,9 @@ LAYERS = {
     "scale": lambda **k: km.layers.MonosemanticScale(**k),
     "top-1": lambda **k: km.layers.MonosemanticInhibition(start_step=2, **k),
     "threshold": lambda **k: km.layers.MonosemanticInhibition(0.1, start_step=2, **k),
+    "scale_invariant": lambda **k: km.layers.MonosemanticInhibition(
+        0.1, start_step=2, gradient="scale_invariant", **k
+    ),
     "relative": lambda **k: km.layers.MonosemanticPenalty(start_step=2, **k),
     "l2e": lambda **k: km.layers.MonosemanticPenalty(form="l2e", start_step=2, **k),
 }
