@@ -130,6 +130,7 @@ def test_numbers(chosen):
             one.entry(x[0], 2),
             one.entry(x[0], tensor(2.0)),
             one.computed_once(y),
+            one.total(x),
             one.sum_over(x, (0,)),
             one.count_over(mask, (0,)),
             tensor(one.num_entries(x, None, (0,))),
