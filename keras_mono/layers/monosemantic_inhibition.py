@@ -1,5 +1,4 @@
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 
 import keras
@@ -7,15 +6,13 @@ from keras import ops
 
 from keras_mono import selectors
 from keras_mono._internal import validation
-from keras_mono._internal.setting import Fixed, Setting
+from keras_mono._internal.setting import Fixed, Setting, SettingOfAnother
 from keras_mono._internal.typing import Tensor
 from keras_mono.backend import TrainingCall, backend, counted_once
 from keras_mono.backend.replicas import Alone, with_its_group
 from keras_mono.layers.running_statistics import as_entries, combine_masks
 from keras_mono.layers.selecting_layer import SelectingLayer
 from keras_mono.ops.scale_invariant_deactivate import deactivate_valid
-
-GRADIENTS = ("reversed", "scale_invariant")
 
 
 @keras.saving.register_keras_serializable(package="keras_mono")
@@ -109,22 +106,19 @@ class MonosemanticInhibition(SelectingLayer):
     """
 
     strength = Setting(
-        partial(validation.factor, "strength"),
+        validation.factor,
         "Δ in force. Setting it takes effect at the next step, without recompiling.",
     )
+    weight = SettingOfAnother("MonosemanticPenalty", instead="strength")
     active = Fixed(
-        partial(
-            validation.one_of,
-            "active",
+        validation.one_of(
             ("training", "always"),
             "'training' is the identity at inference, 'always' inhibits there too.",
         )
     )
     gradient = Fixed(
-        partial(
-            validation.one_of,
-            "gradient",
-            GRADIENTS,
+        validation.one_of(
+            ("reversed", "scale_invariant"),
             "Pass 'reversed' for the paper's or 'scale_invariant' for one that always "
             "pulls towards the mean.",
         )
@@ -157,18 +151,6 @@ class MonosemanticInhibition(SelectingLayer):
         self.strength = strength
         self.active = active
         self.gradient = gradient
-
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "strength": self.strength,
-            "active": self.active,
-            "gradient": self.gradient,
-        }
-
-    def build(self, input_shape: tuple[int | None, ...]) -> None:
-        super().build(input_shape)
-        self._strength = self._setting("strength", self.strength)
 
     def call(
         self,

@@ -1,6 +1,5 @@
 import weakref
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 import keras
@@ -8,7 +7,7 @@ from keras import ops
 
 from keras_mono import selectors
 from keras_mono._internal import validation
-from keras_mono._internal.setting import Fixed, Setting
+from keras_mono._internal.setting import Fixed, Setting, SettingOfAnother
 from keras_mono._internal.typing import Tensor
 from keras_mono.backend import TrainingCall, backend, counted_once
 from keras_mono.backend.replicas import with_its_group
@@ -19,7 +18,6 @@ from keras_mono.ops.scale_invariant_pull import pull_valid
 
 # By the validation data of studies/manipulation_study.py: see docs/choosing.md.
 DEFAULT_WEIGHTS = {"relative": 0.07, "phi": 0.003, "log_phi": 0.003, "l2e": 0.003}
-FORMS = tuple(DEFAULT_WEIGHTS)
 _NOT_ADDED = (
     "`penalize` is for what is added to the loss, and a layer with form='relative' "
     "adds nothing: it changes the gradient that passes through its output. Use the "
@@ -149,14 +147,13 @@ class MonosemanticPenalty(SelectingLayer):
     """
 
     weight = Setting(
-        partial(validation.factor, "weight"),
+        validation.factor,
         "Weight in force. Setting it takes effect at the next step.",
     )
+    strength = SettingOfAnother("MonosemanticInhibition", instead="weight")
     form = Fixed(
-        partial(
-            validation.one_of,
-            "form",
-            FORMS,
+        validation.one_of(
+            tuple(DEFAULT_WEIGHTS),
             "Pass 'relative' or 'phi' for the scale-invariant penalty or 'l2e' for the "
             "paper's.",
         ),
@@ -192,12 +189,8 @@ class MonosemanticPenalty(SelectingLayer):
         # layer's be taken for them because it has got their `id`.
         self._added: tuple[weakref.ref[Any], ...] = ()
 
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "weight": self.weight, "form": self.form}
-
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         super().build(input_shape)
-        self._weight = self._setting("weight", self.weight)
         self._penalty = self._statistic("penalty", ())
 
     @property

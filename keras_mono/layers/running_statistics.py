@@ -6,7 +6,7 @@ import numpy as np
 from keras import ops
 
 from keras_mono._internal import lost_masks, presence, recurrence, validation
-from keras_mono._internal.setting import Fixed, settings_of
+from keras_mono._internal.setting import Fixed, config_of
 from keras_mono._internal.typing import Tensor
 from keras_mono.backend import (
     BatchMoments,
@@ -45,9 +45,9 @@ class RunningStatistics(keras.layers.Layer):
             infinite or beyond 3.6e16. It and `step` stay at 2³¹ - 1 once there.
     """
 
-    axis = Fixed(validation.axis_argument)
-    forget_steps = Fixed(validation.forget_steps)
-    variance_compensation = Fixed(validation.variance_compensation)
+    axis = Fixed(validation.distinct_axes)
+    forget_steps = Fixed(validation.positive_steps_or_none)
+    variance_compensation = Fixed(validation.compensation)
 
     def __init__(
         self,
@@ -68,12 +68,7 @@ class RunningStatistics(keras.layers.Layer):
         self.waiting = WaitingBatches()
 
     def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "axis": self.axis,
-            "forget_steps": self.forget_steps,
-            "variance_compensation": self.variance_compensation,
-        }
+        return {**super().get_config(), **config_of(self)}
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         neurons = validation.neuron_axes(self.axis, tuple(input_shape))
@@ -144,23 +139,6 @@ class RunningStatistics(keras.layers.Layer):
         """Not again in the backward pass: it would save little (`keras.RematScope`)."""
         return layer_call
 
-    @property
-    def weights(self) -> list[keras.Variable]:
-        """What is learned, without the settings: for `get_weights` and `set_weights`.
-
-        Settings are variables only so that a compiled step sees them change.
-        """
-        return self._without_settings(super().weights)
-
-    @property
-    def variables(self) -> list[keras.Variable]:
-        """All state that a step needs as arguments."""
-        if backend.variables_are_parameters():
-            # These become a module's parameters, for `load_state_dict` to overwrite.
-            return self._without_settings(super().variables)
-        found: list[keras.Variable] = super().variables
-        return found
-
     def is_finite(self) -> bool:
         """False if a statistic is NaN or infinite, with which nothing is selected."""
         values = [ops.convert_to_numpy(v) for v in self._statistics()]
@@ -221,23 +199,6 @@ class RunningStatistics(keras.layers.Layer):
             trainable=False,
             autocast=False,
         )
-
-    def _setting(self, name: str, value: float) -> keras.Variable:
-        """A number that may be set while training, without recompiling."""
-        variable = self.add_weight(
-            name=name,
-            shape=(),
-            dtype="float32",
-            initializer=keras.initializers.Constant(float(value)),
-            trainable=False,
-            autocast=False,
-        )
-        backend.remember(variable, float(np.float32(value)))
-        return variable
-
-    def _without_settings(self, variables: list[keras.Variable]) -> Any:
-        settings = {id(v) for v in settings_of(self).values()}
-        return [v for v in variables if id(v) not in settings]
 
     def _statistics(self) -> list[keras.Variable]:
         if not self.built:

@@ -1,7 +1,6 @@
 import math
 import warnings
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any, NamedTuple
 
 import keras
@@ -9,7 +8,7 @@ from keras import ops
 
 from keras_mono import selectors
 from keras_mono._internal import validation
-from keras_mono._internal.setting import Fixed, Setting
+from keras_mono._internal.setting import Fixed, Setting, build_settings, settings_of
 from keras_mono._internal.typing import Tensor
 from keras_mono.backend import (
     BatchMoments,
@@ -47,12 +46,11 @@ class SelectingLayer(RunningStatistics):
     """
 
     enabled = Setting(
-        partial(validation.truth, "enabled"),
-        "Whether anything may be selected. May be set at any time.",
+        validation.truth, "Whether anything may be selected. May be set at any time."
     )
-    select = Fixed(selectors.get)
-    start_step = Fixed(partial(validation.positive_steps, "start_step"))
-    include_current_batch = Fixed(partial(validation.truth, "include_current_batch"))
+    select = Fixed(lambda _, select: selectors.get(select))
+    start_step = Fixed(validation.positive_steps)
+    include_current_batch = Fixed(validation.truth)
 
     def __init__(
         self,
@@ -72,15 +70,6 @@ class SelectingLayer(RunningStatistics):
         self.enabled = enabled
         self._has_seen_a_shape = False
 
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "select": keras.saving.serialize_keras_object(self.select),
-            "start_step": self.start_step,
-            "include_current_batch": self.include_current_batch,
-            "enabled": self.enabled,
-        }
-
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         super().build(input_shape)
         self.select.check(tuple(input_shape), self.channel_axis)
@@ -90,7 +79,28 @@ class SelectingLayer(RunningStatistics):
         self._selector_state = (
             self._statistic("selector_state", (size,)) if size else None
         )
-        self._enabled = self._setting("enabled", self.enabled)
+        build_settings(self)
+
+    @property
+    def weights(self) -> list[keras.Variable]:
+        """What is learned, without the settings: for `get_weights` and `set_weights`.
+
+        Settings are variables only so that a compiled step sees them change.
+        """
+        return self._without_settings(super().weights)
+
+    @property
+    def variables(self) -> list[keras.Variable]:
+        """All state that a step needs as arguments."""
+        found: list[keras.Variable] = super().variables
+        if backend.variables_are_parameters():
+            # These become a module's parameters, for `load_state_dict` to overwrite.
+            found = self._without_settings(found)
+        return found
+
+    def _without_settings(self, variables: list[keras.Variable]) -> Any:
+        settings = {id(v) for v in settings_of(self).values()}
+        return [v for v in variables if id(v) not in settings]
 
     @property
     def selector_state(self) -> dict[str, float]:

@@ -233,6 +233,21 @@ def test_what_a_compiled_step_has_built_in_cannot_be_set(name):
         km.layers.MonosemanticPenalty().form = "phi"
 
 
+OTHERS = [("weight", "strength"), ("strength", "weight")]
+
+
+@pytest.mark.parametrize(("other", "own"), OTHERS)
+def test_the_other_layers_setting_is_refused(other, own):
+    """It would change nothing."""
+    layer = km.layers.MonosemanticInhibition()
+    if own == "weight":
+        layer = km.layers.MonosemanticPenalty()
+    with pytest.raises(AttributeError, match=f"no `{other}`.*Use `{own}`"):
+        setattr(layer, other, 5.0)
+    assert not hasattr(layer, other)
+    layer.note = "any other attribute may be set"
+
+
 @pytest.mark.parametrize("weight", [1e8, -1e8])
 @pytest.mark.parametrize("form", ["phi", "relative"])
 def test_the_largest_weight_gives_numbers(form, weight):
