@@ -6,6 +6,8 @@ from types import FrameType
 
 import keras
 
+from keras_mono.backend import backend
+
 
 def after_loop(run: Callable[[], None]) -> None:
     """Call `run` after a loop, but still inside the method `inner_loop`."""
@@ -18,6 +20,8 @@ def check_outside(name: str) -> None:
     Inside the loop JAX cannot change statistics, and PyTorch and TensorFlow count some
     time steps twice.
     """
+    if backend.is_compiling():
+        return
     frame: FrameType | None = sys._getframe(1)
     loops_over = 0
     while frame is not None:
