@@ -8,7 +8,6 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_mono._internal import presence
 from keras_mono.backend import backend
 
 T = TypeVar("T", bound=float)
@@ -58,11 +57,11 @@ class Setting(_Argument[T]):
             now = float(ops.convert_to_numpy(variable))
         return given if now == np.float32(given) else type(given)(now)
 
-    def __set__(self, layer: keras.layers.Layer, value: T) -> None:
+    def __set__(self, layer: Any, value: T) -> None:
         value = self.check(self.name, value)
         variable = self.variable(layer)
         if variable is not None:
-            presence.check_present(layer, [variable], f"set `{self.name}`")
+            layer.check_present(f"set `{self.name}`")
             variable.assign(float(value))
             backend.remember(variable, float(np.float32(value)))
         setattr(layer, f"_given_{self.name}", value)

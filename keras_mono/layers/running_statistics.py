@@ -5,7 +5,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_mono._internal import lost_masks, presence, recurrence, validation
+from keras_mono._internal import lost_masks, recurrence, validation
 from keras_mono._internal.setting import Fixed, config_of
 from keras_mono._internal.typing import Tensor
 from keras_mono.backend import (
@@ -184,8 +184,21 @@ class RunningStatistics(keras.layers.Layer):
         return all(np.isfinite(value).all() for value in values)
 
     def check_present(self, attempt: str) -> None:
-        """Raise a `RuntimeError` while a `fit` on JAX holds the layer's state."""
-        presence.check_present(self, self.saved_variables(), attempt)
+        """Raise a `RuntimeError` while a `fit` on JAX holds the layer's state.
+
+        It moves the values out of the variables into its own state. Until `self.model`
+        is read in a callback, which brings them back, a variable must not be read, and
+        a value assigned to it is overwritten.
+        """
+        if any(backend.is_held_by_fit(variable) for variable in self.saved_variables()):
+            raise RuntimeError(
+                f"Layer '{self.name}' cannot {attempt} now: on JAX a running `fit` "
+                "keeps the values of all variables itself. In a callback use "
+                "`self.model` before (for example "
+                f"`self.model.get_layer({self.name!r})`), which brings them back into "
+                "the layers, or an `InhibitionSchedule` to change `strength`, `weight` "
+                "or `enabled`."
+            )
 
     def save_own_variables(self, store: Any) -> None:
         self.check_present("be saved")
