@@ -129,6 +129,47 @@ class RunningStatistics(keras.layers.Layer):
         """What any other call returns; it moves no state."""
         return inputs
 
+    @counted_once
+    @with_its_group
+    def _update(self, z: Tensor, mask: Tensor | None) -> None:
+        self.check_present("update its statistics")
+        if not TrainingCall(self).repeats:
+            self._store(self._learn(z, mask))
+
+    def _learn(self, inputs: Tensor, mask: Tensor | None) -> Learned:
+        before = self.statistics()
+        _, batch = self._measure(inputs, mask, before)
+        return Learned(*self._merge(before, batch))
+
+    def _measure(
+        self, inputs: Tensor, mask: Tensor | None, statistics: Statistics
+    ) -> tuple[Tensor, BatchMoments]:
+        z, mask = as_entries(inputs, mask)
+        of = z, mask, statistics, self._reduction_axes, self._has_history()
+        if not self._waits():
+            return backend.measure(*of)
+        with Alone():
+            return backend.measure(*of)
+
+    def _merge(
+        self, before: Statistics, batch: BatchMoments
+    ) -> tuple[Statistics, tuple[BatchMoments, ...]]:
+        """The statistics after a batch, and which batches have joined them."""
+        if not self._waits():
+            return backend.merge(before, batch, self.forget_steps), (batch,)
+        forget, every = self.forget_steps, self.reduce_every
+        return self.waiting.join(before, batch, forget, every, self._has_history())
+
+    def _store(self, learned: Learned, **more: Tensor) -> None:
+        """`more`: values of other variables, by the name of their attribute."""
+        statistics, joined = learned[:2]
+        values = {**(statistics._asdict() if joined else {}), **more}
+        backend.assign([getattr(self, name) for name in values], list(values.values()))
+        for batch in joined:
+            backend.count_up(self.non_finite, batch.num_skipped, statistics.variance)
+        if joined:
+            backend.count_up(self.step, len(joined), statistics.variance)
+
     def score(self, z: Tensor, mask: Tensor | None = None) -> Tensor:
         """φ of `z` against the running statistics; moves no state.
 
@@ -154,18 +195,6 @@ class RunningStatistics(keras.layers.Layer):
         """
         recurrence.check_outside(self.name)
         self._update(self._with_its_neurons(z), mask)
-
-    @counted_once
-    @with_its_group
-    def _update(self, z: Tensor, mask: Tensor | None) -> None:
-        self.check_present("update its statistics")
-        if not TrainingCall(self).repeats:
-            self._store(self._learn(z, mask))
-
-    def _learn(self, inputs: Tensor, mask: Tensor | None) -> Learned:
-        before = self.statistics()
-        _, batch = self._measure(inputs, mask, before)
-        return Learned(*self._merge(before, batch))
 
     def reset(self) -> None:
         """Forget everything: statistics, step and the count of non-finite entries."""
@@ -277,25 +306,6 @@ class RunningStatistics(keras.layers.Layer):
         valid = backend.valid(z, mask)
         return ops.square(backend.deviation(z, valid, statistics))
 
-    def _measure(
-        self, inputs: Tensor, mask: Tensor | None, statistics: Statistics
-    ) -> tuple[Tensor, BatchMoments]:
-        z, mask = as_entries(inputs, mask)
-        of = z, mask, statistics, self._reduction_axes, self._has_history()
-        if not self._waits():
-            return backend.measure(*of)
-        with Alone():
-            return backend.measure(*of)
-
-    def _merge(
-        self, before: Statistics, batch: BatchMoments
-    ) -> tuple[Statistics, tuple[BatchMoments, ...]]:
-        """The statistics after a batch, and which batches have joined them."""
-        if not self._waits():
-            return backend.merge(before, batch, self.forget_steps), (batch,)
-        forget, every = self.forget_steps, self.reduce_every
-        return self.waiting.join(before, batch, forget, every, self._has_history())
-
     def _has_history(self) -> bool | None:
         """None if that is not known without waiting for the device.
 
@@ -310,16 +320,6 @@ class RunningStatistics(keras.layers.Layer):
         if self.reduce_every == 1 or self.listeners:
             return False
         return backend.num_replicas() > 1
-
-    def _store(self, learned: Learned, **more: Tensor) -> None:
-        """`more`: values of other variables, by the name of their attribute."""
-        statistics, joined = learned[:2]
-        values = {**(statistics._asdict() if joined else {}), **more}
-        backend.assign([getattr(self, name) for name in values], list(values.values()))
-        for batch in joined:
-            backend.count_up(self.non_finite, batch.num_skipped, statistics.variance)
-        if joined:
-            backend.count_up(self.step, len(joined), statistics.variance)
 
     def should_update(self, training: bool | None) -> bool:
         """Whether a call in this mode moves the statistics or is listened to."""
