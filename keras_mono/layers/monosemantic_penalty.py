@@ -254,10 +254,7 @@ class MonosemanticPenalty(SelectingLayer):
     def _act(
         self, inputs: Tensor, mask: Tensor | None, selection: Selection
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The inputs with another gradient, or what is added to the loss.
-
-        This replica's penalty, whose average over the replicas is the global one.
-        """
+        """The inputs with another gradient, or what this replica adds to the loss."""
         selected, mean, remainder, weight, valid = selection
         if self.form == "l2e":
             penalty = backend.log_penalty(inputs, selected, mean, remainder, weight)

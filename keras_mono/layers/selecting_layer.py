@@ -294,7 +294,7 @@ class SelectingLayer(RunningStatistics):
                 f"Layer '{self.name}' changes nothing: in a batch of shape {shape} a "
                 "neuron has one entry, and what does not vary in a batch is not "
                 "pulled. Train with a larger batch size.",
-                stacklevel=3,
+                stacklevel=4,
             )
 
     def _is_on(self) -> Any:
