@@ -2,7 +2,7 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Self
 
 import keras
 from keras import ops
@@ -97,14 +97,15 @@ class InhibitedRNN(keras.layers.RNN):
         return {**super().get_config(), "inhibition": kept}
 
     @classmethod
-    def from_config(
-        cls, config: dict[str, Any], custom_objects: Any = None
-    ) -> "InhibitedRNN":
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
         inhibition = keras.saving.deserialize_keras_object(
             config["inhibition"], custom_objects=custom_objects
         )
         config = {**config, "inhibition": inhibition}
-        return super().from_config(config, custom_objects=custom_objects)
+        if "cell" not in config:  # a `ConvGRU2D`, which makes its own
+            return cls(**config)
+        made: Self = super().from_config(config, custom_objects=custom_objects)
+        return made
 
     def build(
         self, sequences_shape: tuple[int | None, ...], initial_state_shape: Any = None
