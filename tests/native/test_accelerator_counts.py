@@ -38,7 +38,7 @@ TRAFFIC = {
     "MonosemanticPenalty relative": (67, 54),
 }
 SEARCH = 4.1  # activations that a search moves beyond an ordinary batch
-SEARCHES = 3  # among batches 9 to 40; then one in 32
+SEARCHES = 2  # among batches 9 to 20; later one in 32
 # Kernels that torch.compile writes; with a threshold those of the search too, which is
 # a branch that one batch in 32 takes.
 COMPILED = {

@@ -285,7 +285,7 @@ def training_calls(
         return [training_call(layer, z, **arguments) for _ in range(number)]
 
 
-CALLS = 40  # the threshold looks for a new value in every 32nd
+CALLS = 20  # the threshold looks for a new value in batches 1, 2, 4, 8, 16, 32, ...
 
 
 class Batches(NamedTuple):
