@@ -49,6 +49,7 @@ def test_a_profile_is_what_the_functions_say_of_all_activations(batch_size):
         assert one.tail == pytest.approx({key: tail[key] for key in one.tail})
 
 
+@pytest.mark.one_backend
 def test_a_sample_stays_within_its_stated_error():
     whole = profiles(model_of())["more"]
     outside = []
@@ -63,6 +64,7 @@ def test_a_sample_stays_within_its_stated_error():
     assert np.mean(outside) <= 0.05
 
 
+@pytest.mark.one_backend
 def test_samples_are_uniform():
     counts = np.zeros(700)
     z = np.zeros((700, 7))
@@ -95,6 +97,7 @@ def test_positions_take_their_sample_s_label_or_their_own():
         np.testing.assert_allclose(found.scores.phi, expected.phi, rtol=1e-5)
 
 
+@pytest.mark.one_backend
 def test_a_progress_bar(capsys):
     z, labels = planted.activations()
     A.profile(model_of(), z, labels, ["neurons"], batch_size=100)
@@ -103,6 +106,7 @@ def test_a_progress_bar(capsys):
     assert capsys.readouterr().out == ""
 
 
+@pytest.mark.one_backend
 def test_comparison():
     z, labels = planted.activations()
     mixing = np.random.default_rng(1).normal(size=(7, 7))
@@ -129,6 +133,7 @@ def test_comparison():
     assert other["mean_phi"] == pytest.approx(these.mean())
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
@@ -143,6 +148,7 @@ def test_bad_labels(labels, message):
         A.profile(model_of(), z, labels, ["neurons"], verbose=0)
 
 
+@pytest.mark.one_backend
 def test_bad_comparisons():
     found = profiles(model_of())
     with pytest.raises(ValueError, match="at least two models"):
