@@ -75,28 +75,26 @@ def update(
 
     after = backend.cond(searches, searched, lambda: state)
     selected = backend.at_least(phi, after[0])
-    number_selected = backend.count_true(selected)
     if waited is None:
-        number_selected = backend.all_reduce_sum(number_selected)
+        num = backend.all_reduce_sum(backend.count_true(selected))
     else:
-        is_same = after[0] == state[0]
-        number_selected, more = _with_waited(number_selected, waited, is_same)
-        counted = counted + more
+        num, counted = _with_waited(selected, counted, waited, after[0] == state[0])
         present = _larger(counted, 1.0)
     aim = _smaller(counted, fraction)  # 0 if nothing counts
-    return selected, backend.follow(after, number_selected, present, aim)
+    return selected, backend.follow(after, num, present, aim)
 
 
 def _with_waited(
-    number: Tensor, waited: Tensor, is_same: Tensor
+    selected: Tensor, counted: Any, waited: Tensor, is_same: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Selected by all replicas, and how many counted in the batches that waited.
+    """How many all replicas have selected, and counted, those that waited included.
 
     These are left out unless τ `is_same`.
     """
-    sums = ops.concatenate([ops.reshape(number, (1,)), waited])
-    sums, is_same = backend.all_reduce_sum(sums), ops.cast(is_same, "float32")
-    return sums[0] + is_same * sums[1], is_same * sums[2]
+    number = ops.reshape(backend.count_true(selected), (1,))
+    sums = backend.all_reduce_sum(ops.concatenate([number, waited]))
+    is_same = ops.cast(is_same, "float32")
+    return sums[0] + is_same * sums[1], counted + is_same * sums[2]
 
 
 def is_search(number: Any) -> Any:
