@@ -27,7 +27,7 @@ from keras_mono._internal.model_layers import check_is_monosemantic, named_layer
 from keras_mono._internal.table import Table
 from keras_mono._internal.typing import Tensor
 from keras_mono.layers.running_statistics import RunningStatistics
-from keras_mono.surgery.padding import Padding, check_mask_argument
+from keras_mono.surgery.padding import Padding
 from keras_mono.surgery.places import Place, Where, matching, operations, output_shape
 from keras_mono.surgery.rebuild import Call, Edit, rebuild
 
@@ -66,7 +66,6 @@ def insert_after(
     """
     check_is_monosemantic(layer)
     matched = matching(model, where, exclude)
-    check_mask_argument(mask, model)
     padding = Padding(model, mask)
     insertion = _Insertion(model, matched, layer, padding, output)
     new = rebuild(model, insertion)
