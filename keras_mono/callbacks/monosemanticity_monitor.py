@@ -25,8 +25,6 @@ from keras_mono.callbacks._others import (
 from keras_mono.callbacks._scores import Scores, figures_from_state, figures_of
 from keras_mono.callbacks._steps import steps_before, steps_done, steps_seen
 
-_AS_MEASURED = {"inhibited": "selected", "penalized": "selected"}
-
 
 class MonosemanticityMonitor(keras.callbacks.Callback):
     """Shows during `fit` how monosemantic the neurons of each watched layer are.
@@ -57,18 +55,14 @@ class MonosemanticityMonitor(keras.callbacks.Callback):
     - without `data`, `NAME_inhibited` or `NAME_penalized` is the share that a
       `MovingThreshold` selected of the latest training batch.
 
-    In an epoch without a measurement (`every`) the logs hold the latest one's figures,
-    so that `ModelCheckpoint(save_best_only=True)` keeps the best: Keras saves where the
-    key is missing. The patience of `EarlyStopping` and `ReduceLROnPlateau` counts
-    epochs; one that ends before the next measurement is an error.
+    In an epoch without a measurement (`every`) the logs hold the latest one's figures.
 
     The reference of φ: for a layer of this library its running statistics, which come
     from the training batches, and only for neurons with a history (NaN before any); for
     any other layer the mean and variance of its outputs on `data` itself, every
-    position of a sample being a neuron. Figures with different references should not be
-    compared: to watch a plain model as a model with inhibition is watched, put
-    `MonosemanticScale` in it. Masked entries count in no figure of a layer of this
-    library; other layers' masks are not seen.
+    position of a sample being a neuron. Do not compare figures with different
+    references: to watch a plain model, put `MonosemanticScale` in it. Masked entries
+    count in no figure of a layer of this library; other layers' masks are not seen.
 
     Reference: MEmeL (arXiv:2312.11560), Def. 3.1; the 2 % is L2E's (arXiv:2503.23298).
 
@@ -107,11 +101,9 @@ class MonosemanticityMonitor(keras.callbacks.Callback):
         UserWarning: of callbacks that read the logs before the monitor has written
             them, of layers of this library that `data` does not reach (they are not
             watched), and of those that saw no training batch in the first epoch. And,
-            once a layer and `fit`, of a layer that collapses: in three measurements in
-            a row its scale is below a fifth of the first measurement's, or with half
-            of its neurons dead of that before training, and does not grow; or half of
-            all its neurons have died since the first measurement; or none varies though
-            some did before training. It names the layer and what to do.
+            once a layer and `fit`, of a layer whose activations are all NaN or
+            infinite, and of one that collapses: its scale falls below a fifth and does
+            not grow, or half of its neurons die (docs/monitor.md has the criterion).
 
     Attributes:
         rows: One dict per measurement and layer: `epoch`, `batch`, `layer`, `reference`
@@ -179,6 +171,7 @@ class MonosemanticityMonitor(keras.callbacks.Callback):
         self._keys: set[str] = set()
         self._latest: dict[str, float] = {}
         self._collapses: dict[str, Collapse] = {}
+        self._not_finite: set[str] = set()
         self._uncalled: set[str] = set()
         self._has_told_of_uncalled = False
         self._epoch = 0
@@ -306,6 +299,7 @@ class MonosemanticityMonitor(keras.callbacks.Callback):
                 self._run(self._inputs(), scores)
             except NeverCalledError as error:  # in this epoch, though not in the first
                 self._tell_of_uncalled(error.layers, "Their figures are NaN.")
+            self._tell_of_nothing_finite(scores)
             for name, score in scores.items():
                 measured[name] |= score.figures()
                 measured[name] |= self._collapse(name, score).follow(
@@ -319,7 +313,7 @@ class MonosemanticityMonitor(keras.callbacks.Callback):
                 row["batch"] = self._batches - 1
             for figure in self._figures_of(layer):
                 short = figure.removeprefix("ms_")
-                row[short] = measured[name][_AS_MEASURED.get(short, short)]
+                row[short] = measured[name][short]
                 logs[self._key(name, figure)] = row[short]
             self.rows.append(row)
         return logs
@@ -392,6 +386,19 @@ class MonosemanticityMonitor(keras.callbacks.Callback):
             "read.",
             stacklevel=4,  # Keras, which runs the callback
         )
+
+    def _tell_of_nothing_finite(self, scores: dict[str, Scores]) -> None:
+        broken = [n for n, x in scores.items() if x.parts and not x.is_finite]
+        new = [name for name in broken if name not in self._not_finite]
+        if new:
+            self._not_finite.update(new)
+            warnings.warn(
+                f"All activations of the layers {new} on `data` are NaN or "
+                f"infinite in {self._now()}, so that most of their figures are NaN. "
+                "Lower the learning rate, or look for NaN in the data. "
+                "`keras.callbacks.TerminateOnNaN()` ends such a training.",
+                stacklevel=4,  # Keras, which runs the callback
+            )
 
     def _check_others(self) -> None:
         """Find other callbacks that would miss the figures or misread them."""
