@@ -175,8 +175,7 @@ class MonosemanticityMonitor(keras.callbacks.Callback):
         self._uncalled: set[str] = set()
         self._has_told_of_uncalled = False
         self._epoch = 0
-        self._first_epoch: int | None = None
-        self._steps_at_first: dict[str, int] = {}
+        self._steps_at_first: dict[str, int] | None = None
         self._batches = 0
         self._batches_before = 0
 
@@ -196,8 +195,7 @@ class MonosemanticityMonitor(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002
         self._epoch = epoch
-        if self._first_epoch is None:
-            self._first_epoch = epoch
+        if self._steps_at_first is None:
             # Not before: BackupAndRestore may come after the monitor.
             self._steps_at_first = self._steps()
             if self.unit == "batch":
@@ -222,8 +220,9 @@ class MonosemanticityMonitor(keras.callbacks.Callback):
             self._latest = self._measure(None)
         if logs is not None:
             logs.update(self._latest)
-        if epoch == self._first_epoch:
-            self._tell_of_layers_without_batches()
+        if self._steps_at_first:
+            self._tell_of_layers_without_batches(self._steps_at_first)
+            self._steps_at_first = {}
 
     def to_frame(self) -> Any:
         """The measurements as a pandas `DataFrame`, one row per measurement and layer.
@@ -430,13 +429,9 @@ class MonosemanticityMonitor(keras.callbacks.Callback):
             and (self.layers is None or name in self.layers)
         }
 
-    def _tell_of_layers_without_batches(self) -> None:
+    def _tell_of_layers_without_batches(self, before: dict[str, int]) -> None:
         now = self._steps()
-        still = [
-            name
-            for name, steps in self._steps_at_first.items()
-            if steps == now.get(name)
-        ]
+        still = [name for name, steps in before.items() if steps == now.get(name)]
         if still:
             warnings.warn(
                 f"The layers {still} saw no training batch in the first epoch: they "

@@ -18,6 +18,7 @@ True
 import math
 import re
 from dataclasses import dataclass, field
+from itertools import chain, count
 from typing import Any
 
 import keras
@@ -180,10 +181,8 @@ class _Insertion(Edit):
 
     def _free_name(self, layer: Any) -> str:
         kind = re.sub(r"(?<!^)(?=[A-Z])", "_", type(self.template).__name__).lower()
-        wanted = name = f"{layer.name}_{kind}"
-        number = 0
-        while name in self._taken:
-            number += 1
-            name = f"{wanted}_{number}"
+        wanted = f"{layer.name}_{kind}"
+        numbered = (f"{wanted}_{number}" for number in count(1))
+        name = next(n for n in chain([wanted], numbered) if n not in self._taken)
         self._taken.add(name)
         return name
