@@ -18,6 +18,7 @@ from keras_mono._internal.recording.record import NeverCalledError, record_batch
 from keras_mono._internal.snapshot import Snapshot
 from keras_mono.callbacks._collapse import Collapse
 from keras_mono.callbacks._others import (
+    Logs,
     before_and_after,
     check_patience,
     tell_of_readers,
@@ -179,7 +180,7 @@ class MonosemanticityMonitor(keras.callbacks.Callback):
         self._batches = 0
         self._batches_before = 0
 
-    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002
+    def on_train_begin(self, logs: Logs = None) -> None:  # noqa: ARG002
         self._forget()
         self._watched()
         if self.data is not None:
@@ -193,7 +194,7 @@ class MonosemanticityMonitor(keras.callbacks.Callback):
         }
         self._check_others()
 
-    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002
+    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:  # noqa: ARG002
         self._epoch = epoch
         if self._steps_at_first is None:
             # Not before: BackupAndRestore may come after the monitor.
@@ -203,9 +204,7 @@ class MonosemanticityMonitor(keras.callbacks.Callback):
                 self._batches = steps_before(epoch, self.params, self.model, layers)
         self._batches_before = self._batches
 
-    def on_train_batch_end(
-        self, batch: int, logs: dict[str, float] | None = None
-    ) -> None:
+    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
         if self.unit != "batch":
             return
         due = -(-self._batches // self.every) * self.every  # next multiple of `every`
@@ -215,7 +214,7 @@ class MonosemanticityMonitor(keras.callbacks.Callback):
             if logs is not None:
                 logs.update(self._latest)
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         if self.unit == "epoch" and (epoch % self.every == 0 or not self.rows):
             self._latest = self._measure(None)
         if logs is not None:
@@ -243,16 +242,10 @@ class MonosemanticityMonitor(keras.callbacks.Callback):
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "MonosemanticityMonitor":
         """A monitor with the same settings and its own rows, not tied to a model."""
-        twin = type(self)(
-            self.data,
-            self.layers,
-            self.every,
-            self.unit,
-            self.batch_size,
-            self.steps,
-            self.part,
-            self.prefix,
-        )
+        twin = copy.copy(self)
+        twin.set_model(None)
+        twin.set_params(None)
+        twin._forget()
         twin.rows = copy.deepcopy(self.rows, memo)
         return twin
 
