@@ -152,6 +152,7 @@ def test_data_that_end_too_early_or_never():
             use(Endless(x))
 
 
+@pytest.mark.one_backend
 def test_labels_that_do_not_fit_the_data():
     x, y = planted_data()
     model = model_of()
@@ -165,6 +166,7 @@ def test_labels_that_do_not_fit_the_data():
             A.profile(model, data, None, ["more"], verbose=0)
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize("kind", [*KINDS[:2], *KINDS[3:], Endless])
 def test_a_report(kind, tmp_path):
     x, y = planted_data()
@@ -190,6 +192,7 @@ def optional_model():
     return keras.Model({"a": a, "b": b}, y)
 
 
+@pytest.mark.one_backend
 @pytest.mark.slow
 def test_optional_inputs(tmp_path):
     x = np.random.default_rng(0).normal(size=(40, 3)).astype("float32")

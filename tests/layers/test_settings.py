@@ -112,6 +112,7 @@ def test_enabled_is_an_argument():
         assert not kind(enabled=False).enabled
 
 
+@pytest.mark.one_backend
 def test_early_stopping_restores_weights_and_no_settings():
     """The best epoch is the first, the schedule goes on after it."""
 
@@ -130,6 +131,7 @@ def test_early_stopping_restores_weights_and_no_settings():
     assert int(numbers(model.get_layer("inhibition").step)) == 3
 
 
+@pytest.mark.one_backend
 def test_a_sweep_over_strengths_from_one_file(tmp_path):
     """Each trains what its config says."""
     file = tmp_path / "start.weights.h5"
@@ -160,6 +162,7 @@ def test_a_whole_model_holds_what_was_set(tmp_path):
     assert in_force(keras.models.clone_model(model)) == SET
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize("built", [False, True])
 def test_a_template_hands_on_what_was_set(built):
     template = km.layers.MonosemanticInhibition()
