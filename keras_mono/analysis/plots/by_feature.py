@@ -168,8 +168,7 @@ def feature_heat_map(
     axes.set_title(title + part_of.replace(": the", "\nthe"), fontsize=10)
     if not len(order):
         axes.set_axis_off()
-        why = "none of them changes" if scores.count.any() else "nothing is finite"
-        axes.text(0.5, 0.5, f"no neuron has a score: {why}", ha="center")
+        axes.text(0.5, 0.5, "no neuron has a score: dead or not finite", ha="center")
         return figure
     image = axes.imshow(shown, cmap="Greys", aspect="auto", vmin=0)
     best = np.searchsorted(features, scores.best_feature[order])
