@@ -56,6 +56,16 @@ def loader(*arrays):
     return DataLoader(TensorDataset(*tensors), batch_size=BATCH)
 
 
+def loader_of_unknown_length(*arrays):
+    from torch.utils.data import DataLoader, IterableDataset
+
+    class Batches(IterableDataset):
+        def __iter__(self):
+            return generator(*arrays)
+
+    return DataLoader(Batches(), batch_size=None)
+
+
 def tf_dataset(*arrays):
     import tensorflow as tf
 
@@ -92,7 +102,10 @@ def test_they_give_what_arrays_give(kind, number):
     np.testing.assert_allclose(parts.scores.phi, whole.scores.phi, rtol=1e-4)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+UNSIZED = [loader_of_unknown_length] if BACKEND == "torch" else []
+
+
+@pytest.mark.parametrize("kind", [*KINDS, *UNSIZED])
 def test_labels_may_come_with_the_data(kind):
     x, y = planted_data()
     order = np.random.default_rng(0).permutation(len(x))

@@ -50,6 +50,19 @@ def test_a_profile_is_what_the_functions_say_of_all_activations(batch_size):
 
 
 @pytest.mark.one_backend
+def test_the_tail_pools_positions_and_that_of_summary_does_not():
+    z, labels = planted.activations()
+    z = z[:, :6].reshape(-1, 3, 2)
+    same = keras.layers.Identity(name="same")
+    model = keras.Sequential([keras.Input((3, 2)), same])
+    tail = A.profile(model, z, labels, ["same"], verbose=0)["same"].tail
+    z = z.astype("float32")
+    pooled, by_position = A.summary(z.reshape(-1, 2)), A.summary(z)
+    assert tail == pytest.approx({key: pooled[key] for key in tail})
+    assert all(by_position[key] != pytest.approx(tail[key], rel=0.05) for key in tail)
+
+
+@pytest.mark.one_backend
 def test_a_sample_stays_within_its_stated_error():
     whole = profiles(model_of())["more"]
     outside = []

@@ -149,6 +149,19 @@ COLLAPSE = {
 
 
 @pytest.mark.one_backend
+def test_a_layer_without_finite_activations_is_told_of_once():
+    probe = PROBE.copy()
+    probe[3] = np.inf  # not all of them
+    change = Changed(biases=[off(), *[[np.nan] * 4] * 2])
+    with pytest.warns(UserWarning, match="NaN or infinite") as caught:
+        small.fit(still(), X, X[:, :1], change, Monitor(probe), epochs=3)
+    (text,) = [str(w.message) for w in caught if "NaN or infinite" in str(w.message)]
+    assert "All activations of the layers ['watched']" in text
+    assert "infinite in epoch 2" in text
+    assert "keras.callbacks.TerminateOnNaN()" in text
+
+
+@pytest.mark.one_backend
 @pytest.mark.parametrize("case", COLLAPSE)
 def test_when_a_layer_is_told_of(case):
     scales, biases, since = COLLAPSE[case]
