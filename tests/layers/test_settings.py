@@ -81,7 +81,7 @@ WAYS = [by_file, by_list, by_layers] + [by_state_dict] * (BACKEND == "torch")
 
 
 @pytest.mark.support("weights files leave `strength`, `weight`, `enabled` alone")
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", small.mostly_one_backend(WAYS, by_file))
 def test_weights_leave_settings_alone(way, tmp_path):
     source, target = network(), network(5.0, 0.7, enabled=False)
     fit(source)
@@ -342,7 +342,12 @@ CHANGES = [set_strength, set_weight, switch_off, reset]
 LOOKS = [score, select, update_statistics, read_penalty, read_state]
 
 
-@pytest.mark.parametrize("do", [*CHANGES, *LOOKS])
+@pytest.mark.parametrize(
+    "do",
+    small.mostly_one_backend(
+        [*CHANGES, *LOOKS], set_strength, reset, score, read_state
+    ),
+)
 def test_a_held_layer_in_a_running_fit(do):
     """It works, or says on JAX what to do; it is never without effect."""
     model = network()
