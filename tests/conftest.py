@@ -37,12 +37,17 @@ def pytest_configure(config) -> None:
 
 
 def pytest_collection_modifyitems(config, items) -> None:
-    """Leave out what `ONE_BACKEND` runs, and write the cells of docs/support.md."""
+    """Leave out what runs elsewhere, and write the cells of docs/support.md."""
     backend = keras.config.backend()
+    elsewhere = set()
     if (os.environ.get("ONE_BACKEND") or backend) != backend:
-        elsewhere = [item for item in items if item.get_closest_marker("one_backend")]
-        config.hook.pytest_deselected(items=elsewhere)
-        items[:] = [item for item in items if item not in elsewhere]
+        elsewhere.add("one_backend")
+    if os.environ.get("HYPOTHESIS_PROFILE") != "soak":
+        elsewhere.add("soak")
+    out = [i for i in items if elsewhere & {mark.name for mark in i.iter_markers()}]
+    config.hook.pytest_deselected(items=out)
+    left_out = set(out)
+    items[:] = [item for item in items if item not in left_out]
     for item in items:
         for mark in item.iter_markers("support"):
             cell = mark.kwargs.get(backend, "yes")

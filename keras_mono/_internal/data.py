@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from itertools import islice
+from operator import length_hint
 from typing import Any
 
 import keras
@@ -106,10 +107,8 @@ def number_of_batches(data: Any, batch_size: int, steps: int | None) -> int | No
         number: int | None = -(-number_of_samples(data) // batch_size)
     elif isinstance(data, keras.utils.PyDataset):
         number = data.num_batches
-    elif hasattr(data, "cardinality"):
-        number = int(data.cardinality())  # below 0: infinite or unknown
     else:
-        number = len(data) if hasattr(data, "__len__") else None
+        number = length_hint(data, -1)
     if number is None or number < 0:
         return steps
     return number if steps is None else min(number, steps)

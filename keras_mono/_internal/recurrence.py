@@ -6,6 +6,8 @@ from types import FrameType
 
 import keras
 
+from keras_mono.backend import backend
+
 
 def after_loop(run: Callable[[], None]) -> None:
     """Call `run` after a loop, but still inside the method `inner_loop`."""
@@ -18,16 +20,17 @@ def check_outside(name: str) -> None:
     Inside the loop JAX cannot change statistics, and PyTorch and TensorFlow count some
     time steps twice.
     """
+    if backend.is_compiling():
+        return
     frame: FrameType | None = sys._getframe(1)
     loops_over = 0
     while frame is not None:
         if frame.f_code is after_loop.__code__:
             loops_over += 1
-        if frame.f_code.co_name == "inner_loop":
-            loop = frame.f_locals.get("self")
-            if isinstance(loop, keras.layers.RNN) and loops_over:
-                loops_over -= 1
-            elif isinstance(loop, keras.layers.RNN):
+        is_loop = frame.f_code.co_name == "inner_loop"
+        loop = frame.f_locals.get("self") if is_loop else None
+        if isinstance(loop, keras.layers.RNN):
+            if not loops_over:
                 raise ValueError(
                     f"Layer '{name}' keeps statistics and was called inside the "
                     f"recurrence of '{loop.name}', where they cannot be kept right. "
@@ -36,4 +39,5 @@ def check_outside(name: str) -> None:
                     "`km.layers.ConvGRU2D(..., inhibition=...)`, which inhibit inside "
                     "the recurrence and update after it."
                 )
+            loops_over -= 1
         frame = frame.f_back

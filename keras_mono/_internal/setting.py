@@ -1,4 +1,4 @@
-"""Numbers in a layer's config that can change without recompiling."""
+"""The attributes of a layer that are its config."""
 
 from collections.abc import Callable
 from functools import cache
@@ -8,27 +8,33 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_mono._internal import presence
 from keras_mono.backend import backend
 
 T = TypeVar("T", bound=float)
 V = TypeVar("V")
 
 
-class Setting(Generic[T]):
-    """An attribute that belongs to the config and changes without recompiling.
+class _Argument(Generic[V]):
+    """An attribute that belongs to the config, and is checked whenever it is set."""
+
+    def __init__(self, check: Callable[[str, Any], V]) -> None:
+        self.check = check
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+
+class Setting(_Argument[T]):
+    """A number that changes without recompiling.
 
     Once the layer is built, a variable holds the number, which the compiled step reads.
     The Python number is kept too: float32 would round 0.1, and on JAX a running `fit`
     holds the variable's value.
     """
 
-    def __init__(self, check: Callable[[Any], T], doc: str) -> None:
-        self.check = check
+    def __init__(self, check: Callable[[str, Any], T], doc: str) -> None:
+        super().__init__(check)
         self.__doc__ = doc
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self.name = name
 
     @overload
     def __get__(self, layer: None, owner: type) -> "Setting[T]": ...
@@ -51,14 +57,28 @@ class Setting(Generic[T]):
             now = float(ops.convert_to_numpy(variable))
         return given if now == np.float32(given) else type(given)(now)
 
-    def __set__(self, layer: keras.layers.Layer, value: T) -> None:
-        value = self.check(value)
+    def __set__(self, layer: Any, value: T) -> None:
+        value = self.check(self.name, value)
         variable = self.variable(layer)
         if variable is not None:
-            presence.check_present(layer, [variable], f"set `{self.name}`")
+            layer.check_present(f"set `{self.name}`")
             variable.assign(float(value))
             backend.remember(variable, float(np.float32(value)))
         setattr(layer, f"_given_{self.name}", value)
+
+    def build(self, layer: keras.layers.Layer) -> None:
+        """Make the variable."""
+        value = float(self.__get__(layer, type(layer)))
+        variable = layer.add_weight(
+            name=self.name,
+            shape=(),
+            dtype="float32",
+            initializer=keras.initializers.Constant(value),
+            trainable=False,
+            autocast=False,
+        )
+        backend.remember(variable, float(np.float32(value)))
+        setattr(layer, f"_{self.name}", variable)
 
     def variable(self, layer: keras.layers.Layer) -> keras.Variable | None:
         """The variable that a compiled step reads; None before the layer is built."""
@@ -66,47 +86,83 @@ class Setting(Generic[T]):
         return found
 
 
-class Fixed(Generic[V]):
-    """An attribute that belongs to the config and that a compiled step has built in.
+class Fixed(_Argument[V]):
+    """An argument that a compiled step has built in.
 
-    It is checked whenever it is set, and cannot be set once the layer is built: a step
-    that is compiled would go on with the old one. Without `__get__`, so that a layer's
-    own dictionary is read.
+    It cannot be set once the layer is built: a step that is compiled would go on with
+    the old one. Without `__get__`, so that a layer's own dictionary is read.
     """
 
-    def __init__(self, check: Callable[[Any], V], from_start: bool = False) -> None:
-        self.check = check
+    def __init__(
+        self, check: Callable[[str, Any], V], from_start: bool = False
+    ) -> None:
+        super().__init__(check)
         self.from_start = from_start  # not before the layer is built either
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self.name = name
 
     if TYPE_CHECKING:
 
         def __get__(self, layer: Any, owner: type) -> V: ...
 
     def __set__(self, layer: keras.layers.Layer, value: Any) -> None:
-        is_there = self.name in vars(layer)
-        if is_there and (self.from_start or layer.built):
-            self._refuse(layer)
-        vars(layer)[self.name] = self.check(value)
-
-    def _refuse(self, layer: keras.layers.Layer) -> NoReturn:
         kind, name = type(layer).__name__, self.name
+        if name in vars(layer) and (self.from_start or layer.built):
+            raise AttributeError(
+                f"`{name}` of layer '{layer.name}' cannot be set once the layer is "
+                f"{'made' if self.from_start else 'built'}. Make another: "
+                f"`{kind}.from_config({{**layer.get_config(), '{name}': ...}})`."
+            )
+        vars(layer)[name] = self.check(name, value)
+
+
+class SettingOfAnother:
+    """The name of another layer's setting: set here, it would change nothing."""
+
+    def __init__(self, other: str, instead: str) -> None:
+        self.other, self.instead = other, instead
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __get__(self, layer: keras.layers.Layer | None, owner: type) -> NoReturn:
         raise AttributeError(
-            f"`{name}` of layer '{layer.name}' cannot be set once the layer is "
-            f"{'made' if self.from_start else 'built'}. Make another: "
-            f"`{kind}.from_config({{**layer.get_config(), '{name}': ...}})`."
+            f"A {owner.__name__} has no `{self.name}`: that is a setting of "
+            f"{self.other}. Use `{self.instead}`."
         )
+
+    def __set__(self, layer: keras.layers.Layer, value: Any) -> None:
+        self.__get__(layer, type(layer))
+
+
+def config_of(layer: keras.layers.Layer) -> dict[str, Any]:
+    """What a layer's `get_config` returns of its arguments."""
+    return {
+        x.name: keras.saving.serialize_keras_object(getattr(layer, x.name))
+        for x in _arguments(layer)
+    }
 
 
 def settings_of(layer: keras.layers.Layer) -> dict[str, keras.Variable | None]:
     """The variables of a layer's settings by name; None before it is built."""
+    return {x.name: x.variable(layer) for x in _settings(layer)}
+
+
+def build_settings(layer: keras.layers.Layer) -> None:
+    """Make the variables of a layer's settings."""
+    for setting in _settings(layer):
+        setting.build(layer)
+
+
+def _settings(layer: keras.layers.Layer) -> list[Setting[Any]]:
+    return [x for x in _arguments(layer) if isinstance(x, Setting)]
+
+
+def _arguments(layer: keras.layers.Layer) -> tuple[_Argument[Any], ...]:
     kind: Any = type(layer)
-    return {x.name: x.variable(layer) for x in _settings(kind)}
+    return _declared(kind)
 
 
 @cache
-def _settings(kind: Any) -> tuple[Setting[Any], ...]:
-    held = [x for base in kind.__mro__ for x in vars(base).values()]
-    return tuple(x for x in held if isinstance(x, Setting))
+def _declared(kind: Any) -> tuple[_Argument[Any], ...]:
+    """The arguments of a class, those of its base classes first."""
+    held = [x for base in reversed(kind.__mro__) for x in vars(base).values()]
+    return tuple(x for x in held if isinstance(x, _Argument))

@@ -87,4 +87,4 @@ def _text(value: Any, most: int | None = None) -> str:
         return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:.4g}"
-    return "" if value == "" else name_of(value, most)
+    return name_of(value, most)

@@ -2,7 +2,7 @@
 
 import numbers
 import operator
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -40,9 +40,9 @@ def positive_steps(name: str, value: int) -> int:
     return positive_integer(name, value, "of training steps", advice)
 
 
-def forget_steps(value: int | None) -> int | None:
+def positive_steps_or_none(name: str, value: int | None) -> int | None:
     """`value` as a positive number of training steps, or None."""
-    return None if value is None else positive_steps("forget_steps", value)
+    return None if value is None else positive_steps(name, value)
 
 
 def finite_number(name: str, value: float, advice: str = "") -> float:
@@ -75,22 +75,27 @@ def truth(name: str, value: bool) -> bool:
     return bool(value)
 
 
-def one_of(name: str, allowed: Sequence[str], advice: str, value: str) -> str:
-    """`value` if it is allowed."""
-    if not isinstance(value, str) or value not in allowed:
-        raise ValueError(
-            f"`{name}` must be one of {tuple(allowed)}. Received: {name}={value!r}. "
-            f"{advice}"
-        )
-    return value
+def one_of(allowed: Sequence[str], advice: str) -> Callable[[str, Any], str]:
+    """A check that a value is one of those that are allowed."""
+
+    def check(name: str, value: Any) -> str:
+        if not isinstance(value, str) or value not in allowed:
+            raise ValueError(
+                f"`{name}` must be one of {tuple(allowed)}. Received: {name}={value!r}."
+                f" {advice}"
+            )
+        return value
+
+    return check
 
 
-def non_negative_number(name: str, value: float, advice: str = "") -> float:
+def compensation(name: str, value: float) -> float:
     """`value` as a finite float ≥ 0."""
     number = finite_number(name, value)
     if number < 0:
         raise ValueError(
-            f"`{name}` must be 0 or positive. Received: {name}={value!r}.{advice}"
+            f"`{name}` must be 0 or positive. Received: {name}={value!r}. Pass 0.01 "
+            "for the papers' setting or 0 for none."
         )
     return number
 
@@ -138,12 +143,6 @@ def saved_numbers(
     )
 
 
-def variance_compensation(value: float) -> float:
-    """`value` as a finite float ≥ 0."""
-    advice = " Pass 0.01 for the papers' setting or 0 for none."
-    return non_negative_number("variance_compensation", value, advice)
-
-
 def marks(selected: Tensor, z: Tensor) -> Tensor:
     """`selected` as a boolean tensor in the shape of `z`, or a `ValueError`."""
     selected = ops.convert_to_tensor(selected, "bool")
@@ -165,7 +164,9 @@ def check_marks(selected: Tensor, z: Tensor, expected: str) -> None:
         )
 
 
-def axis_argument(axis: int | Sequence[int] | None) -> int | list[int] | None:
+def distinct_axes(
+    name: str, axis: int | Sequence[int] | None
+) -> int | list[int] | None:
     """`axis` as an int, a list of distinct ints, or None."""
     if axis is None:
         return None
@@ -179,9 +180,9 @@ def axis_argument(axis: int | Sequence[int] | None) -> int | list[int] | None:
         axes = []
     if not axes or len(set(axes)) < len(axes):
         raise ValueError(
-            "`axis` must be None, an integer or a tuple of different integers. "
-            f"Received: axis={axis!r}. Pass `axis=-1` for one neuron a channel or "
-            "`axis=None` for one neuron at every position."
+            f"`{name}` must be None, an integer or a tuple of different integers. "
+            f"Received: {name}={axis!r}. Pass `{name}=-1` for one neuron a channel or "
+            f"`{name}=None` for one neuron at every position."
         )
     return axes
 

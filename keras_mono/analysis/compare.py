@@ -23,6 +23,7 @@ import numpy as np
 from keras_mono._internal import validation
 from keras_mono._internal.optional_imports import require
 from keras_mono._internal.table import Table
+from keras_mono.analysis.known import known, mean_known
 from keras_mono.analysis.profile import Profile
 
 _COLUMNS = [
@@ -153,15 +154,6 @@ def bootstrap_interval(
     ]
     low, high = np.quantile(drawn, [0.025, 0.975])
     return float(low), float(high)
-
-
-def known(values: np.ndarray) -> np.ndarray:
-    return values[~np.isnan(values)]
-
-
-def mean_known(values: np.ndarray) -> float:
-    kept = known(values)
-    return float(kept.mean()) if len(kept) else np.nan
 
 
 def cliffs_delta(a: np.ndarray, b: np.ndarray) -> float:

@@ -18,12 +18,8 @@ import numpy as np
 
 from keras_mono._internal import validation
 from keras_mono._internal.table import Table
-from keras_mono.analysis.compare import (
-    bootstrap_interval,
-    check_profiles,
-    known,
-    mean_known,
-)
+from keras_mono.analysis.compare import bootstrap_interval, check_profiles
+from keras_mono.analysis.known import known, mean_known
 from keras_mono.analysis.measure_agreement import measures_of
 from keras_mono.analysis.profile import Profile
 

@@ -5,7 +5,7 @@ import numpy as np
 
 from keras_mono._internal.table import Table
 from keras_mono._internal.visible_text import name_of
-from keras_mono.analysis.compare import mean_known
+from keras_mono.analysis.known import mean_known
 from keras_mono.analysis.measure_agreement import measures_of
 from keras_mono.analysis.measure_words import title_of
 from keras_mono.analysis.profile import Profile
@@ -22,17 +22,23 @@ def measure_table(found: Profile, neurons: int) -> Table:
         A `Table` of texts, a row a neuron and one of means. Values under permuted
         labels stand in parentheses.
     """
-    rows = [
+    rows: list[dict[str, str | None]] = [
         {
             "neuron": str(neuron),
-            "own feature": name_of(found.scores.best_feature[neuron]),
+            "own feature": _own_feature(found, neuron),
             **_cells(found, itemgetter(neuron)),
         }
         for neuron in found.scores.ranking()[:neurons]
     ]
-    mean = {"neuron": f"mean of {len(found.ks):,}", "own feature": ""}
-    rows.append({**mean, **_cells(found, mean_known)})
+    of_all = f"mean of {len(found.ks):,}"
+    rows.append({"neuron": of_all, "own feature": None, **_cells(found, mean_known)})
     return Table(list(rows[0]), rows)
+
+
+def _own_feature(found: Profile, neuron: int) -> str:
+    if np.isnan(found.scores.best_phi[neuron]):
+        return "–"
+    return name_of(found.scores.best_feature[neuron])
 
 
 def _cells(found: Profile, value: Callable[[np.ndarray], float]) -> dict[str, str]:

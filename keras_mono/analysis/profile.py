@@ -65,8 +65,9 @@ class Profile:
             Dvoretzky, Kiefer, Wolfowitz and Massart for the rarest feature; 0 if all
             inputs are used.
         fkr: `false_killing_rate` by fraction.
-        tail: `top1`, `threshold`, `tail` and `kurtosis` as in `summary`, every position
-            a sample.
+        tail: `top1`, `threshold`, `tail` and `kurtosis` as `summary` gives them for
+            `(inputs, neurons)`. All positions are inputs of one neuron, and `top1` is
+            of a position; `summary` of `(samples, ..., neurons)` does not pool them.
         measures: `measures` of each neuron. None if they were left out.
         permuted: `permuted_measures`, the chance level of those that use labels. Over
             all inputs if `labels` has one entry per sample. Over the sampled inputs if
@@ -124,7 +125,7 @@ class _Collected:
         self.sums, self.permuted = MeasureSums(neurons), ClassSums(neurons)
 
     def add(self, recorded: Recorded) -> None:
-        z = keras.ops.convert_to_numpy(keras.ops.cast(recorded.value, "float32"))
+        z = recorded.as_float32()
         if z.ndim < 2:
             raise ValueError(
                 "A layer needs an axis of inputs and one of neurons to be profiled. "

@@ -25,6 +25,7 @@ Example:
 True
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -36,13 +37,13 @@ import numpy as np
 from keras_mono._internal import validation
 from keras_mono._internal.as_model import as_model
 from keras_mono._internal.data import Batches, check, pairs
-from keras_mono._internal.model_layers import find_layers
+from keras_mono._internal.model_layers import find_layers, monosemantic_layers
 from keras_mono._internal.recording.record import check_outputs
 from keras_mono.analysis.batch_labels import labels_in
 from keras_mono.analysis.labelled import as_labels
 from keras_mono.analysis.page.contents import contents
 from keras_mono.analysis.page.rendering import as_json, page
-from keras_mono.analysis.page.sections import Section, sections, weights_of
+from keras_mono.analysis.page.sections import Section, sections
 from keras_mono.analysis.page.shown import Shown
 from keras_mono.analysis.page.strongest import Activity, activity
 from keras_mono.analysis.page_file import replacing
@@ -130,27 +131,34 @@ class _Report:
     ) -> None:
         self.models = _named_models(models)
         self.layers = _layers_of_each(layers, list(self.models))
-        self.options = batch_size, verbose, steps
+        self.options: dict[str, Any] = {
+            "batch_size": batch_size,
+            "verbose": verbose,
+            "steps": steps,
+        }
 
     def measure(self, data: Any, labels: Any, shown: Any, top: int) -> None:
         top = validation.positive_integer("top", top, "of inputs")
-        batch_size, _, steps = self.options
+        batch_size, steps = self.options["batch_size"], self.options["steps"]
         for name, model in self.models.items():
             check_outputs(find_layers(model, self.layers[name]))
         held = Batches(pairs(data, batch_size, steps))
         self.shown = Shown(held, shown, more=steps is not None)
         known = _labels_of(held) if labels is None else as_labels(labels)
-        self.profiles = _profiles(self.models, self.layers, held, known, self.options)
+        self.profiles = {
+            name: profile(model, held, known, self.layers[name], **self.options)
+            for name, model in self.models.items()
+        }
         self.labels = known[: held.samples()]  # `steps` may take fewer
         self.seen = _seen(self.models, self.profiles, held, self.labels, top)
+        self.sizes = {name: _weights_of(model) for name, model in self.models.items()}
 
     def contents(self, title: str) -> dict[str, Any]:
-        sizes = {name: weights_of(model) for name, model in self.models.items()}
         measured = self.profiles, self.seen, self.labels
-        return contents(title, *measured, self.shown, sizes)
+        return contents(title, *measured, self.shown, self.sizes)
 
     def sections(self) -> list[Section]:
-        return sections(self.models, self.profiles, self.seen, self.labels)
+        return sections(self.profiles, self.seen, self.labels, self.sizes)
 
 
 def _seen(
@@ -208,26 +216,11 @@ def _layers_of_each(layers: Any, names: list[str]) -> Mapping[str, Sequence[str]
     return of_each
 
 
-def _profiles(
-    models: Mapping[str, Any],
-    layers: Mapping[str, Sequence[str]],
-    held: Batches,
-    labels: np.ndarray,
-    options: tuple[int, int, int | None],
-) -> dict[str, dict[str, Profile]]:
-    batch_size, verbose, steps = options
-    return {
-        name: profile(
-            model,
-            held,
-            labels,
-            layers[name],
-            batch_size=batch_size,
-            verbose=verbose,
-            steps=steps,
-        )
-        for name, model in models.items()
-    }
+def _weights_of(model: keras.Model) -> int:
+    """How many weights a model has without layers of this library."""
+    ours = monosemantic_layers(model).values()
+    not_its_own = {id(v) for layer in ours for v in layer.variables}
+    return sum(math.prod(v.shape) for v in model.weights if id(v) not in not_its_own)
 
 
 def _labels_of(held: Batches) -> np.ndarray:

@@ -1,6 +1,7 @@
 import numpy as np
 
 from keras_mono._internal.tail_figures import own_phi, tail_figures
+from keras_mono.analysis.known import mean_known
 from keras_mono.analysis.measures import without_labels
 
 
@@ -8,9 +9,13 @@ def summary(z: np.ndarray, variance_compensation: float = 0.01) -> dict[str, flo
     """How monosemantic a layer's activations are, by their own statistics.
 
     φ of each activation is taken against the mean and unbiased variance of its neuron
-    over the samples of `z`; every position of a sample is a neuron. The mean of φ is
-    about 1 whatever the neurons do, so the tail is reported. Of the measures of
-    `measures` it gives those that need no labels.
+    over the samples of `z`. The mean of φ is about 1 whatever the neurons do, so the
+    tail is reported. Of the measures of `measures` it gives those that need no labels.
+
+    Every position of a sample is a neuron here, as for a layer with `axis=None`.
+    `profile`, `measures` and the other functions with labels pool the positions: a
+    neuron is an index of the last axis, and each position an input. For that pass
+    `z.reshape(-1, z.shape[-1])`.
 
     Reference: MEmeL (arXiv:2312.11560), Def. 3.1; the 2 % is L2E's (arXiv:2503.23298).
 
@@ -37,9 +42,5 @@ def summary(z: np.ndarray, variance_compensation: float = 0.01) -> dict[str, flo
     """
     figures = tail_figures(own_phi(z, variance_compensation))
     z = np.asarray(z)
-    return figures | _means(without_labels(z.reshape(len(z), -1)))
-
-
-def _means(measures: dict[str, np.ndarray]) -> dict[str, float]:
-    known = {name: values[~np.isnan(values)] for name, values in measures.items()}
-    return {n: float(v.mean()) if len(v) else np.nan for n, v in known.items()}
+    measures = without_labels(z.reshape(len(z), -1))
+    return figures | {name: mean_known(x) for name, x in measures.items()}

@@ -24,7 +24,7 @@ from keras_mono.backend.reference import (
 )
 from keras_mono.backend.torch_constants import constant
 from keras_mono.backend.torch_penalties import MeanLogarithm, MeanPhi
-from keras_mono.backend.torch_scale_invariant import Deactivate, Pull
+from keras_mono.backend.torch_scale_invariant import Along, Deactivate, Pull
 from keras_mono.backend.types import BatchMoments, Statistics
 from keras_mono.backend.xla import OUTWEIGHED
 
@@ -348,7 +348,8 @@ class Torch(TorchReference):
         if not self.takes_gradients():
             return definition(z)
         number = self.count_true(selected).clamp_min(1.0)
-        value, _ = MeanPhi.apply(z, selected, number, valid, axes, near, definition)
+        of = z, selected, number, valid, self._along(z, axes), near, definition
+        value, _ = MeanPhi.apply(*of)
         return value
 
     def pull(
@@ -364,7 +365,8 @@ class Torch(TorchReference):
         if not self.takes_gradients():
             return definition(z, selected, valid, weight, axes)
         number = self.count_true(selected).clamp_min(1.0)
-        found = Pull.apply(z, selected, number, valid, weight, axes, near)
+        of = z, selected, number, valid, weight, self._along(z, axes), near
+        found = Pull.apply(*of)
         return found[0], found[1]
 
     def deactivate(
@@ -380,9 +382,13 @@ class Torch(TorchReference):
     ) -> Tensor:
         if not self.takes_gradients():
             return definition(z, selected, valid, mean, strength, axes)
+        along = self._along(z, axes)
         # The compiler takes no tensor twice.
-        of = selected, valid, mean, strength, axes, near is mean
-        return Deactivate.apply(z, *of)
+        of = z, selected, valid, mean, strength, along, near is mean
+        return Deactivate.apply(*of)
+
+    def _along(self, z: Tensor, axes: Axes) -> Along:  # noqa: ARG002
+        return Along(axes, in_one_kernel=True)
 
     # ---- State ----
 
@@ -503,6 +509,9 @@ class TorchOnCpu(Torch):
                     offset=offset, anchor_compensation=rest
                 )
         return super().measure(z, mask, statistics, axes, has_history=True)
+
+    def _along(self, z: Tensor, axes: Axes) -> Along:
+        return Along(axes, in_one_kernel=not self._reads_for_free(z))
 
     def at_least(self, phi: Tensor, level: Tensor) -> Tensor:
         """NumPy compares four times as fast as PyTorch on a CPU."""

@@ -10,10 +10,10 @@ from typing import Any
 
 import torch
 
-from keras_mono._internal.typing import Axes, Tensor
+from keras_mono._internal.typing import Tensor
 from keras_mono.backend.reference import SMALLEST_DEVIATION
 from keras_mono.backend.torch_constants import constant
-from keras_mono.backend.torch_scale_invariant import deviations, squares_over
+from keras_mono.backend.torch_scale_invariant import Along, deviations
 
 
 class MeanLogarithm(torch.autograd.Function):
@@ -82,17 +82,17 @@ class MeanPhi(torch.autograd.Function):
         selected: Tensor,
         number: Tensor,
         valid: Tensor,
-        axes: Axes,
+        along: Along,
         near: Tensor | None,
         definition: Callable[[Tensor], Tensor],
     ) -> tuple[Tensor, Tensor]:
         zero = constant(0.0, z.device)
         ctx.dtype, ctx.definition = z.dtype, definition
         ctx.set_materialize_grads(False)
-        deviation, count, _, _, precision = deviations(z, valid, axes, near)
+        deviation, count, _, _, precision = deviations(z, valid, along, near)
         chosen = torch.where(selected, deviation, zero)
-        phi = squares_over(chosen, axes) * precision
-        sums = [chosen.sum(axes, keepdim=True), phi]
+        phi = along.squares(chosen) * precision
+        sums = [along.sum(chosen), phi]
         means = torch._foreach_div(sums, [count, count])
         ctx.save_for_backward(deviation, chosen, valid, precision, number, *means)
         return phi.sum() / number, deviation

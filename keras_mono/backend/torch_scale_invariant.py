@@ -15,6 +15,27 @@ from keras_mono.backend.reference import CONSTANT, ROUNDING, SMALLEST_DENOMINATO
 from keras_mono.backend.torch_constants import constant
 
 
+class Along(NamedTuple):
+    """Reductions of each neuron, along axes that are kept."""
+
+    axes: Axes
+    in_one_kernel: bool  # a norm is, and on a CPU it takes ten times as long
+
+    def sum(self, x: Tensor) -> Tensor:
+        return x.sum(self.axes, keepdim=True)
+
+    def squares(self, x: Tensor) -> Tensor:
+        if self.in_one_kernel:
+            return torch.linalg.vector_norm(x, 2, self.axes, keepdim=True).square_()
+        return self.sum(x.square())
+
+    def largest(self, x: Tensor) -> Tensor:
+        """Of the absolute values."""
+        if self.in_one_kernel:
+            return torch.linalg.vector_norm(x, torch.inf, self.axes, keepdim=True)
+        return x.abs().amax(self.axes, keepdim=True)
+
+
 class Deviations(NamedTuple):
     """The valid entries of a batch about the means of their neurons."""
 
@@ -25,29 +46,26 @@ class Deviations(NamedTuple):
     precision: Tensor  # 1 / variance; 0 if the neuron is constant
 
 
-def deviations(z: Tensor, valid: Tensor, axes: Axes, near: Tensor | None) -> Deviations:
+def deviations(
+    z: Tensor, valid: Tensor, along: Along, near: Tensor | None
+) -> Deviations:
     """`near` is something near the means, if known."""
     zero = constant(0.0, z.device)
     z = z.to(torch.float32)
-    count = valid.sum(axes, keepdim=True, dtype=torch.float32).clamp_min_(1.0)
+    count = valid.sum(along.axes, keepdim=True, dtype=torch.float32).clamp_min_(1.0)
     if near is None:
-        near = torch.where(valid, z, zero).sum(axes, keepdim=True) / count
+        near = along.sum(torch.where(valid, z, zero)) / count
     deviation = torch.where(valid, z - near, zero)
     # Twice: the mean of large values is rounded, that of the rest is not.
-    rest = deviation.sum(axes, keepdim=True) / count
+    rest = along.sum(deviation) / count
     deviation.addcmul_(valid, rest, value=-1.0)
     mean = near + rest
-    variance = squares_over(deviation, axes) / count
+    variance = along.squares(deviation) / count
     least = constant(SMALLEST_DENOMINATOR, z.device)
     varies = variance > torch.addcmul(least, mean, mean, value=CONSTANT**2)
     infinity = constant(torch.inf, z.device)
     precision = torch.where(varies, variance, infinity).reciprocal_()
     return Deviations(deviation, count, variance, varies, precision)
-
-
-def squares_over(x: Tensor, axes: Axes) -> Tensor:
-    """Sum of squares along axes that are kept, in one pass."""
-    return torch.linalg.vector_norm(x, 2, axes, keepdim=True).square_()
 
 
 class Pull(torch.autograd.Function):
@@ -61,26 +79,26 @@ class Pull(torch.autograd.Function):
         number: Tensor,
         valid: Tensor,
         weight: Any,
-        axes: Axes,
+        along: Along,
         near: Tensor | None,
     ) -> tuple[Tensor, Tensor]:
         zero = constant(0.0, z.device)
-        batch = deviations(z, valid, axes, near)
+        batch = deviations(z, valid, along, near)
         direction = torch.where(selected, batch.deviation, zero)
         # Of the mean φ; without the part along the neuron's shift and scale.
-        phi = squares_over(direction, axes) * batch.precision
-        sums, counts = [direction.sum(axes, keepdim=True), phi], [batch.count] * 2
+        phi = along.squares(direction) * batch.precision
+        sums, counts = [along.sum(direction), phi], [batch.count] * 2
         shift, scale = torch._foreach_div(sums, counts)
         direction.addcmul_(batch.deviation, scale, value=-1.0)
         direction.addcmul_(valid, shift, value=-1.0)
-        square = (squares_over(direction, axes) * batch.precision).sum()
+        square = (along.squares(direction) * batch.precision).sum()
         total = phi.sum()
         # What rounding leaves, as of neurons with two entries, is no direction.
         infinity = constant(torch.inf, z.device)
         square = torch.where(square <= ROUNDING**2 * total, infinity, square)
         factor = square.rsqrt() * weight * batch.precision
         spread = torch.where(batch.varies, batch.variance, zero).sqrt_()
-        ctx.axes = axes
+        ctx.along = along
         ctx.save_for_backward(direction, valid & batch.varies, factor, spread)
         penalty = total / number
         ctx.mark_non_differentiable(penalty)
@@ -93,10 +111,7 @@ class Pull(torch.autograd.Function):
         zero = constant(0.0, g.device)
         counted = torch.where(counts, g, zero)
         # Squares of small numbers would be 0.
-        largest = torch.linalg.vector_norm(
-            counted.detach(), torch.inf, ctx.axes, keepdim=True
-        )
-        size = (largest * spread).amax()
+        size = (ctx.along.largest(counted.detach()) * spread).amax()
         unit = spread / torch.where(size > 0.0, size, constant(1.0, g.device))
         length = size * torch.linalg.vector_norm(counted * unit)
         length = torch.where(length < torch.inf, length, zero)  # or NaN
@@ -115,12 +130,12 @@ class Deactivate(torch.autograd.Function):
         valid: Tensor,
         mean: Tensor,
         strength: Any,
-        axes: Axes,
+        along: Along,
         is_near: bool,  # whether `mean` is near the neurons' means
     ) -> Tensor:
-        batch = deviations(z, valid, axes, mean if is_near else None)
+        batch = deviations(z, valid, along, mean if is_near else None)
         sign = (z > mean).view(torch.int8) - (z < mean).view(torch.int8)
-        ctx.axes, ctx.strength = axes, strength
+        ctx.along, ctx.strength = along, strength
         scale = batch.precision / batch.count
         kept = selected & batch.varies, valid, sign, scale, batch.count, batch.deviation
         ctx.save_for_backward(*kept)
@@ -135,8 +150,8 @@ class Deactivate(torch.autograd.Function):
         if isinstance(strength, torch.Tensor):
             size, strength = size * strength, 1.0
         change = torch.addcmul(chosen, size, sign, value=-strength)  # to be taken away
-        shift = change.sum(ctx.axes, keepdim=True) / count
-        scale = (change * deviation).sum(ctx.axes, keepdim=True) * scale
+        shift = ctx.along.sum(change) / count
+        scale = ctx.along.sum(change * deviation) * scale
         gradient = torch.addcmul(g - change, valid, shift)
         gradient = torch.addcmul(gradient, deviation, scale)
         return gradient.to(upstream.dtype), *[None] * 6

@@ -14,6 +14,7 @@ _READ_NO_FIGURES = (
 )
 
 Callbacks = Sequence[keras.callbacks.Callback]
+Logs = dict[str, float] | None
 
 
 def before_and_after(callback: keras.callbacks.Callback) -> tuple[Callbacks, Callbacks]:

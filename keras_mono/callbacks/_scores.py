@@ -23,17 +23,21 @@ def figures_of(layer: keras.layers.Layer, has_data: bool) -> tuple[str, ...]:
     """Names of a layer's figures, which follow the layer's name in `logs`."""
     figures = [*_TAIL_FIGURES, *_SPREAD_FIGURES] if has_data else []
     if isinstance(layer, SelectingLayer):
-        penalizes = isinstance(layer, MonosemanticPenalty)
         has_threshold = isinstance(layer.select, MovingThreshold)
         if has_data or has_threshold:
-            figures.append("penalized" if penalizes else "inhibited")
+            figures.append(_share_name(layer))
         if has_threshold:
             figures.append("tau")
-        if penalizes:
+        if isinstance(layer, MonosemanticPenalty):
             figures.append("penalty")
     if figures and isinstance(layer, RunningStatistics):
         figures.append("non_finite")
     return tuple(figures)
+
+
+def _share_name(layer: SelectingLayer) -> str:
+    """How the share of activations that a layer selects is called."""
+    return "penalized" if isinstance(layer, MonosemanticPenalty) else "inhibited"
 
 
 def figures_from_state(layer: keras.layers.Layer) -> dict[str, float]:
@@ -49,7 +53,7 @@ def figures_from_state(layer: keras.layers.Layer) -> dict[str, float]:
         started = state["num_batches"] > 0
         # Infinite: nothing exceeds it. EarlyStopping would keep NaN as its best value.
         figures["tau"] = state["threshold"] if started else math.inf
-        figures["selected"] = state["selected_fraction"]
+        figures[_share_name(layer)] = state["selected_fraction"]
     return figures
 
 
@@ -61,16 +65,18 @@ class Scores:
         self.running = isinstance(layer, RunningStatistics)
         self.reference = "running statistics" if self.running else "data"
         self.parts: list[np.ndarray] = []
+        self.is_finite = False  # some activation was
         self.selected = self.counted = 0
         self._spread = Spread()
 
     def add(self, recorded: Recorded) -> None:
-        z = keras.ops.convert_to_numpy(keras.ops.cast(recorded.value, "float32"))
+        z = recorded.as_float32()
         if z.ndim == 0:
             raise ValueError(
                 f"Layer '{self.layer.name}' gives one number for a whole batch. Watch "
                 "layers with an output for each sample."
             )
+        self.is_finite = self.is_finite or bool(np.isfinite(z).any())
         if not self.running:
             self.parts.append(z.reshape(-1, 1) if z.ndim == 1 else z)
             return
@@ -97,7 +103,7 @@ class Scores:
         figures = tail_figures(values)
         if isinstance(self.layer, SelectingLayer):
             share = self.selected / self.counted if self.counted else math.nan
-            figures["selected"] = share
+            figures[_share_name(self.layer)] = share
         return figures
 
     def spread(self) -> Spread:

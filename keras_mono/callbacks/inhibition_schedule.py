@@ -4,6 +4,7 @@ import keras
 
 from keras_mono._internal import validation
 from keras_mono._internal.model_layers import find_layers, named_layers
+from keras_mono.callbacks._others import Logs
 from keras_mono.callbacks._steps import steps_before, steps_done
 from keras_mono.layers.monosemantic_inhibition import MonosemanticInhibition
 from keras_mono.layers.monosemantic_penalty import MonosemanticPenalty
@@ -86,12 +87,12 @@ class InhibitionSchedule(keras.callbacks.Callback):
         self._seen: int | None = None
         self._begins = True
 
-    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002
+    def on_train_begin(self, logs: Logs = None) -> None:  # noqa: ARG002
         self._seen = None
         self._begins = True
         self._scheduled()
 
-    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002
+    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:  # noqa: ARG002
         if self.unit == "epoch":
             self._set_for(epoch)
             return
@@ -99,19 +100,11 @@ class InhibitionSchedule(keras.callbacks.Callback):
             self._seen = steps_before(epoch, self.params, self.model, self._scheduled())
         self._before = self._seen
 
-    def on_train_batch_begin(
-        self,
-        batch: int,
-        logs: dict[str, float] | None = None,  # noqa: ARG002
-    ) -> None:
+    def on_train_batch_begin(self, batch: int, logs: Logs = None) -> None:  # noqa: ARG002
         if self.unit == "step":
             self._set_for(self._before + batch)
 
-    def on_train_batch_end(
-        self,
-        batch: int,
-        logs: dict[str, float] | None = None,  # noqa: ARG002
-    ) -> None:
+    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:  # noqa: ARG002
         self._seen = self._before + steps_done(batch, self.params)
 
     def _set_for(self, count: int) -> None:

@@ -18,14 +18,13 @@ from keras_mono._internal.recording.record import NeverCalledError, record_batch
 from keras_mono._internal.snapshot import Snapshot
 from keras_mono.callbacks._collapse import Collapse
 from keras_mono.callbacks._others import (
+    Logs,
     before_and_after,
     check_patience,
     tell_of_readers,
 )
 from keras_mono.callbacks._scores import Scores, figures_from_state, figures_of
 from keras_mono.callbacks._steps import steps_before, steps_done, steps_seen
-
-_AS_MEASURED = {"inhibited": "selected", "penalized": "selected"}
 
 
 class MonosemanticityMonitor(keras.callbacks.Callback):
@@ -57,18 +56,14 @@ class MonosemanticityMonitor(keras.callbacks.Callback):
     - without `data`, `NAME_inhibited` or `NAME_penalized` is the share that a
       `MovingThreshold` selected of the latest training batch.
 
-    In an epoch without a measurement (`every`) the logs hold the latest one's figures,
-    so that `ModelCheckpoint(save_best_only=True)` keeps the best: Keras saves where the
-    key is missing. The patience of `EarlyStopping` and `ReduceLROnPlateau` counts
-    epochs; one that ends before the next measurement is an error.
+    In an epoch without a measurement (`every`) the logs hold the latest one's figures.
 
     The reference of φ: for a layer of this library its running statistics, which come
     from the training batches, and only for neurons with a history (NaN before any); for
     any other layer the mean and variance of its outputs on `data` itself, every
-    position of a sample being a neuron. Figures with different references should not be
-    compared: to watch a plain model as a model with inhibition is watched, put
-    `MonosemanticScale` in it. Masked entries count in no figure of a layer of this
-    library; other layers' masks are not seen.
+    position of a sample being a neuron. Do not compare figures with different
+    references: to watch a plain model, put `MonosemanticScale` in it. Masked entries
+    count in no figure of a layer of this library; other layers' masks are not seen.
 
     Reference: MEmeL (arXiv:2312.11560), Def. 3.1; the 2 % is L2E's (arXiv:2503.23298).
 
@@ -107,11 +102,9 @@ class MonosemanticityMonitor(keras.callbacks.Callback):
         UserWarning: of callbacks that read the logs before the monitor has written
             them, of layers of this library that `data` does not reach (they are not
             watched), and of those that saw no training batch in the first epoch. And,
-            once a layer and `fit`, of a layer that collapses: in three measurements in
-            a row its scale is below a fifth of the first measurement's, or with half
-            of its neurons dead of that before training, and does not grow; or half of
-            all its neurons have died since the first measurement; or none varies though
-            some did before training. It names the layer and what to do.
+            once a layer and `fit`, of a layer whose activations are all NaN or
+            infinite, and of one that collapses: its scale falls below a fifth and does
+            not grow, or half of its neurons die (docs/monitor.md has the criterion).
 
     Attributes:
         rows: One dict per measurement and layer: `epoch`, `batch`, `layer`, `reference`
@@ -179,15 +172,15 @@ class MonosemanticityMonitor(keras.callbacks.Callback):
         self._keys: set[str] = set()
         self._latest: dict[str, float] = {}
         self._collapses: dict[str, Collapse] = {}
+        self._not_finite: set[str] = set()
         self._uncalled: set[str] = set()
         self._has_told_of_uncalled = False
         self._epoch = 0
-        self._first_epoch: int | None = None
-        self._steps_at_first: dict[str, int] = {}
+        self._steps_at_first: dict[str, int] | None = None
         self._batches = 0
         self._batches_before = 0
 
-    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002
+    def on_train_begin(self, logs: Logs = None) -> None:  # noqa: ARG002
         self._forget()
         self._watched()
         if self.data is not None:
@@ -201,10 +194,9 @@ class MonosemanticityMonitor(keras.callbacks.Callback):
         }
         self._check_others()
 
-    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002
+    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:  # noqa: ARG002
         self._epoch = epoch
-        if self._first_epoch is None:
-            self._first_epoch = epoch
+        if self._steps_at_first is None:
             # Not before: BackupAndRestore may come after the monitor.
             self._steps_at_first = self._steps()
             if self.unit == "batch":
@@ -212,9 +204,7 @@ class MonosemanticityMonitor(keras.callbacks.Callback):
                 self._batches = steps_before(epoch, self.params, self.model, layers)
         self._batches_before = self._batches
 
-    def on_train_batch_end(
-        self, batch: int, logs: dict[str, float] | None = None
-    ) -> None:
+    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
         if self.unit != "batch":
             return
         due = -(-self._batches // self.every) * self.every  # next multiple of `every`
@@ -224,13 +214,14 @@ class MonosemanticityMonitor(keras.callbacks.Callback):
             if logs is not None:
                 logs.update(self._latest)
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         if self.unit == "epoch" and (epoch % self.every == 0 or not self.rows):
             self._latest = self._measure(None)
         if logs is not None:
             logs.update(self._latest)
-        if epoch == self._first_epoch:
-            self._tell_of_layers_without_batches()
+        if self._steps_at_first:
+            self._tell_of_layers_without_batches(self._steps_at_first)
+            self._steps_at_first = {}
 
     def to_frame(self) -> Any:
         """The measurements as a pandas `DataFrame`, one row per measurement and layer.
@@ -251,16 +242,10 @@ class MonosemanticityMonitor(keras.callbacks.Callback):
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "MonosemanticityMonitor":
         """A monitor with the same settings and its own rows, not tied to a model."""
-        twin = type(self)(
-            self.data,
-            self.layers,
-            self.every,
-            self.unit,
-            self.batch_size,
-            self.steps,
-            self.part,
-            self.prefix,
-        )
+        twin = copy.copy(self)
+        twin.set_model(None)
+        twin.set_params(None)
+        twin._forget()
         twin.rows = copy.deepcopy(self.rows, memo)
         return twin
 
@@ -306,6 +291,7 @@ class MonosemanticityMonitor(keras.callbacks.Callback):
                 self._run(self._inputs(), scores)
             except NeverCalledError as error:  # in this epoch, though not in the first
                 self._tell_of_uncalled(error.layers, "Their figures are NaN.")
+            self._tell_of_nothing_finite(scores)
             for name, score in scores.items():
                 measured[name] |= score.figures()
                 measured[name] |= self._collapse(name, score).follow(
@@ -319,7 +305,7 @@ class MonosemanticityMonitor(keras.callbacks.Callback):
                 row["batch"] = self._batches - 1
             for figure in self._figures_of(layer):
                 short = figure.removeprefix("ms_")
-                row[short] = measured[name][_AS_MEASURED.get(short, short)]
+                row[short] = measured[name][short]
                 logs[self._key(name, figure)] = row[short]
             self.rows.append(row)
         return logs
@@ -393,6 +379,19 @@ class MonosemanticityMonitor(keras.callbacks.Callback):
             stacklevel=4,  # Keras, which runs the callback
         )
 
+    def _tell_of_nothing_finite(self, scores: dict[str, Scores]) -> None:
+        broken = [n for n, x in scores.items() if x.parts and not x.is_finite]
+        new = [name for name in broken if name not in self._not_finite]
+        if new:
+            self._not_finite.update(new)
+            warnings.warn(
+                f"All activations of the layers {new} on `data` are NaN or "
+                f"infinite in {self._now()}, so that most of their figures are NaN. "
+                "Lower the learning rate, or look for NaN in the data. "
+                "`keras.callbacks.TerminateOnNaN()` ends such a training.",
+                stacklevel=4,  # Keras, which runs the callback
+            )
+
     def _check_others(self) -> None:
         """Find other callbacks that would miss the figures or misread them."""
         before, after = before_and_after(self)
@@ -423,13 +422,9 @@ class MonosemanticityMonitor(keras.callbacks.Callback):
             and (self.layers is None or name in self.layers)
         }
 
-    def _tell_of_layers_without_batches(self) -> None:
+    def _tell_of_layers_without_batches(self, before: dict[str, int]) -> None:
         now = self._steps()
-        still = [
-            name
-            for name, steps in self._steps_at_first.items()
-            if steps == now.get(name)
-        ]
+        still = [name for name, steps in before.items() if steps == now.get(name)]
         if still:
             warnings.warn(
                 f"The layers {still} saw no training batch in the first epoch: they "

@@ -1,5 +1,5 @@
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Any
 
 import keras
 from keras import ops
@@ -140,13 +140,6 @@ class ConvGRU2D(InhibitedRNN):
                 self.activity_regularizer
             ),
         }
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
-        inhibition = keras.saving.deserialize_keras_object(
-            config["inhibition"], custom_objects=custom_objects
-        )
-        return cls(**{**config, "inhibition": inhibition})
 
     def compute_output_shape(
         self,

@@ -152,7 +152,8 @@ class ConvGRU2DCell(keras.layers.Layer):
             dilation_rate=self.dilation_rate,
         )
         if self.bias is not None:
-            from_x = from_x + self._along_channels(self.bias)
+            along_channels = [-1 if i == self.channel_axis else 1 for i in range(4)]
+            from_x = from_x + ops.reshape(self.bias, along_channels)
         from_h = ops.conv(
             h, self.recurrent_kernel, padding="same", data_format=self.data_format
         )
@@ -184,8 +185,3 @@ class ConvGRU2DCell(keras.layers.Layer):
             return bias
         ones = ops.ones((self.filters,), dtype=bias.dtype)
         return ops.concatenate([ones, bias[self.filters :]])
-
-    def _along_channels(self, bias: Tensor) -> Tensor:
-        if self.channel_axis == 1:
-            return ops.reshape(bias, (1, -1, 1, 1))
-        return ops.reshape(bias, (1, 1, 1, -1))

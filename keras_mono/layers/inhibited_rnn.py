@@ -1,7 +1,8 @@
 import inspect
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Self
 
 import keras
 from keras import ops
@@ -96,14 +97,15 @@ class InhibitedRNN(keras.layers.RNN):
         return {**super().get_config(), "inhibition": kept}
 
     @classmethod
-    def from_config(
-        cls, config: dict[str, Any], custom_objects: Any = None
-    ) -> "InhibitedRNN":
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
         inhibition = keras.saving.deserialize_keras_object(
             config["inhibition"], custom_objects=custom_objects
         )
         config = {**config, "inhibition": inhibition}
-        return super().from_config(config, custom_objects=custom_objects)
+        if "cell" not in config:  # a `ConvGRU2D`, which makes its own
+            return cls(**config)
+        made: Self = super().from_config(config, custom_objects=custom_objects)
+        return made
 
     def build(
         self, sequences_shape: tuple[int | None, ...], initial_state_shape: Any = None
@@ -126,7 +128,7 @@ class InhibitedRNN(keras.layers.RNN):
         """Run the cell over time; RNN's own loop around another step."""
         inhibition: Any = self.inhibition
         collect = inhibition is not None and inhibition.should_update(training)
-        inhibit = None
+        inhibit = (lambda z: z) if collect else None
         if inhibition is not None and inhibition.should_inhibit(training):
             inhibit = _pure_inhibition(inhibition, collect)
         arguments = self._arguments(sequences, training)
@@ -212,50 +214,46 @@ class _Step:
 
     cell: Any
     arguments: dict[str, Any]
-    inhibit: Any
+    inhibit: Callable[[Tensor], Tensor] | None  # None: a plain step
     join: int | None  # axis to join activations to the output; None: do not
     cell_inhibits: bool
 
-    def __call__(self, inputs: Tensor, states: Any) -> tuple[Tensor, list[Tensor]]:
-        if self.join is None:
-            output, _, new = self._step(inputs, states)
+    def __call__(self, inputs: Tensor, states: Any) -> tuple[Tensor, Any]:
+        if self.inhibit is None:
+            output, new = self.cell(inputs, states, **self.arguments)
             return output, new
-        output, z, new = self._step(inputs, states[1:])
+        if self.join is None:
+            output, _, new = self._inhibited(inputs, states, self.inhibit)
+            return output, new
+        output, z, new = self._inhibited(inputs, states[1:], self.inhibit)
         joined = ops.concatenate([output, z], axis=self.join)
         return joined, [joined, *new]
 
-    def _step(
-        self, inputs: Tensor, states: Any
-    ) -> tuple[Tensor, Tensor | None, list[Tensor]]:
+    def _inhibited(
+        self, inputs: Tensor, states: Any, inhibit: Callable[[Tensor], Tensor]
+    ) -> tuple[Tensor, Tensor, list[Tensor]]:
         """Output, activations before inhibition, and new states."""
-        if self.inhibit is None and self.join is None:
-            output, new = self.cell(inputs, states, **self.arguments)
-            return output, None, new
+        arguments, caught = dict(self.arguments), []
+
+        def catch(z: Tensor) -> Tensor:
+            caught.append(z)
+            return inhibit(z)
+
         if self.cell_inhibits:
-            caught: list[Tensor] = []
-
-            def inhibit(z: Tensor) -> Tensor:
-                caught.append(z)
-                return self.inhibit(z) if self.inhibit else z
-
-            output, new = self.cell(inputs, states, **self.arguments, inhibit=inhibit)
-            z = _once(caught, output)
-        else:
-            z, new = self.cell(inputs, states, **self.arguments)
-            output, new = self._inhibited_state(z, new)
-        return output, z, list(new) if keras.tree.is_nested(new) else [new]
-
-    def _inhibited_state(self, z: Tensor, new: Any) -> tuple[Tensor, list[Tensor]]:
-        states = list(new) if keras.tree.is_nested(new) else [new]
-        if not any(state is z for state in states):
+            arguments["inhibit"] = catch
+        z, new = self.cell(inputs, states, **arguments)
+        new = list(new) if keras.tree.is_nested(new) else [new]
+        if self.cell_inhibits:
+            return z, _once(caught, z), new
+        if not any(state is z for state in new):
             raise ValueError(
                 f"The output of cell {type(self.cell).__name__} is none of its new "
                 "states, so inhibiting it would not reach the next time step. Give the "
                 "cell's `call` an argument `inhibit=None` and apply it there to the "
                 "activations to inhibit: `z = z if inhibit is None else inhibit(z)`."
             )
-        output = self.inhibit(z) if self.inhibit else z
-        return output, [output if state is z else state for state in states]
+        output = inhibit(z)
+        return output, z, [output if state is z else state for state in new]
 
 
 def _once(caught: list[Tensor], output: Tensor) -> Tensor:

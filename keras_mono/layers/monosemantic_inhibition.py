@@ -1,5 +1,4 @@
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 
 import keras
@@ -7,15 +6,13 @@ from keras import ops
 
 from keras_mono import selectors
 from keras_mono._internal import validation
-from keras_mono._internal.setting import Fixed, Setting
+from keras_mono._internal.setting import Fixed, Setting, SettingOfAnother
 from keras_mono._internal.typing import Tensor
-from keras_mono.backend import TrainingCall, backend, counted_once
-from keras_mono.backend.replicas import Alone, with_its_group
-from keras_mono.layers.running_statistics import as_entries, combine_masks
-from keras_mono.layers.selecting_layer import SelectingLayer
+from keras_mono.backend import backend
+from keras_mono.backend.replicas import Alone
+from keras_mono.layers.running_statistics import as_entries
+from keras_mono.layers.selecting_layer import SelectingLayer, Selection
 from keras_mono.ops.scale_invariant_deactivate import deactivate_valid
-
-GRADIENTS = ("reversed", "scale_invariant")
 
 
 @keras.saving.register_keras_serializable(package="keras_mono")
@@ -109,22 +106,19 @@ class MonosemanticInhibition(SelectingLayer):
     """
 
     strength = Setting(
-        partial(validation.factor, "strength"),
+        validation.factor,
         "Δ in force. Setting it takes effect at the next step, without recompiling.",
     )
+    weight = SettingOfAnother("MonosemanticPenalty", instead="strength")
     active = Fixed(
-        partial(
-            validation.one_of,
-            "active",
+        validation.one_of(
             ("training", "always"),
             "'training' is the identity at inference, 'always' inhibits there too.",
         )
     )
     gradient = Fixed(
-        partial(
-            validation.one_of,
-            "gradient",
-            GRADIENTS,
+        validation.one_of(
+            ("reversed", "scale_invariant"),
             "Pass 'reversed' for the paper's or 'scale_invariant' for one that always "
             "pulls towards the mean.",
         )
@@ -158,56 +152,17 @@ class MonosemanticInhibition(SelectingLayer):
         self.active = active
         self.gradient = gradient
 
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "strength": self.strength,
-            "active": self.active,
-            "gradient": self.gradient,
-        }
+    def _train(self, inputs: Tensor, mask: Tensor | None) -> Tensor:
+        if self.gradient == "scale_invariant":
+            self._tell_of_single_entries(tuple(inputs.shape))
+        return super()._train(inputs, mask)
 
-    def build(self, input_shape: tuple[int | None, ...]) -> None:
-        super().build(input_shape)
-        self._strength = self._setting("strength", self.strength)
-
-    def call(
-        self,
-        inputs: Tensor,
-        mask: Tensor | None = None,
-        training: bool | None = None,
-        padding_mask: Tensor | None = None,
+    def _infer(
+        self, inputs: Tensor, mask: Tensor | None, training: bool | None
     ) -> Tensor:
-        self._check_call(inputs)
-        mask = combine_masks(mask, padding_mask)
-        if self._is_training(training) and not self.listeners:
-            if self.gradient == "scale_invariant":
-                self._tell_of_single_entries(tuple(inputs.shape))
-            return self._learn_and_inhibit(inputs, mask)
-        outputs = inputs
         if self.should_inhibit(training):
-            outputs = self.as_pure_function()(inputs, mask)
-        if self.listeners:
-            self.listeners.hear(inputs, mask)
-        return outputs
-
-    @counted_once
-    def _learn_and_inhibit(self, inputs: Tensor, mask: Tensor | None) -> Tensor:
-        call = TrainingCall(self)
-        if call.repeats:
-            return self._replaced(inputs, mask, *call.kept())
-        learned = self._learn(inputs, mask)
-        does = learned.selected, learned.reference.mean, self._strength_in_force()
-        if call.may_be_repeated:
-            selected, mean, strength = does
-            call.keep([ops.copy(selected), ops.copy(mean), strength * 1.0])
-        outputs = self._replaced(inputs, mask, *does, learned.valid)
-        self._store_learned(learned)
-        return outputs
-
-    def _strength_in_force(self) -> Any:
-        """A number where that is known without asking the device."""
-        known = backend.known(self._strength)
-        return self._strength.value if known is None else known
+            return self.as_pure_function()(inputs, mask)
+        return inputs
 
     def should_inhibit(self, training: bool | None) -> bool:
         """Whether a call in this mode may inhibit."""
@@ -218,30 +173,29 @@ class MonosemanticInhibition(SelectingLayer):
 
         For loops in which statistics cannot change, such as a recurrence.
         """
-        select, mean = self._frozen_selection(), ops.copy(self.statistics().mean)
+        select, now = self._frozen_selection(), self.statistics()
+        mean = ops.copy(now.mean), ops.copy(now.mean_compensation)
 
         def inhibit(z: Tensor, mask: Tensor | None = None) -> Tensor:
-            does = select(z, mask), mean, self._strength_in_force()
+            selection = Selection(select(z, mask), *mean, self._factor())
             if backend.num_replicas() == 1:
-                return self._replaced(z, mask, *does)
+                return self._act(z, mask, selection)[0]
             with Alone():  # a loop may take other turns on other replicas
-                return self._replaced(z, mask, *does)
+                return self._act(z, mask, selection)[0]
 
         return inhibit
 
-    @with_its_group
-    def _replaced(
-        self,
-        inputs: Tensor,
-        mask: Tensor | None,
-        selected: Tensor,
-        mean: Tensor,
-        strength: Any,
-        valid: Tensor | None = None,
-    ) -> Tensor:
+    def _factor(self) -> Any:
+        return self._in_force(self._strength)
+
+    def _act(
+        self, inputs: Tensor, mask: Tensor | None, selection: Selection
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        selected, mean, _, strength, valid = selection
         if self.gradient == "reversed":
-            return backend.replace(inputs, selected, mean, strength)
+            return backend.replace(inputs, selected, mean, strength), {}
         if valid is None:
             valid = backend.valid(*as_entries(inputs, mask))
         axes = self._reduction_axes
-        return deactivate_valid(inputs, selected, valid, mean, strength, axes, mean)
+        of = selected, valid, mean, strength, axes
+        return deactivate_valid(inputs, *of, near=mean), {}

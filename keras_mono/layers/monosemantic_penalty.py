@@ -1,6 +1,5 @@
 import weakref
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 import keras
@@ -8,29 +7,20 @@ from keras import ops
 
 from keras_mono import selectors
 from keras_mono._internal import validation
-from keras_mono._internal.setting import Fixed, Setting
+from keras_mono._internal.setting import Fixed, Setting, SettingOfAnother
 from keras_mono._internal.typing import Tensor
-from keras_mono.backend import TrainingCall, backend, counted_once
-from keras_mono.backend.replicas import with_its_group
-from keras_mono.layers.running_statistics import as_entries, combine_masks
-from keras_mono.layers.selecting_layer import SelectingLayer
+from keras_mono.backend import TrainingCall, backend
+from keras_mono.layers.running_statistics import as_entries
+from keras_mono.layers.selecting_layer import SelectingLayer, Selection
 from keras_mono.ops.scale_invariant_penalty import penalty_of_valid
 from keras_mono.ops.scale_invariant_pull import pull_valid
 
 # By the validation data of studies/manipulation_study.py: see docs/choosing.md.
 DEFAULT_WEIGHTS = {"relative": 0.07, "phi": 0.003, "log_phi": 0.003, "l2e": 0.003}
-FORMS = tuple(DEFAULT_WEIGHTS)
 _NOT_ADDED = (
     "`penalize` is for what is added to the loss, and a layer with form='relative' "
     "adds nothing: it changes the gradient that passes through its output. Use the "
     "output of the layer, `z = layer(z, training=True)`, or pass form='phi'."
-)
-_REENTRANT = (
-    "Layer '{}' adds to the loss, and torch.utils.checkpoint with use_reentrant=True "
-    "computes it without a gradient. Pass use_reentrant=False: "
-    "`checkpoint(block, x, use_reentrant=False)`, in HuggingFace transformers "
-    "`model.gradient_checkpointing_enable(gradient_checkpointing_kwargs="
-    '{{"use_reentrant": False}})`.'
 )
 
 
@@ -149,14 +139,13 @@ class MonosemanticPenalty(SelectingLayer):
     """
 
     weight = Setting(
-        partial(validation.factor, "weight"),
+        validation.factor,
         "Weight in force. Setting it takes effect at the next step.",
     )
+    strength = SettingOfAnother("MonosemanticInhibition", instead="weight")
     form = Fixed(
-        partial(
-            validation.one_of,
-            "form",
-            FORMS,
+        validation.one_of(
+            tuple(DEFAULT_WEIGHTS),
             "Pass 'relative' or 'phi' for the scale-invariant penalty or 'l2e' for the "
             "paper's.",
         ),
@@ -192,12 +181,8 @@ class MonosemanticPenalty(SelectingLayer):
         # layer's be taken for them because it has got their `id`.
         self._added: tuple[weakref.ref[Any], ...] = ()
 
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "weight": self.weight, "form": self.form}
-
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         super().build(input_shape)
-        self._weight = self._setting("weight", self.weight)
         self._penalty = self._statistic("penalty", ())
 
     @property
@@ -210,28 +195,17 @@ class MonosemanticPenalty(SelectingLayer):
         self.check_present("tell `penalty`")
         return float(ops.convert_to_numpy(self._penalty)) if self.built else 0.0
 
-    def _statistics(self) -> list[keras.Variable]:
-        return [*super()._statistics(), *([self._penalty] if self.built else [])]
+    def saved_variables(self) -> list[keras.Variable]:
+        return [*super().saved_variables(), *([self._penalty] if self.built else [])]
 
-    def call(
-        self,
-        inputs: Tensor,
-        mask: Tensor | None = None,
-        training: bool | None = None,
-        padding_mask: Tensor | None = None,
-    ) -> Tensor:
-        self._check_call(inputs)
-        mask = combine_masks(mask, padding_mask)
-        if self.listeners:
-            self.listeners.hear(inputs, mask)
-        elif self._is_training(training):
-            if self.form != "l2e":
-                self._tell_of_single_entries(tuple(inputs.shape))
-            if not self.adds_to_loss:
-                return self._pull(inputs, mask)
-            penalty = self._penalize(inputs, mask)
-            if not TrainingCall(self).repeats:
-                self._add_penalty(penalty)
+    def _train(self, inputs: Tensor, mask: Tensor | None) -> Tensor:
+        if self.form != "l2e":
+            self._tell_of_single_entries(tuple(inputs.shape))
+        result = super()._train(inputs, mask)
+        if not self.adds_to_loss:
+            return result
+        if not TrainingCall(self).repeats:
+            self._add_penalty(result)
         return inputs
 
     def _add_penalty(self, penalty: Tensor) -> None:
@@ -272,87 +246,29 @@ class MonosemanticPenalty(SelectingLayer):
         if not self.adds_to_loss:
             raise RuntimeError(_NOT_ADDED)
         self._check_call(inputs)
-        return self._penalize(inputs, mask)
+        return super()._train(inputs, mask)
 
-    @counted_once
-    @with_its_group
-    def _pull(self, inputs: Tensor, mask: Tensor | None) -> Tensor:
-        """The inputs, with another gradient; learns from the batch."""
-        call = TrainingCall(self)
-        if call.repeats:
-            return self._pulled(inputs, mask, *call.kept())[0]
-        learned = self._learn(inputs, mask)
-        does = learned.selected, learned.reference.mean, self._weight_in_force()
-        if call.may_be_repeated:
-            selected, near, weight = does
-            call.keep((ops.copy(selected), ops.copy(near), weight * 1.0))
-        outputs, penalty = self._pulled(inputs, mask, *does, learned.valid)
-        self._store_learned(learned, _penalty=backend.all_reduce_mean(penalty))
-        return outputs
+    def _factor(self) -> Any:
+        return self._in_force(self._weight)
 
-    def _pulled(
-        self,
-        inputs: Tensor,
-        mask: Tensor | None,
-        selected: Tensor,
-        near: Tensor,
-        weight: Any,
-        valid: Tensor | None = None,
-    ) -> tuple[Tensor, Tensor]:
-        """The inputs with another gradient, and the mean φ of the selected."""
-        if valid is None:
-            valid = backend.valid(*as_entries(inputs, mask))
-        axes = self._reduction_axes
-        return pull_valid(inputs, selected, valid, weight, axes, near)
-
-    def _weight_in_force(self) -> Any:
-        """A number where that is known without asking the device."""
-        weight = backend.known(self._weight)
-        if weight is None:
-            # A copy: it may be set before the gradient is computed.
-            weight = ops.copy(ops.convert_to_tensor(self._weight))
-        return weight
-
-    @counted_once
-    @with_its_group
-    def _penalize(self, inputs: Tensor, mask: Tensor | None) -> Tensor:
-        """`penalize`, after `_check_call`."""
-        call = TrainingCall(self)
-        if call.repeats:
-            return self._of_selected(inputs, mask, *call.kept())
-        if call.without_gradient:
-            raise RuntimeError(_REENTRANT.format(self.name))
-        learned = self._learn(inputs, mask)
-        weight = self._weight_in_force()
-        of = learned.selected, *learned.reference[:2]  # mean and its remainder
-        if call.may_be_repeated:
-            call.keep((*(ops.copy(x) for x in of), weight))
-        penalty = self._of_selected(inputs, mask, *of, weight, learned.valid)
-        of_all = backend.all_reduce_mean(ops.stop_gradient(penalty))
-        self._store_learned(learned, _penalty=of_all)
-        return penalty
-
-    def _of_selected(
-        self,
-        inputs: Tensor,
-        mask: Tensor | None,
-        selected: Tensor,
-        mean: Tensor,
-        remainder: Tensor,
-        weight: Any,
-        valid: Tensor | None = None,
-    ) -> Tensor:
-        """This replica's penalty, whose average over the replicas is the global one."""
+    def _act(
+        self, inputs: Tensor, mask: Tensor | None, selection: Selection
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The inputs with another gradient, or what this replica adds to the loss."""
+        selected, mean, remainder, weight, valid = selection
         if self.form == "l2e":
             penalty = backend.log_penalty(inputs, selected, mean, remainder, weight)
             if backend.num_replicas() > 1:
                 penalty = penalty * _weight_of_this_replica(selected)
-            return penalty
+            return penalty, {"_penalty": penalty}
         if valid is None:
             valid = backend.valid(*as_entries(inputs, mask))
-        axes = self._reduction_axes
-        penalty = penalty_of_valid(inputs, selected, valid, axes, self.form, mean)
-        return penalty * weight
+        of, axes = (selected, valid), self._reduction_axes
+        if self.form == "relative":
+            pulled, penalty = pull_valid(inputs, *of, weight, axes, near=mean)
+            return pulled, {"_penalty": penalty}
+        penalty = penalty_of_valid(inputs, *of, axes, self.form, near=mean) * weight
+        return penalty, {"_penalty": penalty}
 
 
 def _weight_of_this_replica(selected: Tensor) -> Tensor:

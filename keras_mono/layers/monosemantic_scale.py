@@ -1,7 +1,6 @@
 import keras
 
-from keras_mono._internal.typing import Tensor
-from keras_mono.layers.running_statistics import RunningStatistics, combine_masks
+from keras_mono.layers.running_statistics import RunningStatistics
 
 
 @keras.saving.register_keras_serializable(package="keras_mono")
@@ -64,18 +63,3 @@ class MonosemanticScale(RunningStatistics):
         moves, as in `BatchNormalization`. NaN, infinite and larger than 3.6e16 entries
         are not counted; `non_finite` tells how many there were.
     """
-
-    def call(
-        self,
-        inputs: Tensor,
-        mask: Tensor | None = None,
-        training: bool | None = None,
-        padding_mask: Tensor | None = None,
-    ) -> Tensor:
-        self._check_call(inputs)
-        mask = combine_masks(mask, padding_mask)
-        if self.listeners:
-            self.listeners.hear(inputs, mask)
-        elif self._is_training(training):
-            self._update(inputs, mask)
-        return inputs

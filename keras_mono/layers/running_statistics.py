@@ -1,12 +1,12 @@
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 from keras import ops
 
-from keras_mono._internal import lost_masks, presence, recurrence, validation
-from keras_mono._internal.setting import Fixed, settings_of
+from keras_mono._internal import lost_masks, recurrence, validation
+from keras_mono._internal.setting import Fixed, config_of
 from keras_mono._internal.typing import Tensor
 from keras_mono.backend import (
     BatchMoments,
@@ -26,12 +26,22 @@ BATCHES_WITHOUT_HISTORY = 8
 OF_ANY_SIGN = frozenset({"mean", "mean_compensation", "selector_state", "penalty"})
 
 
+class Learned(NamedTuple):
+    """The state after a training batch, and what the batch selects."""
+
+    statistics: Statistics
+    joined: tuple[BatchMoments, ...]  # the batches that are in `statistics` now
+    # The rest is a `SelectingLayer`'s.
+    selection: Any = None
+    selector_state: Tensor | None = None
+    num_batches: int | None = None  # of the selector, if no device has to be asked
+
+
 class RunningStatistics(keras.layers.Layer):
     """Base of this library's layers: keeps mean and variance of every neuron.
 
-    Subclasses `_measure` a training batch, merge it into the statistics and `_store`
-    the result, after everything that reads the old one. At inference they do
-    neither, so no state moves there.
+    A training call learns from its batch, and stores the new state after everything
+    that reads the old one. At inference it does neither, so no state moves there.
 
     Attributes:
         mean, variance: float32, the input's shape with 1 on the batch axis and on every
@@ -45,9 +55,9 @@ class RunningStatistics(keras.layers.Layer):
             infinite or beyond 3.6e16. It and `step` stay at 2³¹ - 1 once there.
     """
 
-    axis = Fixed(validation.axis_argument)
-    forget_steps = Fixed(validation.forget_steps)
-    variance_compensation = Fixed(validation.variance_compensation)
+    axis = Fixed(validation.distinct_axes)
+    forget_steps = Fixed(validation.positive_steps_or_none)
+    variance_compensation = Fixed(validation.compensation)
 
     def __init__(
         self,
@@ -68,12 +78,7 @@ class RunningStatistics(keras.layers.Layer):
         self.waiting = WaitingBatches()
 
     def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "axis": self.axis,
-            "forget_steps": self.forget_steps,
-            "variance_compensation": self.variance_compensation,
-        }
+        return {**super().get_config(), **config_of(self)}
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         neurons = validation.neuron_axes(self.axis, tuple(input_shape))
@@ -93,6 +98,77 @@ class RunningStatistics(keras.layers.Layer):
         if not args and kwargs.get("mask") is kwargs.get("padding_mask") is None:
             lost_masks.warn_of_lost_mask(self.name, inputs)
         return super().compute_output_spec(inputs, *args, **kwargs)
+
+    def call(
+        self,
+        inputs: Tensor,
+        mask: Tensor | None = None,
+        training: bool | None = None,
+        padding_mask: Tensor | None = None,
+    ) -> Tensor:
+        self._check_call(inputs)
+        mask = combine_masks(mask, padding_mask)
+        if self._is_training(training) and not self.listeners:
+            return self._train(inputs, mask)
+        outputs = self._infer(inputs, mask, training)
+        if self.listeners:
+            self.listeners.hear(inputs, mask)
+        return outputs
+
+    def _train(self, inputs: Tensor, mask: Tensor | None) -> Tensor:
+        """What a training call does and returns."""
+        self._update(inputs, mask)
+        return inputs
+
+    def _infer(
+        self,
+        inputs: Tensor,
+        mask: Tensor | None,  # noqa: ARG002
+        training: bool | None,  # noqa: ARG002
+    ) -> Tensor:
+        """What any other call returns; it moves no state."""
+        return inputs
+
+    @counted_once
+    @with_its_group
+    def _update(self, z: Tensor, mask: Tensor | None) -> None:
+        self.check_present("update its statistics")
+        if not TrainingCall(self).repeats:
+            self._store(self._learn(z, mask))
+
+    def _learn(self, inputs: Tensor, mask: Tensor | None) -> Learned:
+        before = self.statistics()
+        _, batch = self._measure(inputs, mask, before)
+        return Learned(*self._merge(before, batch))
+
+    def _measure(
+        self, inputs: Tensor, mask: Tensor | None, statistics: Statistics
+    ) -> tuple[Tensor, BatchMoments]:
+        z, mask = as_entries(inputs, mask)
+        of = z, mask, statistics, self._reduction_axes, self._has_history()
+        if not self._waits():
+            return backend.measure(*of)
+        with Alone():
+            return backend.measure(*of)
+
+    def _merge(
+        self, before: Statistics, batch: BatchMoments
+    ) -> tuple[Statistics, tuple[BatchMoments, ...]]:
+        """The statistics after a batch, and which batches have joined them."""
+        if not self._waits():
+            return backend.merge(before, batch, self.forget_steps), (batch,)
+        forget, every = self.forget_steps, self.reduce_every
+        return self.waiting.join(before, batch, forget, every, self._has_history())
+
+    def _store(self, learned: Learned, **more: Tensor) -> None:
+        """`more`: values of other variables, by the name of their attribute."""
+        statistics, joined = learned[:2]
+        values = {**(statistics._asdict() if joined else {}), **more}
+        backend.assign([getattr(self, name) for name in values], list(values.values()))
+        for batch in joined:
+            backend.count_up(self.non_finite, batch.num_skipped, statistics.variance)
+        if joined:
+            backend.count_up(self.step, len(joined), statistics.variance)
 
     def score(self, z: Tensor, mask: Tensor | None = None) -> Tensor:
         """φ of `z` against the running statistics; moves no state.
@@ -117,58 +193,41 @@ class RunningStatistics(keras.layers.Layer):
             z: Activations, the shape of the layer's input.
             mask: Optional Keras mask, boolean, shape `(batch,)` to the shape of `z`.
         """
-        self.check_present("update its statistics")
-        self._check_outside_recurrence()
+        recurrence.check_outside(self.name)
         self._update(self._with_its_neurons(z), mask)
-
-    @counted_once
-    def _update(self, z: Tensor, mask: Tensor | None) -> None:
-        """`update_statistics`, after what must hold at every call."""
-        self.check_present("update its statistics")
-        if not TrainingCall(self).repeats:
-            self._learn_only(z, mask)
-
-    def _learn_only(self, z: Tensor, mask: Tensor | None) -> None:
-        before = self.statistics()
-        _, batch = self._measure(z, mask, before)
-        self._store(*self._merge(before, batch))
 
     def reset(self) -> None:
         """Forget everything: statistics, step and the count of non-finite entries."""
         self.check_present("forget")
         self.waiting.clear()
-        for variable in self._statistics():
+        for variable in self.saved_variables():
             variable.assign(ops.zeros(variable.shape, variable.dtype))
 
     def rematerialized_call(self, layer_call: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: ARG002
         """Not again in the backward pass: it would save little (`keras.RematScope`)."""
         return layer_call
 
-    @property
-    def weights(self) -> list[keras.Variable]:
-        """What is learned, without the settings: for `get_weights` and `set_weights`.
-
-        Settings are variables only so that a compiled step sees them change.
-        """
-        return self._without_settings(super().weights)
-
-    @property
-    def variables(self) -> list[keras.Variable]:
-        """All state that a step needs as arguments."""
-        if backend.variables_are_parameters():
-            # These become a module's parameters, for `load_state_dict` to overwrite.
-            return self._without_settings(super().variables)
-        found: list[keras.Variable] = super().variables
-        return found
-
     def is_finite(self) -> bool:
         """False if a statistic is NaN or infinite, with which nothing is selected."""
-        values = [ops.convert_to_numpy(v) for v in self._statistics()]
+        values = [ops.convert_to_numpy(v) for v in self.saved_variables()]
         return all(np.isfinite(value).all() for value in values)
 
     def check_present(self, attempt: str) -> None:
-        """Raise a `RuntimeError` while a `fit` on JAX holds the layer's state."""
-        presence.check_present(self, self._statistics(), attempt)
+        """Raise a `RuntimeError` while a `fit` on JAX holds the layer's state.
+
+        It moves the values out of the variables into its own state. Until `self.model`
+        is read in a callback, which brings them back, a variable must not be read, and
+        a value assigned to it is overwritten.
+        """
+        if any(backend.is_held_by_fit(variable) for variable in self.saved_variables()):
+            raise RuntimeError(
+                f"Layer '{self.name}' cannot {attempt} now: on JAX a running `fit` "
+                "keeps the values of all variables itself. In a callback use "
+                "`self.model` before (for example "
+                f"`self.model.get_layer({self.name!r})`), which brings them back into "
+                "the layers, or an `InhibitionSchedule` to change `strength`, `weight` "
+                "or `enabled`."
+            )
 
     def save_own_variables(self, store: Any) -> None:
         self.check_present("be saved")
@@ -222,35 +281,15 @@ class RunningStatistics(keras.layers.Layer):
             autocast=False,
         )
 
-    def _setting(self, name: str, value: float) -> keras.Variable:
-        """A number that may be set while training, without recompiling."""
-        variable = self.add_weight(
-            name=name,
-            shape=(),
-            dtype="float32",
-            initializer=keras.initializers.Constant(float(value)),
-            trainable=False,
-            autocast=False,
-        )
-        backend.remember(variable, float(np.float32(value)))
-        return variable
-
-    def _without_settings(self, variables: list[keras.Variable]) -> Any:
-        settings = {id(v) for v in settings_of(self).values()}
-        return [v for v in variables if id(v) not in settings]
-
-    def _statistics(self) -> list[keras.Variable]:
-        if not self.built:
-            return []
-        kept = [getattr(self, name) for name in Statistics._fields]
-        return [*kept, self.non_finite, self.step]
-
     def saved_variables(self) -> list[keras.Variable]:
         """Everything that is saved, by name, so that the order may change.
 
         Settings, such as a strength, are not: they are part of the config.
         """
-        return self._statistics()
+        if not self.built:
+            return []
+        kept = [getattr(self, name) for name in Statistics._fields]
+        return [*kept, self.non_finite, self.step]
 
     def statistics(self) -> Statistics:
         """The running statistics of this moment, as tensors."""
@@ -267,27 +306,6 @@ class RunningStatistics(keras.layers.Layer):
         valid = backend.valid(z, mask)
         return ops.square(backend.deviation(z, valid, statistics))
 
-    @with_its_group
-    def _measure(
-        self, inputs: Tensor, mask: Tensor | None, statistics: Statistics
-    ) -> tuple[Tensor, BatchMoments]:
-        z, mask = as_entries(inputs, mask)
-        of = z, mask, statistics, self._reduction_axes, self._has_history()
-        if not self._waits():
-            return backend.measure(*of)
-        with Alone():
-            return backend.measure(*of)
-
-    @with_its_group
-    def _merge(
-        self, before: Statistics, batch: BatchMoments
-    ) -> tuple[Statistics, tuple[BatchMoments, ...]]:
-        """The statistics after a batch, and which batches have joined them."""
-        if not self._waits():
-            return backend.merge(before, batch, self.forget_steps), (batch,)
-        forget, every = self.forget_steps, self.reduce_every
-        return self.waiting.join(before, batch, forget, every, self._has_history())
-
     def _has_history(self) -> bool | None:
         """None if that is not known without waiting for the device.
 
@@ -303,17 +321,6 @@ class RunningStatistics(keras.layers.Layer):
             return False
         return backend.num_replicas() > 1
 
-    def _store(
-        self, updated: Statistics, joined: tuple[BatchMoments, ...], **more: Tensor
-    ) -> None:
-        """`more`: values of other variables, by the name of their attribute."""
-        values = {**(updated._asdict() if joined else {}), **more}
-        backend.assign([getattr(self, name) for name in values], list(values.values()))
-        for batch in joined:
-            backend.count_up(self.non_finite, batch.num_skipped, updated.variance)
-        if joined:
-            backend.count_up(self.step, len(joined), updated.variance)
-
     def should_update(self, training: bool | None) -> bool:
         """Whether a call in this mode moves the statistics or is listened to."""
         return bool(self.listeners) or self._is_training(training)
@@ -328,7 +335,7 @@ class RunningStatistics(keras.layers.Layer):
 
         One outside a recurrence says nothing of the next.
         """
-        self._check_outside_recurrence()
+        recurrence.check_outside(self.name)
         self._check_shape(tuple(inputs.shape))
         dtype = keras.backend.standardize_dtype(inputs.dtype)
         if "float" not in dtype:
@@ -337,10 +344,6 @@ class RunningStatistics(keras.layers.Layer):
                 f"Received: dtype={dtype}. Put it after a layer with float outputs, or "
                 "cast the input, for example `keras.ops.cast(x, 'float32')`."
             )
-
-    def _check_outside_recurrence(self) -> None:
-        if not backend.is_compiling():
-            recurrence.check_outside(self.name)
 
     def _with_its_neurons(self, z: Any) -> Tensor:
         """Activations that a method takes without a call, as a tensor."""
@@ -369,11 +372,16 @@ def combine_masks(mask: Tensor | None, padding_mask: Tensor | None) -> Tensor | 
     """True where both are not 0; of the rank of the one with more axes."""
     if mask is None or padding_mask is None:
         return padding_mask if mask is None else mask
-    masks = [ops.cast(m, "bool") for m in (mask, padding_mask)]
-    rank = max(m.ndim for m in masks)
-    for i, m in enumerate(masks):
-        masks[i] = ops.reshape(m, (*ops.shape(m), *[1] * (rank - m.ndim)))
-    return ops.logical_and(*masks)
+    rank = max(mask.ndim, padding_mask.ndim)
+    return ops.logical_and(_of_rank(rank, mask), _of_rank(rank, padding_mask))
+
+
+def _of_rank(rank: int, mask: Tensor) -> Tensor:
+    """A boolean mask with axes of length 1 behind its own."""
+    mask = ops.cast(mask, "bool")
+    for _ in range(rank - mask.ndim):
+        mask = ops.expand_dims(mask, -1)
+    return mask
 
 
 def as_entries(z: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
@@ -381,15 +389,13 @@ def as_entries(z: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
     z = ops.cast(ops.stop_gradient(z), "float32")
     if mask is None:
         return z, None
-    mask = ops.cast(mask, "bool")
     given = tuple(mask.shape)
     if mask.ndim > z.ndim:
         raise ValueError(
             "`mask` must have at most as many axes as the input. Received: mask of "
             f"shape {given} for an input of shape {tuple(z.shape)}."
         )
-    for _ in range(z.ndim - mask.ndim):
-        mask = ops.expand_dims(mask, -1)
+    mask = _of_rank(z.ndim, mask)
     for length, masked in zip(z.shape, mask.shape, strict=True):
         if None not in (length, masked) and masked not in (1, length):
             raise ValueError(

@@ -1,7 +1,6 @@
 import math
 import warnings
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any, NamedTuple
 
 import keras
@@ -9,34 +8,47 @@ from keras import ops
 
 from keras_mono import selectors
 from keras_mono._internal import validation
-from keras_mono._internal.setting import Fixed, Setting
+from keras_mono._internal.setting import Fixed, Setting, build_settings, settings_of
 from keras_mono._internal.typing import Tensor
 from keras_mono.backend import (
     BatchMoments,
     Statistics,
+    TrainingCall,
     backend,
+    counted_once,
 )
 from keras_mono.backend.replicas import with_its_group
-from keras_mono.layers.running_statistics import RunningStatistics
+from keras_mono.layers.running_statistics import Learned, RunningStatistics
+
+_REENTRANT = (
+    "Layer '{}' adds to the loss, and torch.utils.checkpoint with use_reentrant=True "
+    "computes it without a gradient. Pass use_reentrant=False: "
+    "`checkpoint(block, x, use_reentrant=False)`, in HuggingFace transformers "
+    "`model.gradient_checkpointing_enable(gradient_checkpointing_kwargs="
+    '{{"use_reentrant": False}})`.'
+)
 
 
-class Learned(NamedTuple):
-    """What a training batch selects, and the state after it."""
+class Selection(NamedTuple):
+    """What is selected of a batch, and what `_act` needs for it."""
 
     selected: Tensor  # boolean
-    reference: Statistics  # that the batch was scored against
-    updated: Statistics
-    joined: tuple[BatchMoments, ...]  # the batches that are in `updated` now
-    selector_state: Tensor | None
-    num_batches: int | None  # of the selector, where known without asking the device
-    valid: Tensor | None  # which entries count, where the backend keeps it
+    mean: Tensor  # of the neurons, from the statistics that scored the batch
+    mean_compensation: Tensor
+    factor: Any  # strength or weight
+    valid: Tensor | None = None  # which entries count, where the backend keeps it
+
+    def copied(self) -> "Selection":
+        """For a call that repeats this one, when the statistics have moved on."""
+        selected, mean, rest = (ops.copy(x) for x in self[:3])
+        return Selection(selected, mean, rest, self.factor)
 
 
 class SelectingLayer(RunningStatistics):
     """Base of the layers that do something to the most monosemantic activations.
 
-    Subclasses call `_learn` on a training batch, act on what it selects, and
-    `_store_learned` the rest last.
+    A training call learns from its batch, does what the subclass says in `_act` to what
+    the batch selects, and stores the new state last.
 
     Attributes:
         enabled: False while the layer is switched off, as by an `InhibitionSchedule`.
@@ -47,12 +59,11 @@ class SelectingLayer(RunningStatistics):
     """
 
     enabled = Setting(
-        partial(validation.truth, "enabled"),
-        "Whether anything may be selected. May be set at any time.",
+        validation.truth, "Whether anything may be selected. May be set at any time."
     )
-    select = Fixed(selectors.get)
-    start_step = Fixed(partial(validation.positive_steps, "start_step"))
-    include_current_batch = Fixed(partial(validation.truth, "include_current_batch"))
+    select = Fixed(lambda _, select: selectors.get(select))
+    start_step = Fixed(validation.positive_steps)
+    include_current_batch = Fixed(validation.truth)
 
     def __init__(
         self,
@@ -72,15 +83,6 @@ class SelectingLayer(RunningStatistics):
         self.enabled = enabled
         self._has_seen_a_shape = False
 
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "select": keras.saving.serialize_keras_object(self.select),
-            "start_step": self.start_step,
-            "include_current_batch": self.include_current_batch,
-            "enabled": self.enabled,
-        }
-
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         super().build(input_shape)
         self.select.check(tuple(input_shape), self.channel_axis)
@@ -90,7 +92,32 @@ class SelectingLayer(RunningStatistics):
         self._selector_state = (
             self._statistic("selector_state", (size,)) if size else None
         )
-        self._enabled = self._setting("enabled", self.enabled)
+        build_settings(self)
+
+    @property
+    def weights(self) -> list[keras.Variable]:
+        """What is learned, without the settings: for `get_weights` and `set_weights`.
+
+        Settings are variables only so that a compiled step sees them change.
+        """
+        return self._without_settings(super().weights)
+
+    @property
+    def variables(self) -> list[keras.Variable]:
+        """All state that a step needs as arguments."""
+        found: list[keras.Variable] = super().variables
+        if backend.variables_are_parameters():
+            # These become a module's parameters, for `load_state_dict` to overwrite.
+            found = self._without_settings(found)
+        return found
+
+    def _without_settings(self, variables: list[keras.Variable]) -> Any:
+        settings = {id(v) for v in settings_of(self).values()}
+        return [v for v in variables if id(v) not in settings]
+
+    def saved_variables(self) -> list[keras.Variable]:
+        kept = self._selector_state if self.built else None
+        return [*super().saved_variables(), *([] if kept is None else [kept])]
 
     @property
     def selector_state(self) -> dict[str, float]:
@@ -101,8 +128,10 @@ class SelectingLayer(RunningStatistics):
         values = ops.convert_to_numpy(self._selector_state)
         return dict(zip(names, values.tolist(), strict=True))
 
-    def _learn_only(self, z: Tensor, mask: Tensor | None) -> None:
-        self._store_learned(self._learn(z, mask))
+    @property
+    def adds_to_loss(self) -> bool:
+        """Whether a training call adds to the loss."""
+        return False
 
     def ranked_activations(self) -> int | None:
         """How many activations `TopK` ranks together; None if that may vary."""
@@ -122,25 +151,113 @@ class SelectingLayer(RunningStatistics):
         self.check_present("select")
         return self._frozen_selection()(ops.convert_to_tensor(z), mask)
 
-    def _tell_of_single_entries(self, shape: tuple[int | None, ...]) -> None:
-        """Warn if no neuron can vary within the first training batch."""
-        if self._has_seen_a_shape or backend.is_compiling():
-            return
-        entries = [shape[i] for i in self._reduction_axes]
-        if not all(isinstance(n, int) for n in entries):
-            return
-        self._has_seen_a_shape = True
-        if set(entries) == {1} and backend.num_replicas() == 1:
-            warnings.warn(
-                f"Layer '{self.name}' changes nothing: in a batch of shape {shape} a "
-                "neuron has one entry, and what does not vary in a batch is not "
-                "pulled. Train with a larger batch size.",
-                stacklevel=3,
-            )
+    def _act(
+        self, inputs: Tensor, mask: Tensor | None, selection: Selection
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """What becomes of a batch, and scalars to store, by their attributes' names.
 
-    def _statistics(self) -> list[keras.Variable]:
-        kept = self._selector_state if self.built else None
-        return [*super()._statistics(), *([] if kept is None else [kept])]
+        Of each scalar the mean over the replicas is stored.
+        """
+        raise NotImplementedError
+
+    def _factor(self) -> Any:
+        """Strength or weight in force, as `_in_force` gives it."""
+        raise NotImplementedError
+
+    def _in_force(self, setting: keras.Variable) -> Any:
+        """A number where that is known without asking the device."""
+        known = backend.known(setting)
+        # A copy: it may be set before the gradient is computed.
+        return ops.copy(setting.value) if known is None else known
+
+    @counted_once
+    @with_its_group
+    def _train(self, inputs: Tensor, mask: Tensor | None) -> Tensor:
+        call = TrainingCall(self)
+        if call.repeats:
+            return self._act(inputs, mask, call.kept())[0]
+        if call.without_gradient and self.adds_to_loss:
+            raise RuntimeError(_REENTRANT.format(self.name))
+        learned = self._learn(inputs, mask)
+        if call.may_be_repeated:
+            call.keep(learned.selection.copied())
+        result, scalars = self._act(inputs, mask, learned.selection)
+        # Last: PyTorch and TensorFlow change the tensors of the history in place.
+        self._store(learned, **scalars)
+        return result
+
+    def _learn(self, inputs: Tensor, mask: Tensor | None) -> Learned:
+        before = self.statistics()
+        squared, batch = self._measure(inputs, mask, before)
+        updated, joined = self._merge(before, batch)
+        reference = before
+        if self.include_current_batch:
+            reference = updated
+            squared = self._squared(inputs, mask, updated)
+        is_on = self._is_on()
+        precision = self._precision(reference)
+        if is_on is not True:
+            precision = precision * is_on
+        phi = backend.phi(squared, precision)
+        selected, state, number = self._select(phi, batch, joined, is_on)
+        self._check_selected(selected, phi)
+        mean = reference.mean, reference.mean_compensation
+        selection = Selection(selected, *mean, self._factor(), batch.valid)
+        return Learned(updated, joined, selection, state, number)
+
+    def _select(
+        self, phi: Tensor, batch: BatchMoments, joined: Sequence[BatchMoments], on: Any
+    ) -> tuple[Tensor, Tensor | None, int | None]:
+        """Selection, the selector's state and its number of batches after the batch.
+
+        State and number are the old ones while the layer is off, and while the batch
+        waits for a reduction.
+        """
+        state, axis = self._current_selector_state(), self.channel_axis
+        if state is None:
+            return self.select(phi, axis), None, None
+        number = self._num_batches()
+        waits = len(joined) == 0  # `not joined` cannot be compiled
+        waited = None if waits else self.waiting.take_counts()
+        if on is False:
+            return ops.zeros_like(phi, "bool"), self._while_off(state), number
+        if waits:
+            selected = self.select(phi, axis, state)
+            self.waiting.add_counts(selected, batch.num_entries * on)
+            return selected, state, number
+        has_waited = waited is not None and self.select.counts_waited
+        more = {"waited": waited} if has_waited else {}
+        counted = joined[-1].num_entries
+        selected, new = self.select.update(phi, counted, state, axis, number, **more)
+        if on is not True:
+            new = ops.where(on > 0.0, new, self._while_off(state))
+        return selected, new, None if number is None else number + 1
+
+    def _num_batches(self) -> int | None:
+        """That the selector has counted, where no device has to be asked."""
+        if not self.select.counts_every_batch:
+            return None
+        index = self.select.state_names.index("num_batches")
+        number = backend.known(self._selector_state, index)
+        return None if number is None else int(number)
+
+    def _while_off(self, state: Tensor) -> Tensor:
+        """The selector's state, of which the latest selected fraction is 0."""
+        names = self.select.state_names
+        if "selected_fraction" not in names:
+            return state
+        return backend.replaced(state, names, selected_fraction=0.0)
+
+    def _store(self, learned: Learned, **more: Tensor) -> None:
+        means = {
+            name: backend.all_reduce_mean(ops.stop_gradient(scalar))
+            for name, scalar in more.items()
+        }
+        if self._selector_state is not None:
+            means["_selector_state"] = learned.selector_state
+        super()._store(learned, **means)
+        if learned.num_batches is not None:
+            backend.remember(self._selector_state, learned.num_batches)
 
     def _frozen_selection(self) -> Callable[[Tensor, Tensor | None], Tensor]:
         """What the statistics of this moment select, as a function of z and mask."""
@@ -164,86 +281,31 @@ class SelectingLayer(RunningStatistics):
             selected, phi, f"`{name}` in '{self.name}' must mark the shape of `phi`"
         )
 
-    @with_its_group
-    def _learn(self, inputs: Tensor, mask: Tensor | None) -> Learned:
-        before = self.statistics()
-        squared, batch = self._measure(inputs, mask, before)
-        updated, joined = self._merge(before, batch)
-        reference = before
-        if self.include_current_batch:
-            reference = updated
-            squared = self._squared(inputs, mask, updated)
-        is_on, state = self._is_on(), self._current_selector_state()
-        precision = self._precision(reference)
-        if not isinstance(is_on, float) or not is_on:
-            precision = precision * is_on
-        phi = backend.phi(squared, precision)
-        number = None
-        if state is None:
-            selected = self.select(phi, self.channel_axis)
-        else:
-            counted = (joined[-1] if joined else batch).num_entries
-            waits = len(joined) == 0  # `not joined` cannot be compiled
-            selected, state, number = self._update_selector(
-                phi, counted, state, is_on, waits
+    def _tell_of_single_entries(self, shape: tuple[int | None, ...]) -> None:
+        """Warn if no neuron can vary within the first training batch."""
+        if self._has_seen_a_shape or backend.is_compiling():
+            return
+        entries = [shape[i] for i in self._reduction_axes]
+        if not all(isinstance(n, int) for n in entries):
+            return
+        self._has_seen_a_shape = True
+        if set(entries) == {1} and backend.num_replicas() == 1:
+            warnings.warn(
+                f"Layer '{self.name}' changes nothing: in a batch of shape {shape} a "
+                "neuron has one entry, and what does not vary in a batch is not "
+                "pulled. Train with a larger batch size.",
+                stacklevel=4,
             )
-        self._check_selected(selected, phi)
-        return Learned(selected, reference, updated, joined, state, number, batch.valid)
-
-    def _update_selector(
-        self, phi: Tensor, counted: Tensor, state: Tensor, is_on: Any, waits: bool
-    ) -> tuple[Tensor, Tensor, int | None]:
-        """Selection, state and number of batches; the old ones while it is off.
-
-        They stay too while the batch `waits` for a reduction.
-        """
-        number = None
-        waited = None if waits else self.waiting.take_counts()
-        if self.select.counts_every_batch:
-            index = self.select.state_names.index("num_batches")
-            number = backend.known(self._selector_state, index)
-        if isinstance(is_on, float):
-            if not is_on:
-                return ops.zeros_like(phi, "bool"), self._while_off(state), number
-            is_on = None
-        axis = self.channel_axis
-        if waits:
-            selected = self.select(phi, axis, state)
-            counted = counted if is_on is None else counted * is_on
-            self.waiting.add_counts(selected, counted)
-            return selected, state, number
-        number = None if number is None else int(number)
-        has_waited = waited is not None and self.select.counts_waited
-        more = {"waited": waited} if has_waited else {}
-        selected, new = self.select.update(phi, counted, state, axis, number, **more)
-        if is_on is not None:
-            new = ops.where(is_on > 0.0, new, self._while_off(state))
-        return selected, new, None if number is None else number + 1
-
-    def _while_off(self, state: Tensor) -> Tensor:
-        """The selector's state, of which the latest selected fraction is 0."""
-        names = self.select.state_names
-        if "selected_fraction" not in names:
-            return state
-        return backend.replaced(state, names, selected_fraction=0.0)
-
-    def _store_learned(self, learned: Learned, **more: Tensor) -> None:
-        # Last: PyTorch and TensorFlow change the tensors of the history in place.
-        if self._selector_state is not None:
-            more["_selector_state"] = learned.selector_state
-        self._store(learned.updated, learned.joined, **more)
-        if learned.num_batches is not None:
-            backend.remember(self._selector_state, learned.num_batches)
 
     def _is_on(self) -> Any:
-        """1 if anything may be selected, else 0, which makes every φ 0.
+        """Whether anything may be selected: a bool, or 1 or 0, which makes every φ 0.
 
-        Nothing is before the statistics hold `start_step` batches. A float where that
-        is known without asking the device.
+        Nothing is before the statistics hold `start_step` batches. A bool where that is
+        known without asking the device.
         """
         step = backend.known(self.step)
         if step is not None:
-            return float(step >= self.start_step and self.enabled)
+            return bool(step >= self.start_step and self.enabled)
         started = ops.cast(self.step.value >= self.start_step, "float32")
         return started * ops.convert_to_tensor(self._enabled)
 

@@ -4,18 +4,13 @@ import math
 from functools import partial
 from typing import Any
 
-import numpy as np
 from keras import ops
 
 from keras_mono._internal.typing import Tensor
 from keras_mono.backend import backend
 
 _INFINITY = 0x7F800000  # its bits
-_FRACTION_BITS = 23
 _JUST_LESS = 1.0 - 2.0**-24  # a whole number times this is rounded to a smaller one
-# By the exponent's bits; 0 for subnormal numbers, which XLA takes for 0 too. Infinity
-# is left out: TensorFlow's check_numerics stops at any, in a constant too.
-_POWERS = np.array([0.0, *(2.0 ** (e - 127) for e in range(1, 255))], "float32")
 
 
 def _index_of(expected: Any) -> Any:
@@ -55,7 +50,7 @@ def largest_of_replicas(phi: Tensor, expected: Any, needed: Any) -> Tensor:
     low = ops.zeros((), "int32")
     parts_of_all = _INFINITY >> 20, 2**10, 2**10
     for shift, parts in zip((20, 10, 0), parts_of_all, strict=True):
-        edges = _float_of(low + ops.arange(parts, dtype="int32") * 2**shift)
+        edges = ops.view(low + ops.arange(parts, dtype="int32") * 2**shift, "float32")
         reaching = backend.all_reduce_sum(
             backend.cond(
                 needed,
@@ -65,7 +60,7 @@ def largest_of_replicas(phi: Tensor, expected: Any, needed: Any) -> Tensor:
         )
         enough = ops.cast(reaching >= rank, "int32")
         low = low + (ops.sum(enough) - 1) * 2**shift
-    return _float_of(low)
+    return ops.view(low, "float32")
 
 
 def _number_reaching(x: Tensor, edges: Tensor) -> Tensor:
@@ -75,10 +70,3 @@ def _number_reaching(x: Tensor, edges: Tensor) -> Tensor:
     number = ops.bincount(below, minlength=parts + 1)
     number = ops.reshape(ops.cast(number, "int32"), (parts + 1,))
     return ops.flip(ops.cumsum(ops.flip(number[1:])))
-
-
-def _float_of(bits: Tensor) -> Tensor:
-    """The float with these bits, from 0 on and below infinity."""
-    power = ops.take(_POWERS, ops.right_shift(bits, _FRACTION_BITS))
-    fraction = ops.bitwise_and(bits, (1 << _FRACTION_BITS) - 1)
-    return power * (1.0 + ops.cast(fraction, "float32") * 2.0**-_FRACTION_BITS)

@@ -8,6 +8,8 @@ device has to be asked.
 """
 
 import math
+from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,7 +26,8 @@ from keras_mono.backend.reference import (
 from keras_mono.selectors.quantile import largest_of_fraction, largest_of_replicas
 
 # What these numbers do is measured in tests/selectors.
-SEARCH_EVERY = 32  # batches; before the 32nd, batches 0, 1, 2, 4, 8 and 16 search
+SEARCH_EVERY = 32  # batches; before the 32nd ...
+EARLY = (0, 1, 2, 4, 8, 16)  # ... these search
 JUMP = 0.15  # largest move of ln τ at a search per mean error since the one before ...
 JUMPS = 64.0  # ... up to this batch; then it falls like 1 / number of batches
 MEMORY = 1 / 32  # weight of a batch in the running error ...
@@ -58,55 +61,53 @@ def update(
     # Not 1.0: the compiler's branches take whole numbers of unknown shapes alone.
     present = _larger(counted, 1)
     searches = is_search(before.num_batches if number is None else number)
-    if backend.num_replicas() > 1:  # messages in no branch that depends on a tensor
-        found = measured_by_all(phi, counted, present, before, fraction, searches)
+    # Messages are in no branch that depends on a tensor.
+    if backend.num_replicas() > 1 and searches is not False:
+        quantile = partial(largest_of_replicas, needed=searches)
+        found = measured(phi, counted, present, before, fraction, quantile)
 
     def searched() -> Tensor:
         before = ThresholdState.of(state)  # the compiler allows no views from outside
-        batch = found or measured(phi, counted, present, before, fraction)
+        quantile = partial(largest_of_fraction, fraction=fraction)
+        batch = found or measured(phi, counted, present, before, fraction, quantile)
         count: Any = before.num_batches if number is None else number
         return decide(state, batch, fraction, count)
 
     after = backend.cond(searches, searched, lambda: state)
     selected = backend.at_least(phi, after[0])
-    number_selected = backend.count_true(selected)
     if waited is None:
-        number_selected = backend.all_reduce_sum(number_selected)
+        num = backend.all_reduce_sum(backend.count_true(selected))
     else:
-        is_same = after[0] == state[0]
-        number_selected, more = _with_waited(number_selected, waited, is_same)
-        counted = counted + more
+        num, counted = _with_waited(selected, counted, waited, after[0] == state[0])
         present = _larger(counted, 1.0)
     aim = _smaller(counted, fraction)  # 0 if nothing counts
-    return selected, backend.follow(after, number_selected, present, aim)
+    return selected, backend.follow(after, num, present, aim)
 
 
 def _with_waited(
-    number: Tensor, waited: Tensor, is_same: Tensor
+    selected: Tensor, counted: Any, waited: Tensor, is_same: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Selected by all replicas, and how many counted in the batches that waited.
+    """How many all replicas have selected, and counted, those that waited included.
 
     These are left out unless τ `is_same`.
     """
-    sums = ops.concatenate([ops.reshape(number, (1,)), waited])
-    sums, is_same = backend.all_reduce_sum(sums), ops.cast(is_same, "float32")
-    return sums[0] + is_same * sums[1], is_same * sums[2]
+    number = ops.reshape(backend.count_true(selected), (1,))
+    sums = backend.all_reduce_sum(ops.concatenate([number, waited]))
+    is_same = ops.cast(is_same, "float32")
+    return sums[0] + is_same * sums[1], counted + is_same * sums[2]
 
 
 def is_search(number: Any) -> Any:
     """Whether the batch after so many searches: a bool for an int, else a tensor."""
     if isinstance(number, int):
-        early: Any = number < SEARCH_EVERY and number & (number - 1) == 0
-        return early or number % SEARCH_EVERY == 0
-    early = np.array([0, 1, 2, 4, 8, 16], "float32")
-    return ops.logical_or(ops.any(number == early), number % SEARCH_EVERY == 0.0)
+        return number in EARLY or number % SEARCH_EVERY == 0
+    early = ops.any(number == np.array(EARLY, "float32"))
+    return ops.logical_or(early, number % SEARCH_EVERY == 0.0)
 
 
 def window_before(number: Any) -> Any:
     """How many batches there were since the search before this one."""
-    if isinstance(number, int):
-        return float(min(max(number // 2, 1), SEARCH_EVERY))
-    return backend.clip(number / 2.0, 1.0, SEARCH_EVERY)
+    return _smaller(_larger(number / 2.0, 1.0), float(SEARCH_EVERY))
 
 
 class Batch(NamedTuple):
@@ -123,40 +124,19 @@ class Batch(NamedTuple):
 
 
 def measured(
-    phi: Tensor, counted: Any, present: Any, state: ThresholdState, fraction: float
-) -> Batch:
-    expected = fraction * present
-    found = largest_of_fraction(phi, expected, fraction)
-    return _at_level(phi, counted, expected, found, state, fraction)
-
-
-def measured_by_all(
     phi: Tensor,
     counted: Any,
     present: Any,
     state: ThresholdState,
     fraction: float,
-    searches: Any,
-) -> Batch | None:
-    """The same over all replicas; None if it is known that it is not needed."""
-    if searches is False:
-        return None
-    expected = fraction * present
-    found = largest_of_replicas(phi, expected, searches)
-    return _at_level(phi, counted, expected, found, state, fraction)
-
-
-def _at_level(
-    phi: Tensor,
-    counted: Any,
-    expected: Any,
-    quantile: Tensor,
-    state: ThresholdState,
-    fraction: float,
+    quantile: Callable[[Tensor, Any], Tensor],
 ) -> Batch:
+    """`quantile` gives the φ that an expected number of them reach."""
+    expected = fraction * present
     had_no_ties = state.has_ties <= 0.0
-    quantile = backend.clip(quantile, SMALLEST_PHI, LARGEST_THRESHOLD)
-    level = ops.where(had_no_ties, quantile, state.threshold)
+    level = quantile(phi, expected)
+    level = backend.clip(level, SMALLEST_PHI, LARGEST_THRESHOLD)
+    level = ops.where(had_no_ties, level, state.threshold)
     found = backend.at_least(phi, level), phi > level
     size = backend.num_entries(phi, None, tuple(range(len(phi.shape))))
     reaching, above = map(backend.count_true, found)
@@ -299,15 +279,11 @@ def _jumped(
     """τ after a large move, if it moves at all and its small moves are slower."""
     window = window_before(number)
     gain = min(GAIN, fraction)
-    small = gain * SEARCH_EVERY
-    if isinstance(number, int):
-        size = JUMP * min(1.0, JUMPS / max(number, 1)) - small * (number > JUMPS)
-        if size <= 0.0:
-            return before.threshold
-    else:
-        late = ops.cast(number > JUMPS, "float32")
-        size = JUMP * backend.clip(JUMPS / backend.clip(number, 1.0), 0.0, 1.0)
-        size = backend.clip(size - small * late, 0.0)
+    size = JUMP * _smaller(JUMPS / _larger(number, 1.0), 1.0)
+    small = _one_of(number > JUMPS, gain * SEARCH_EVERY, 0.0)
+    size = _larger(size - small, 0.0)
+    if isinstance(size, float) and size == 0.0:
+        return before.threshold
     # In powers of `growth`, which is 1 where τ rests.
     unit = fraction / gain
     size = unit * _smaller(size, usual * window)

@@ -99,21 +99,11 @@ class TopK(Selector):
         if not per_sample:
             phi = ops.moveaxis(phi, channel_axis, -1)
         shape = list(ops.shape(phi))
-        ranked = shape[1:] if per_sample else shape[-1:]
-        if all(isinstance(n, int) for n in ranked):
-            size = math.prod(ranked)
-            kth = kth_of_rows(ops.reshape(phi, (-1, size)), min(self.k, size), 0.0)
-        else:
-            kth = kth_of_rows(_rows_of_unknown_length(phi, ranked), self.k, 0.0)
+        size: Any = math.prod(shape[1:] if per_sample else shape[-1:])
+        # A tensor on TensorFlow, an expression in the symbolic shapes of JAX.
+        rows = ops.stack([-1, size]) if ops.is_tensor(size) else (-1, size)
+        k = min(self.k, size) if isinstance(size, int) else self.k
+        kth = kth_of_rows(ops.reshape(phi, rows), k, 0.0)
         kept = shape[:1] + [1] * (len(shape) - 1) if per_sample else [*shape[:-1], 1]
         kth = ops.reshape(kth, kept)
         return kth if per_sample else ops.moveaxis(kth, -1, channel_axis)
-
-
-def _rows_of_unknown_length(phi: Tensor, ranked: list[Tensor]) -> Tensor:
-    size = ranked[0]
-    for n in ranked[1:]:
-        size = size * n
-    # A tensor on TensorFlow, an expression in the symbolic shapes of JAX.
-    rows = ops.stack([-1, size]) if ops.is_tensor(size) else (-1, size)
-    return ops.reshape(phi, rows)

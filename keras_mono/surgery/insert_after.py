@@ -18,6 +18,7 @@ True
 import math
 import re
 from dataclasses import dataclass, field
+from itertools import chain, count
 from typing import Any
 
 import keras
@@ -27,7 +28,7 @@ from keras_mono._internal.model_layers import check_is_monosemantic, named_layer
 from keras_mono._internal.table import Table
 from keras_mono._internal.typing import Tensor
 from keras_mono.layers.running_statistics import RunningStatistics
-from keras_mono.surgery.padding import Padding, check_mask_argument
+from keras_mono.surgery.padding import Padding
 from keras_mono.surgery.places import Place, Where, matching, operations, output_shape
 from keras_mono.surgery.rebuild import Call, Edit, rebuild
 
@@ -66,7 +67,6 @@ def insert_after(
     """
     check_is_monosemantic(layer)
     matched = matching(model, where, exclude)
-    check_mask_argument(mask, model)
     padding = Padding(model, mask)
     insertion = _Insertion(model, matched, layer, padding, output)
     new = rebuild(model, insertion)
@@ -181,10 +181,8 @@ class _Insertion(Edit):
 
     def _free_name(self, layer: Any) -> str:
         kind = re.sub(r"(?<!^)(?=[A-Z])", "_", type(self.template).__name__).lower()
-        wanted = name = f"{layer.name}_{kind}"
-        number = 0
-        while name in self._taken:
-            number += 1
-            name = f"{wanted}_{number}"
+        wanted = f"{layer.name}_{kind}"
+        numbered = (f"{wanted}_{number}" for number in count(1))
+        name = next(n for n in chain([wanted], numbered) if n not in self._taken)
         self._taken.add(name)
         return name

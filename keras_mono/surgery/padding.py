@@ -5,7 +5,6 @@ inserted layer does not get it from Keras.
 """
 
 from collections import defaultdict
-from typing import Any
 
 import keras
 
@@ -16,9 +15,10 @@ from keras_mono.surgery.positions import Positions, marking_inputs
 from keras_mono.surgery.rebuild import Call
 
 
-def check_mask_argument(mask: Any, model: keras.Model) -> None:
+def _masking_layers(model: keras.Model, mask: str | bool | None) -> set[int]:
+    """Ids of the layers that `mask` names; an error if it names nothing."""
     if mask is None or mask is False:
-        return
+        return set()
     if not isinstance(mask, str):
         raise ValueError(
             "`mask` must be the name of the model input that marks padding, or of a "
@@ -28,13 +28,15 @@ def check_mask_argument(mask: Any, model: keras.Model) -> None:
     found = places(model)
     graphs = [model, *(p.layer for p in found if isinstance(p.layer, keras.Model))]
     inputs = [name for graph in graphs for name in named_inputs(graph)]
-    if mask not in inputs and not any(mask in (p.path, p.layer.name) for p in found):
+    named = {id(p.layer) for p in found if mask in (p.path, p.layer.name)}
+    if mask not in inputs and not named:
         raise ValueError(
             "`mask` must name an input of the model that marks padding, or a layer "
             f"with a mask. Received: mask={mask!r}. Inputs of '{model.name}': "
             f"{[*named_inputs(model)]}. Its layers: "
             f"{[p.path for p in found if p.is_layer]}."
         )
+    return named
 
 
 class Padding:
@@ -43,9 +45,7 @@ class Padding:
     def __init__(self, model: keras.Model, mask: str | bool | None) -> None:
         self._model = model
         self._mask = mask
-        self._masking = {
-            id(p.layer) for p in places(model) if mask in (p.path, p.layer.name)
-        }
+        self._masking = _masking_layers(model, mask)
         self._graphs: dict[int, _MarkedGraph] = {}
         # Paths in a nested model that marks no padding; a model around it may.
         self._open: defaultdict[int, list[str]] = defaultdict(list)

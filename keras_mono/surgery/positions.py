@@ -141,10 +141,7 @@ class Positions:
         """Shapes with one length for the inputs of a group, and the groups it took."""
         while True:
             sizes = _lengths(self._shapes, groups, scale)
-            trial = {
-                id(x): _spec(x, _sized(self._shapes[name], sizes[name]))
-                for name, x in self._inputs.items()
-            }
+            trial = {id(x): _sized(x, sizes[name]) for name, x in self._inputs.items()}
             failed = _compute(self._calls, trial)
             if failed is None:
                 return trial, groups
@@ -221,10 +218,8 @@ def _merged(groups: list[set[str]]) -> list[set[str]]:
     return merged
 
 
-def _sized(shape: tuple[int | None, ...], length: int) -> tuple[int | None, ...]:
-    free = (2, length, *[_WIDTH] * len(shape))
-    return tuple(f if n is None else n for n, f in zip(shape, free, strict=False))
-
-
-def _spec(x: Tensor, shape: tuple[int | None, ...]) -> Tensor:
+def _sized(x: Tensor, length: int) -> Tensor:
+    """A tensor like `x` whose lengths are all known."""
+    free = (2, length, *[_WIDTH] * len(x.shape))
+    shape = [f if n is None else n for n, f in zip(x.shape, free, strict=False)]
     return keras.KerasTensor(shape, dtype=x.dtype, sparse=x.sparse, name=x.name)

@@ -90,10 +90,10 @@ def _row(name: str, layer: RunningStatistics) -> dict[str, Any]:
     row |= {"layer": name, "kind": type(layer).__name__, "steps": 0, "non_finite": 0}
     if layer.built:
         layer.check_present("be looked at")
-        row["steps"] = int(_number(layer.step))
+        row["steps"] = int(ops.convert_to_numpy(layer.step))
         row["neurons"] = math.prod(layer.mean.shape)
         row |= _spread(layer)
-        row["non_finite"] = int(_number(layer.non_finite))
+        row["non_finite"] = int(ops.convert_to_numpy(layer.non_finite))
     if isinstance(layer, SelectingLayer):
         started = row["steps"] >= layer.start_step
         state = layer.selector_state
@@ -143,7 +143,3 @@ def _share_of_top_k(layer: SelectingLayer) -> float | None:
         return None
     ranked = layer.ranked_activations()
     return None if ranked is None else layer.select.k / ranked
-
-
-def _number(variable: Any) -> float:
-    return float(ops.convert_to_numpy(variable))

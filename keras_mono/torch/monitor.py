@@ -8,7 +8,7 @@ from keras_mono.callbacks.monosemanticity_monitor import MonosemanticityMonitor
 class _WithoutFit(MonosemanticityMonitor):
     """A monitor that does not expect training batches between measurements."""
 
-    def _tell_of_layers_without_batches(self) -> None:
+    def _tell_of_layers_without_batches(self, before: dict[str, int]) -> None:
         pass
 
     def _now(self) -> str:

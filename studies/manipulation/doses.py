@@ -36,9 +36,9 @@ heard: dict[str, list[tuple[float, float]]] = {}
 class Probe(km.layers.MonosemanticPenalty):
     """Trains as its parent does, and tells how long both gradients are."""
 
-    def _of_selected(self, inputs, mask, selected, *rest):
-        self._now = selected
-        return super()._of_selected(inputs, mask, selected, *rest)
+    def _act(self, inputs, mask, selection):
+        self._now = selection.selected
+        return super()._act(inputs, mask, selection)
 
     def call(self, inputs, mask=None, training=None, padding_mask=None):
         outputs = super().call(inputs, mask, training, padding_mask)

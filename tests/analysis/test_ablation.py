@@ -53,6 +53,7 @@ def test_the_loss_rises_where_the_neuron_was_needed():
     np.testing.assert_allclose(found.increase[:, unused], 0, atol=1e-6)
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize("absent", [None, "lisp", "perl"])
 def test_planted_truth_is_ranked_without_an_error(absent):
     """The output is the sum of all neurons: every one is needed where it is active."""
@@ -139,6 +140,7 @@ def test_positions_and_other_losses(loss):
     assert set(both[0].to_frame().columns) == {"neuron", "feature", "loss", "increase"}
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -41,6 +41,7 @@ def test_targets_without_an_axis_of_outputs(loss, kind):
     )
 
 
+@pytest.mark.one_backend
 def test_losses_and_models_that_do_not_fit():
     z, labels = labelled_data()
     model = one_layer(1)

@@ -57,12 +57,14 @@ RUN_THE_MODEL = ["activations", "profile", "report", "ablation", "decrease_ratio
 TAKE_LABELS = ["profile", "report", "ablation"]
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize("name", RUN_THE_MODEL)
 def test_an_unknown_layer(name, model, tmp_path):
     with pytest.raises(ValueError, match=r"\['nowhere'\].*'units'"):
         of_model(name)(model, *good(), layer="nowhere", tmp_path=tmp_path)
 
 
+@pytest.mark.one_backend
 def test_layers_of_several_outputs(tmp_path):
     """Before the model runs: these inputs are of no use to it."""
     inputs = keras.Input((5, 4))
@@ -73,6 +75,7 @@ def test_layers_of_several_outputs(tmp_path):
             of_model(name)(model, *good(), layer="lstm", tmp_path=tmp_path)
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize("name", ["profile", "report"])
 def test_one_hot_labels_and_a_column_of_labels(name, model, tmp_path):
     x, labels = good()
@@ -98,6 +101,7 @@ def test_what_is_no_profile_and_no_layers(model):
         A.profile(model, x, None, ["units"])
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize("name", RUN_THE_MODEL)
 def test_an_empty_batch(name, model, tmp_path):
     x, labels = good()
@@ -106,6 +110,7 @@ def test_an_empty_batch(name, model, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize("name", TAKE_LABELS)
 def test_labels_of_another_length(name, model, tmp_path):
     x, labels = good()
@@ -113,6 +118,7 @@ def test_labels_of_another_length(name, model, tmp_path):
         of_model(name)(model, x, labels[:-1], tmp_path=tmp_path)
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize("name", ["profile", "report"])
 def test_one_feature_only(name, model, tmp_path):
     x, labels = good()
@@ -196,6 +202,7 @@ def test_comparison_of_profiles_without_a_scored_neuron(model):
     assert np.isnan(row["mean_phi"])
 
 
+@pytest.mark.one_backend
 def test_a_report_of_a_layer_that_never_changes(tmp_path):
     model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, name="units")])
     model.get_layer("units").set_weights([np.zeros((4, 2)), np.ones(2)])

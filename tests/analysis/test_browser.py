@@ -183,24 +183,32 @@ STATES = """
   const found = [one("#view-neuron").innerText];
   await go("#same/1");
   found.push(one("#view-neuron").innerText);
+  await go("#same/2");
+  found.push(one("#view-neuron").innerText);
   await go("#neurons");
-  await set(all("#view-neurons select")[2], "dead");
-  found.push(texts("#view-neurons tbody th"));
+  for (const state of ["dead", "not finite"]) {
+    await set(all("#view-neurons select")[2], state);
+    found.push(texts("#view-neurons tbody th"));
+  }
+  found.push(one("#view-overview").textContent);
   return found;"""
 
 
-def test_silent_and_dead_neurons(tmp_path):
+def test_silent_dead_and_not_finite_neurons(tmp_path):
     z, labels = labelled_data()
     z[:, 0] = labels != "fr"
     z[:, 1] = 3.0
+    z[:, 2] = np.nan
     same = keras.layers.Identity(name="same")
     model, path = keras.Sequential([keras.Input((5,)), same]), tmp_path / "a.html"
     km.analysis.report(model, z, labels, ["same"], path, verbose=0)
-    silent, dead, listed = seen(tmp_path, path, STATES, "#same/0")
+    silent, dead, broken, *listed, text = seen(tmp_path, path, STATES, "#same/0")
     assert "Own feature fr" in silent
     assert "answers by silence" in silent
     assert "dead It gives the same on every input" in dead
-    assert listed == ["same/1"]
+    assert "not finite It gives NaN or an infinite number on every input" in broken
+    assert listed == [["same/1"], ["same/2"]]
+    assert "1 of 5 neurons give nothing finite" in text
 
 
 COMPARISON = """
@@ -263,9 +271,25 @@ def test_the_position_is_marked_in_a_text(tmp_path):
 
 HOSTILE_VIEWS = """
   const found = {};
+  const left = (text, at) => {
+    const range = inside.createRange();
+    range.setStart(text, at);
+    range.setEnd(text, at + 1);
+    return range.getBoundingClientRect().left;
+  };
+  const fromTheLeft = ({ firstChild: text }) => {
+    const at = text.data.indexOf("\\\\u202e");
+    return left(text, at) < left(text, at + 1);
+  };
   for (const hash of HASHES) {
     await go(hash);
-    found[hash] = [inside.body.innerText, all("b, i, iframe, img[src='x']").length];
+    const escaped = all("bdi, .text")
+      .filter((x) => isShown(x) && x.firstChild.data.includes("\\\\u202e"));
+    found[hash] = [
+      inside.body.innerText,
+      all("b, i, iframe, img[src='x']").length,
+      escaped.map(fromTheLeft),
+    ];
   }
   return [found, page.alerted === true];"""
 
@@ -278,8 +302,11 @@ def test_hostile_texts_are_text_in_every_view(tmp_path):
     look = HOSTILE_VIEWS.replace("HASHES", str(hashes))
     found, alerted = seen(tmp_path, path, look)
     assert not alerted
-    assert [elements for _, elements in found.values()] == [0] * 4
-    texts = {hash: text for hash, (text, _) in found.items()}
+    assert [elements for _, elements, _ in found.values()] == [0] * 4
+    texts = {hash: text for hash, (text, *_) in found.items()}
+    from_the_left = found[neuron][2]
+    assert from_the_left
+    assert all(from_the_left)
     for label in SHOWN:
         assert label[:20] in texts[neuron]
         assert label[:20] in texts["#overview"]

@@ -29,6 +29,7 @@ def data(tmp_path):
     return str(tmp_path / "data.npz")
 
 
+@pytest.mark.one_backend
 def test_a_page_that_compares(tmp_path, data, capsys):
     models = [saved(tmp_path / f"{n}.keras", n) for n in (4, 9)]
     out = str(tmp_path / "page.html")

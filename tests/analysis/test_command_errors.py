@@ -74,6 +74,7 @@ def python_objects(path):
     saved(path, labels=np.array(["a", None] * 4, object))
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize(
     "break_it", [damaged_stream, cut_off, encrypted, enormous, python_objects]
 )
@@ -83,11 +84,13 @@ def test_damaged_files(break_it, tmp_path, model, capsys):
     assert "is not a file of numpy.savez that is whole" in error
 
 
+@pytest.mark.one_backend
 def test_labels_without_an_order(tmp_path, model, capsys):
     data = saved(tmp_path / "d.npz", labels=np.array([1j, 2j] * 4))
     assert "numbers that have an order" in told(capsys, model, data)
 
 
+@pytest.mark.one_backend
 def test_ids_beyond_the_vocabulary(tmp_path, model, capsys):
     data = saved(tmp_path / "d.npz", x=np.full((8, 4), 10, "int32"))
     if keras.config.backend() == "jax":
@@ -95,6 +98,7 @@ def test_ids_beyond_the_vocabulary(tmp_path, model, capsys):
     assert "whether ids lie within the vocabulary" in told(capsys, model, data)
 
 
+@pytest.mark.one_backend
 def test_names_with_bytes_that_are_no_text(tmp_path, model, monkeypatch):
     data = saved(tmp_path / "d.npz", x=np.arange(32).reshape(8, 4) % 10)
     stream = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")

@@ -97,6 +97,7 @@ def test_the_model_is_as_before():
     assert layer.strength == 2.0
 
 
+@pytest.mark.one_backend
 def test_other_layers_take_no_part():
     """Plain is plain: what another layer of ours would do is in none of the steps."""
     model, x, y = trained()
@@ -118,6 +119,7 @@ def test_other_layers_take_no_part():
     assert not other.enabled
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize(
     ("change", "message"),
     [

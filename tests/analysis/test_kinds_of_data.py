@@ -56,6 +56,16 @@ def loader(*arrays):
     return DataLoader(TensorDataset(*tensors), batch_size=BATCH)
 
 
+def loader_of_unknown_length(*arrays):
+    from torch.utils.data import DataLoader, IterableDataset
+
+    class Batches(IterableDataset):
+        def __iter__(self):
+            return generator(*arrays)
+
+    return DataLoader(Batches(), batch_size=None)
+
+
 def tf_dataset(*arrays):
     import tensorflow as tf
 
@@ -92,7 +102,10 @@ def test_they_give_what_arrays_give(kind, number):
     np.testing.assert_allclose(parts.scores.phi, whole.scores.phi, rtol=1e-4)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+UNSIZED = [loader_of_unknown_length] if BACKEND == "torch" else []
+
+
+@pytest.mark.parametrize("kind", [*KINDS, *UNSIZED])
 def test_labels_may_come_with_the_data(kind):
     x, y = planted_data()
     order = np.random.default_rng(0).permutation(len(x))
@@ -139,6 +152,7 @@ def test_data_that_end_too_early_or_never():
             use(Endless(x))
 
 
+@pytest.mark.one_backend
 def test_labels_that_do_not_fit_the_data():
     x, y = planted_data()
     model = model_of()
@@ -152,6 +166,7 @@ def test_labels_that_do_not_fit_the_data():
             A.profile(model, data, None, ["more"], verbose=0)
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize("kind", [*KINDS[:2], *KINDS[3:], Endless])
 def test_a_report(kind, tmp_path):
     x, y = planted_data()
@@ -177,6 +192,7 @@ def optional_model():
     return keras.Model({"a": a, "b": b}, y)
 
 
+@pytest.mark.one_backend
 @pytest.mark.slow
 def test_optional_inputs(tmp_path):
     x = np.random.default_rng(0).normal(size=(40, 3)).astype("float32")

@@ -49,6 +49,20 @@ def test_a_profile_is_what_the_functions_say_of_all_activations(batch_size):
         assert one.tail == pytest.approx({key: tail[key] for key in one.tail})
 
 
+@pytest.mark.one_backend
+def test_the_tail_pools_positions_and_that_of_summary_does_not():
+    z, labels = planted.activations()
+    z = z[:, :6].reshape(-1, 3, 2)
+    same = keras.layers.Identity(name="same")
+    model = keras.Sequential([keras.Input((3, 2)), same])
+    tail = A.profile(model, z, labels, ["same"], verbose=0)["same"].tail
+    z = z.astype("float32")
+    pooled, by_position = A.summary(z.reshape(-1, 2)), A.summary(z)
+    assert tail == pytest.approx({key: pooled[key] for key in tail})
+    assert all(by_position[key] != pytest.approx(tail[key], rel=0.05) for key in tail)
+
+
+@pytest.mark.one_backend
 def test_a_sample_stays_within_its_stated_error():
     whole = profiles(model_of())["more"]
     outside = []
@@ -63,6 +77,7 @@ def test_a_sample_stays_within_its_stated_error():
     assert np.mean(outside) <= 0.05
 
 
+@pytest.mark.one_backend
 def test_samples_are_uniform():
     counts = np.zeros(700)
     z = np.zeros((700, 7))
@@ -95,6 +110,7 @@ def test_positions_take_their_sample_s_label_or_their_own():
         np.testing.assert_allclose(found.scores.phi, expected.phi, rtol=1e-5)
 
 
+@pytest.mark.one_backend
 def test_a_progress_bar(capsys):
     z, labels = planted.activations()
     A.profile(model_of(), z, labels, ["neurons"], batch_size=100)
@@ -103,6 +119,7 @@ def test_a_progress_bar(capsys):
     assert capsys.readouterr().out == ""
 
 
+@pytest.mark.one_backend
 def test_comparison():
     z, labels = planted.activations()
     mixing = np.random.default_rng(1).normal(size=(7, 7))
@@ -129,6 +146,7 @@ def test_comparison():
     assert other["mean_phi"] == pytest.approx(these.mean())
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
@@ -143,6 +161,7 @@ def test_bad_labels(labels, message):
         A.profile(model_of(), z, labels, ["neurons"], verbose=0)
 
 
+@pytest.mark.one_backend
 def test_bad_comparisons():
     found = profiles(model_of())
     with pytest.raises(ValueError, match="at least two models"):

@@ -125,11 +125,13 @@ def test_positions_without_padding_and_their_own_labels(tmp_path):
 def test_a_dead_neuron_and_values_that_are_not_finite(tmp_path):
     z, labels = labelled_data()
     z[:, 1] = 3.0
+    z[:, 3] = np.nan
     z[0, 2] = np.inf
     z[1, 2] = np.nan
     layer = layer_of(written(tmp_path, identity(z.shape[1:]), z, labels))
     assert layer["dead"] == [0, 1, 0, 0, 0]
-    assert layer["measures"]["best_phi"][1] is None
+    assert layer["not_finite"] == [0, 0, 0, 1, 0]
+    assert layer["measures"]["best_phi"][1:4:2] == [None, None]
     strongest = layer["neurons"][2]["strongest"]
     expected = np.argsort(-np.where(np.isfinite(z[:, 2]), z[:, 2], -np.inf))[:6]
     assert strongest["sample"] == expected.tolist()

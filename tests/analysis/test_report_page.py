@@ -34,7 +34,7 @@ def hostile(tmp_path_factory):
 def harmless(tmp_path_factory):
     z, labels = labelled_data()
     folder = tmp_path_factory.mktemp("page")
-    models = {"plain": one_layer(), "small": one_layer(2)}
+    models = {"plain": one_layer(), "": one_layer(2)}
     A.report(models, z, labels, ["units"], folder / "a.html", verbose=0)
     return (folder / "a.html").read_text("utf-8")
 
@@ -66,7 +66,7 @@ def test_a_table_shows_hostile_texts_in_one_line_each():
     rows.append({"name": "a\nb\x1b[31m", "number": None})
     table = Table(["name", "number"], rows, f"of {HOSTILE[4]}")
     title, _, _, *lines = str(table).split("\n")
-    assert title == "of \\u202edetcerid\\u2066\\u0000\\u2028"
+    assert title == f"of {SHOWN[4]}"
     assert [line.rsplit("  ", 1)[0].rstrip() for line in lines[:6]] == [
         *SHOWN[:5],
         "L" * 59 + "…",
@@ -137,6 +137,14 @@ def test_what_a_screen_reader_needs(harmless):
     numbers = [int(tag[1]) for tag in page.tags if re.fullmatch("h[1-6]", tag)]
     steps = [b - a for a, b in itertools.pairwise(numbers)]
     assert max(steps) <= 1  # no level is left out
+
+
+def test_an_empty_name_is_shown_in_quotes(harmless):
+    page = ReportPage(harmless)
+    assert page.inside["h2"][-1] == 'The neurons of ""'
+    assert '; "": 12 weights.' in page.text
+    cells = page.inside["th"] + page.inside["td"]
+    assert cells.count('""') == 1 + 8  # of `compare`, and of each measure
 
 
 def luminance(colour):

@@ -148,6 +148,20 @@ COLLAPSE = {
 }
 
 
+@pytest.mark.one_backend
+def test_a_layer_without_finite_activations_is_told_of_once():
+    probe = PROBE.copy()
+    probe[3] = np.inf  # not all of them
+    change = Changed(biases=[off(), *[[np.nan] * 4] * 2])
+    with pytest.warns(UserWarning, match="NaN or infinite") as caught:
+        small.fit(still(), X, X[:, :1], change, Monitor(probe), epochs=3)
+    (text,) = [str(w.message) for w in caught if "NaN or infinite" in str(w.message)]
+    assert "All activations of the layers ['watched']" in text
+    assert "infinite in epoch 2" in text
+    assert "keras.callbacks.TerminateOnNaN()" in text
+
+
+@pytest.mark.one_backend
 @pytest.mark.parametrize("case", COLLAPSE)
 def test_when_a_layer_is_told_of(case):
     scales, biases, since = COLLAPSE[case]
@@ -159,6 +173,7 @@ def test_when_a_layer_is_told_of(case):
     assert np.isfinite(history["watched_scale"]).all()
 
 
+@pytest.mark.one_backend
 def test_the_warning_says_what_was_measured():
     change = Changed([1, 0.1, 0.1, 0.1], [off()] + [off(1)] * 3)
     (text,), history = told(still(), Monitor(PROBE), change, 4)
@@ -194,6 +209,7 @@ ADVICE = {
 }
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize("kind", ADVICE)
 def test_the_warning_says_what_to_do(kind):
     make, advice = ADVICE[kind]
@@ -203,6 +219,7 @@ def test_the_warning_says_what_to_do(kind):
     assert "lower learning rate, or a normalization before the layer" in text
 
 
+@pytest.mark.one_backend
 def test_dead_from_before_training_is_not_told_of():
     model = still()
     model.get_layer("hidden").bias.assign(off(0, 1, 2, 3))
@@ -214,6 +231,7 @@ def test_dead_from_before_training_is_not_told_of():
     assert history["watched_scale"] == [0.0, 0.0, 0.0, 1.0, 1.0]
 
 
+@pytest.mark.one_backend
 def test_callbacks_can_use_a_scale_that_begins_at_0(tmp_path):
     model = still()
     model.get_layer("hidden").bias.assign(off(0, 1, 2, 3))
@@ -227,6 +245,7 @@ def test_callbacks_can_use_a_scale_that_begins_at_0(tmp_path):
     assert path.exists()
 
 
+@pytest.mark.one_backend
 def test_once_a_layer_and_fit():
     model, monitor = still(), Monitor(PROBE, layers=["hidden", "watched"])
     for _ in range(2):
@@ -239,6 +258,7 @@ def test_once_a_layer_and_fit():
     assert not texts
 
 
+@pytest.mark.one_backend
 def test_by_batch_and_between_measurements():
     change = Changed([1, 0.1, 0.1, 0.1, 0.1])
     (text,), _ = told(still(), Monitor(PROBE, unit="batch", every=8), change, 5)
@@ -249,6 +269,7 @@ def test_by_batch_and_between_measurements():
     assert "since epoch 3: " in text
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize("dead", [(), (0, 1)])
 def test_plot(dead):
     monitor = Monitor(PROBE)
@@ -261,6 +282,7 @@ def test_plot(dead):
         np.testing.assert_allclose(lines["Dead neurons"][0].get_ydata(), 50.0)
 
 
+@pytest.mark.one_backend
 def test_without_data_nothing_is_told():
     layer = km.layers.MonosemanticPenalty(0.003, name="watched")
     texts, history = told(still(layer), Monitor(), Changed([1] + [1e-3] * 4), 5)
@@ -285,6 +307,7 @@ def trained(weight, rate, epochs):
     return [text for text in texts if "has collapsed since" in text], history
 
 
+@pytest.mark.one_backend
 def test_a_training_that_the_penalty_ruins_is_told_of_before_its_half():
     texts, history = trained(3.0, 0.03, 30)
     assert len(texts) == 1
@@ -293,6 +316,7 @@ def test_a_training_that_the_penalty_ruins_is_told_of_before_its_half():
     assert history["penalty_scale"][-1] < 0.2
 
 
+@pytest.mark.one_backend
 def test_a_training_that_learns_is_not_told_of():
     texts, history = trained(1e-4, 0.03, 30)
     assert not texts

@@ -50,6 +50,7 @@ def test_sets_strength_and_weight_by_epoch():
     assert [s[1] for s in in_force.seen] == [0.0, 2.0, 4.0]
 
 
+@pytest.mark.one_backend
 def test_named_layers_only():
     in_force = InForce()
     schedule = km.callbacks.InhibitionSchedule(lambda e: 5.0 + e, layers="penalty")
@@ -136,12 +137,14 @@ def test_copies_are_independent():
     assert (twin.fn, twin.unit, twin.layers) == (abs, "step", None)
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize("value", ["1", float("nan"), float("inf"), [1.0]])
 def test_a_value_that_is_no_number(value):
     with pytest.raises(ValueError, match=r"`fn\(0\)` must be a finite.*Received: "):
         fit(network(), km.callbacks.InhibitionSchedule(lambda _: value))
 
 
+@pytest.mark.one_backend
 def test_bad_arguments():
     with pytest.raises(ValueError, match=r"`fn` must be a function.*Received: fn=1.0"):
         km.callbacks.InhibitionSchedule(1.0)
@@ -171,6 +174,7 @@ def test_executions_that_do_not_divide_the_epoch():
     assert asked == [0, 2, 3, 5, 6, 8]
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize("value", [1e39, -1e300, 10**400])
 def test_a_value_beyond_float32(value):
     with pytest.raises(ValueError, match=r"finite number.*at most 3.4e\+38"):

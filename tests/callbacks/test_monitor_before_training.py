@@ -103,6 +103,7 @@ class Distiller(keras.Model):
         return self.student(x, training=training)[:, :1]
 
 
+@pytest.mark.one_backend
 def test_layers_that_the_forward_pass_never_calls_are_told_of_and_left_out():
     with pytest.warns(UserWarning, match=r"\['teacher_scale'\]. They are not watched"):
         history = fit(Distiller(), Monitor(inputs(8)))
@@ -110,6 +111,7 @@ def test_layers_that_the_forward_pass_never_calls_are_told_of_and_left_out():
     assert not any(key.startswith("teacher") for key in history)
 
 
+@pytest.mark.one_backend
 def test_named_layers_that_are_never_called_are_an_error_before_training():
     model = Distiller()
     with pytest.raises(ValueError, match=r"never called .*\['teacher_dense'\]"):
@@ -160,6 +162,7 @@ class Autoencoder(keras.Model):
         return self.decoder(code, training=training)[:, :1]
 
 
+@pytest.mark.one_backend
 def test_a_part_of_a_model():
     model = Autoencoder()
     x = (inputs(16), inputs(16, seed=1))
@@ -177,6 +180,7 @@ def test_a_part_of_a_model():
     )
 
 
+@pytest.mark.one_backend
 def test_data_that_the_model_cannot_be_called_on_are_met_before_training():
     model = Autoencoder()
     model((inputs(2), inputs(2)))
@@ -196,6 +200,7 @@ class WithoutCall(keras.Model):
         return (logs, arguments[0]) if keras.backend.backend() == "jax" else logs
 
 
+@pytest.mark.one_backend
 def test_a_model_without_a_call_names_its_parts():
     model = WithoutCall()
     model.compile("sgd")
@@ -208,17 +213,20 @@ def test_a_model_without_a_call_names_its_parts():
     assert np.isfinite(history["encoder_dense_ms_top1"]).all()
 
 
+@pytest.mark.one_backend
 def test_a_part_that_is_no_model():
     with pytest.raises(ValueError, match=r"`model` must be a Keras model.*'encoder'"):
         Monitor(inputs(8), model="encoder")
 
 
+@pytest.mark.one_backend
 def test_one_sample_says_nothing_of_another_layer():
     model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1, name="only")])
     history = fit(model, Monitor(inputs(1), layers=["only"]))
     assert np.isnan(history["only_ms_top1"]).all()
 
 
+@pytest.mark.one_backend
 def test_a_layer_with_one_number_a_sample_or_a_batch():
     class Largest(keras.layers.Layer):
         def call(self, x):

@@ -41,6 +41,7 @@ def counting():
     return network(), x, "inhibition_non_finite"
 
 
+@pytest.mark.one_backend
 def test_epochs_without_a_measurement_repeat_the_latest():
     model, x, key = counting()
     monitor = Monitor(inputs(8), every=3)
@@ -50,6 +51,7 @@ def test_epochs_without_a_measurement_repeat_the_latest():
     assert np.isfinite(history["inhibition_ms_top1"]).all()
 
 
+@pytest.mark.one_backend
 def test_the_first_epoch_of_a_fit_is_measured():
     model, x, key = counting()
     monitor = Monitor(inputs(8), every=3)
@@ -57,6 +59,7 @@ def test_the_first_epoch_of_a_fit_is_measured():
     assert history[key] == [1.0, 1.0, 3.0, 3.0]
 
 
+@pytest.mark.one_backend
 def test_batches_without_a_measurement_in_a_whole_epoch():
     model, x, key = counting()
     monitor = Monitor(inputs(8), every=8, unit="batch")
@@ -64,6 +67,7 @@ def test_batches_without_a_measurement_in_a_whole_epoch():
     assert history.history[key] == [1.0, 1.0, 3.0, 3.0]
 
 
+@pytest.mark.one_backend
 def test_early_stopping_is_patient_until_the_next_measurement():
     model, x, key = counting()
     stopping = keras.callbacks.EarlyStopping(key, mode="min", patience=4)
@@ -74,6 +78,7 @@ def test_early_stopping_is_patient_until_the_next_measurement():
     assert len(history.epoch) == 9  # 3 and 6 were better
 
 
+@pytest.mark.one_backend
 def test_no_patience_is_needed_where_every_epoch_is_measured():
     model, x, key = counting()
     stopping = keras.callbacks.EarlyStopping(key, mode="max")  # patience is 0
@@ -81,6 +86,7 @@ def test_no_patience_is_needed_where_every_epoch_is_measured():
     assert len(history.epoch) == 3
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize("unit", ["epoch", "batch"])
 @pytest.mark.parametrize(
     "kind", [keras.callbacks.EarlyStopping, keras.callbacks.ReduceLROnPlateau]
@@ -95,6 +101,7 @@ def test_patience_that_ends_before_the_next_measurement_is_an_error(kind, unit):
     fit(model, monitor, kind("loss", patience=2))
 
 
+@pytest.mark.one_backend
 def test_model_checkpoint_keeps_the_best_of_the_measured(tmp_path):
     model, x, key = counting()
     checkpoint = keras.callbacks.ModelCheckpoint(
@@ -109,6 +116,7 @@ def test_model_checkpoint_keeps_the_best_of_the_measured(tmp_path):
     assert found == ["1.weights.h5", "4.weights.h5"]
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize("first", [0, 1])
 def test_csv_logger_has_all_columns_from_any_first_epoch(tmp_path, first):
     path = tmp_path / "log.csv"
@@ -124,6 +132,7 @@ def test_csv_logger_has_all_columns_from_any_first_epoch(tmp_path, first):
     assert 0 < float(rows[3]["inhibition_tau"]) < np.inf
 
 
+@pytest.mark.one_backend
 def test_the_progress_line_shows_what_was_measured(capsys):
     fit(network(), Monitor(inputs(8), every=2), epochs=2, verbose=2)
     first, second = capsys.readouterr().out.split("Epoch 2/2")
@@ -133,6 +142,7 @@ def test_the_progress_line_shows_what_was_measured(capsys):
     assert "inhibition_ms_top1: " in capsys.readouterr().out
 
 
+@pytest.mark.one_backend
 def test_early_stopping_on_a_threshold_that_starts_later():
     """It stops where τ stops falling, not because τ began as NaN."""
     stopping = keras.callbacks.EarlyStopping("inhibition_tau", mode="min", patience=2)
@@ -146,6 +156,7 @@ def test_early_stopping_on_a_threshold_that_starts_later():
     assert len(tau) >= 3
 
 
+@pytest.mark.one_backend
 def test_status_of_a_threshold_that_has_not_started():
     model = network(0.1)
     assert km.status(model)[0]["threshold"] is None
@@ -153,6 +164,7 @@ def test_status_of_a_threshold_that_has_not_started():
     assert km.status(model)[0]["threshold"] > 0
 
 
+@pytest.mark.one_backend
 def test_two_monitors_with_the_same_keys_are_an_error_before_training():
     model = network()
     with pytest.raises(ValueError, match=r"different keys.*inhibition_inhib.*prefix="):
@@ -163,6 +175,7 @@ def test_two_monitors_with_the_same_keys_are_an_error_before_training():
         fit(model, twice, twice)
 
 
+@pytest.mark.one_backend
 def test_two_monitors_told_apart_by_a_prefix():
     monitors = Monitor(inputs(8)), Monitor(inputs(16), prefix="val_")
     history = fit(network(), *monitors).history
@@ -174,6 +187,7 @@ def test_two_monitors_told_apart_by_a_prefix():
         Monitor(prefix=3)
 
 
+@pytest.mark.one_backend
 def test_two_monitors_of_different_layers():
     model = network()
     name = model.layers[-1].name
@@ -186,6 +200,7 @@ class Printing(keras.callbacks.Callback):
         print(logs)
 
 
+@pytest.mark.one_backend
 def test_loggers_before_the_monitor_are_told_of_once(tmp_path):
     logger = keras.callbacks.CSVLogger(str(tmp_path / "log.csv"))
     with pytest.warns(UserWarning, match="Put the monitor first") as caught:
@@ -194,12 +209,14 @@ def test_loggers_before_the_monitor_are_told_of_once(tmp_path):
     assert str(warning.message).startswith("CSVLogger, Printing before")
 
 
+@pytest.mark.one_backend
 def test_a_stopping_on_a_figure_before_the_monitor_is_told_of():
     stopping = keras.callbacks.EarlyStopping("inhibition_ms_top1", mode="min")
     with pytest.warns(UserWarning, match=r"^EarlyStopping before the Mono"):
         fit(network(), stopping, Monitor(inputs(8)))
 
 
+@pytest.mark.one_backend
 def test_callbacks_that_want_no_figure_may_stand_before(tmp_path):
     backup = keras.callbacks.BackupAndRestore(tmp_path / "backup")
     before = [

@@ -117,6 +117,7 @@ def test_masked_positions_count_in_no_figure():
     assert row["inhibited"] == pytest.approx(1 / 9)
 
 
+@pytest.mark.one_backend
 def test_epochs_that_are_skipped_cost_nothing():
     calls = []
 
@@ -212,12 +213,14 @@ def test_tau_is_infinite_before_start_step():
     assert history["penalty_penalty"] == [0.0]
 
 
+@pytest.mark.one_backend
 def test_without_data_a_layer_without_state_figures_is_an_error():
     monitor = km.callbacks.MonosemanticityMonitor(layers=["scale"])
     with pytest.raises(ValueError, match=r"`data` must hold.*\['scale'\].*x_val"):
         fit(threshold_model(), monitor)
 
 
+@pytest.mark.one_backend
 def test_by_batch():
     seen = []
 
@@ -235,6 +238,7 @@ def test_by_batch():
     assert last == pytest.approx(monitor.rows[-1]["top1"])
 
 
+@pytest.mark.one_backend
 def test_rows_begin_anew_with_each_training():
     model, monitor = watched_model(), km.callbacks.MonosemanticityMonitor(inputs(8))
     fit(model, monitor, epochs=3)
@@ -265,6 +269,7 @@ def test_deep_copy_of_a_used_monitor():
     assert len(twin.rows) == 2
 
 
+@pytest.mark.one_backend
 def test_csv_logger_carries_the_figures(tmp_path):
     path = tmp_path / "log.csv"
     monitor = km.callbacks.MonosemanticityMonitor(inputs(8), every=2)
@@ -294,6 +299,7 @@ def test_nested_and_subclassed_models_are_reached():
     fit(model, km.callbacks.MonosemanticityMonitor(inputs(8), layers=["hidden"]))
 
 
+@pytest.mark.one_backend
 def test_layers_of_the_same_name_are_told_apart():
     def block(name):
         parts = [keras.Input((6,)), km.layers.MonosemanticScale(name="watched")]
@@ -334,6 +340,7 @@ def test_the_layers_are_left_as_they_were():
     assert "call" not in vars(model.get_layer("hidden"))
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -376,6 +383,7 @@ def test_unknown_unit():
         km.callbacks.MonosemanticityMonitor(inputs(8), unit="step")
 
 
+@pytest.mark.one_backend
 def test_to_frame_and_plot():
     monitor = km.callbacks.MonosemanticityMonitor(
         inputs(8), layers=["hidden", "inhibition"]
@@ -393,11 +401,13 @@ def test_to_frame_and_plot():
     assert [line.get_label() for line in figure.axes[-1].get_lines()] == ["inhibition"]
 
 
+@pytest.mark.one_backend
 def test_plot_before_training():
     with pytest.raises(ValueError, match="Train with the monitor first"):
         km.callbacks.MonosemanticityMonitor(inputs(8)).plot()
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize(
     ("module", "use"), [("pandas", "to_frame"), ("matplotlib.figure", "plot")]
 )

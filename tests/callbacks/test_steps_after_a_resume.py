@@ -112,6 +112,7 @@ def test_data_of_unknown_length(tmp_path):
     assert steps_with_a_generator(after_two_epochs(tmp_path)) == [6, 7, 8]
 
 
+@pytest.mark.one_backend
 def test_data_of_unknown_length_and_a_new_optimizer(tmp_path):
     model = after_two_epochs(tmp_path)
     model.compile("sgd", "mse")
@@ -131,11 +132,13 @@ def test_data_of_unknown_length_and_accumulated_gradients(tmp_path):
     assert steps_with_a_generator(model) == [6, 7, 8]
 
 
+@pytest.mark.one_backend
 def test_what_cannot_be_told_is_said():
     with pytest.warns(UserWarning, match=r"epoch 2.*from 0. Pass `steps_per_epoch`"):
         assert steps_with_a_generator(network()) == [0, 1, 2]
 
 
+@pytest.mark.one_backend
 def test_the_batches_of_a_monitor():
     monitor = km.callbacks.MonosemanticityMonitor(
         np.zeros((2, 4), "float32"), every=4, unit="batch"

@@ -6,8 +6,8 @@
 Twice: with fixed weights, and learning by the penalty, or `--only` one of them. Each
 replica writes FOLDER/fixed-RANK.npz and FOLDER/learns-RANK.npz; and with both, what the
 layers change in the gradient of its part of one batch to FOLDER/gradients-RANK.npz.
-PyTorch has one process a replica (`--rank`), and so has TensorFlow with `--workers`;
-else one process has them all.
+TensorFlow with `--workers` has one process a replica (`--rank`), and so has PyTorch, by
+forks of one that has imported everything; else one process has them all.
 """
 
 import argparse
@@ -251,17 +251,29 @@ def of_replica(variable, rank):
 
 def torch(given):
     import torch
+
+    from support import shared_batches  # noqa: F401
+
+    torch.set_num_threads(1)
+    if given.replicas == 1:
+        torch_replica(0, given)
+        return
+    start = torch.multiprocessing.start_processes
+    start(torch_replica, (given,), given.replicas, start_method="fork")
+
+
+def torch_replica(rank, given):
     from torch import distributed
     from torch.nn.parallel import DistributedDataParallel
 
     from support import shared_batches
 
-    torch.set_num_threads(1)
+    given.rank = rank
     if given.replicas > 1:
         distributed.init_process_group(
             "gloo",
             init_method=f"file://{given.folder / 'store'}",
-            rank=given.rank,
+            rank=rank,
             world_size=given.replicas,
         )
     for name in given.names:
@@ -281,7 +293,7 @@ def torch_gradients(given):
     found = {}
     for name, layer in shared_batches.gradient_layers().items():
         for batch in shared_batches.gradient_batches():
-            cuts = [*[0, 9, 9, 20][: given.replicas], len(batch[0])]  # one has none
+            cuts = [*[0, 9, 9][: given.replicas], len(batch[0])]  # one has none
             mine = slice(cuts[given.rank], cuts[given.rank + 1])
             z, padding, behind = (torch.tensor(part[mine]) for part in batch)
             of = layer, z.requires_grad_(), padding, behind, given.replicas

@@ -17,6 +17,12 @@ EXAMPLES = {
 }
 
 
+TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+LAUNCHERS = [[]]
+if keras.config.backend() == "torch":  # the program starts its ranks, or torchrun does
+    LAUNCHERS = [TORCHRUN, pytest.param([], marks=pytest.mark.soak)]
+
+
 def run(*command):
     variables = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"}
     done = subprocess.run(
@@ -35,16 +41,10 @@ def check(printed, expected):
     assert float(re.search(r"accuracy (\d\.\d+)", printed)[1]) > 0.85
 
 
-def test_it_trains_and_all_know_the_same():
+@pytest.mark.parametrize("launcher", LAUNCHERS)
+def test_it_trains_and_all_know_the_same(launcher):
     name, expected = EXAMPLES[keras.config.backend()]
-    check(run(str(FOLDER / name)), expected)
-
-
-@pytest.mark.skipif(keras.config.backend() != "torch", reason="for PyTorch")
-def test_torchrun():
-    program = str(FOLDER / "pytorch_ddp.py")
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    check(run(*launcher, program), "2 ranks, the same mean on each: True")
+    check(run(*launcher, str(FOLDER / name)), expected)
 
 
 def test_every_example_is_tested():

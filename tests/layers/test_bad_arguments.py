@@ -138,6 +138,7 @@ def test_a_mask_of_another_shape(shape):
         layer(np.ones((2, 3), "float32"), mask=np.ones(shape, bool), training=True)
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize("shape", [(64, 1), (8,), (64, 4), (64, 1, 8)])
 @pytest.mark.parametrize("training", [False, True])
 def test_an_input_of_another_shape(shape, training):

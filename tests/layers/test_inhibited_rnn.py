@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import keras_mono as km
+from support.small import mostly_one_backend
 from support.training import numbers
 
 BATCH, TIME, FEATURES, UNITS = 6, 5, 4, 3
@@ -51,11 +52,18 @@ def written_out(cell, reference, x, mask=None, backwards=False):
 # Every two of cell, selector and variant.
 @pytest.mark.parametrize(
     ("cell", "variant", "select"),
-    [
-        (cell, variant, [1, 0.2][(i + j) % 2])
-        for i, cell in enumerate(CELLS)
-        for j, variant in enumerate(["plain", "masked", "backwards", "unrolled"])
-    ],
+    mostly_one_backend(
+        [
+            (cell, variant, [1, 0.2][(i + j) % 2])
+            for i, cell in enumerate(CELLS)
+            for j, variant in enumerate(["plain", "masked", "backwards", "unrolled"])
+        ],
+        ("GRUCell", "masked", 0.2),
+        ("LSTMCell", "backwards", 0.2),
+        ("LSTMCell", "plain", 0.2),
+        ("SimpleRNNCell", "unrolled", 0.2),
+        ("GRUCell", "plain", 1),
+    ),
 )
 def test_it_equals_the_loop_written_out(cell, select, variant):
     loop = {"go_backwards": variant == "backwards", "unroll": variant == "unrolled"}
@@ -107,8 +115,9 @@ def training_model(cell="GRUCell", **of_the_loop):
 @pytest.mark.parametrize(
     ("cell", "eager"),
     [
-        *((cell, False) for cell in CELLS),
-        pytest.param("GRUCell", True, marks=pytest.mark.one_backend),
+        *mostly_one_backend(
+            [*((cell, False) for cell in CELLS), ("GRUCell", True)], ("GRUCell", False)
+        )
     ],
 )
 def test_fit_counts_every_batch_once(cell, eager):

@@ -102,8 +102,13 @@ def test_a_mask_passes_through_a_convolutional_recurrence():
     "make",
     [
         lambda: Ending(3, return_sequences=True),
-        lambda: EndingTime(keras.layers.Dense(3)),
-        lambda: EndingBoth(keras.layers.GRU(3, return_sequences=True)),
+        pytest.param(
+            lambda: EndingTime(keras.layers.Dense(3)), marks=pytest.mark.one_backend
+        ),
+        pytest.param(
+            lambda: EndingBoth(keras.layers.GRU(3, return_sequences=True)),
+            marks=pytest.mark.one_backend,
+        ),
     ],
     ids=["recurrent", "time distributed", "bidirectional"],
 )

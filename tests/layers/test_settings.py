@@ -81,7 +81,7 @@ WAYS = [by_file, by_list, by_layers] + [by_state_dict] * (BACKEND == "torch")
 
 
 @pytest.mark.support("weights files leave `strength`, `weight`, `enabled` alone")
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", small.mostly_one_backend(WAYS, by_file))
 def test_weights_leave_settings_alone(way, tmp_path):
     source, target = network(), network(5.0, 0.7, enabled=False)
     fit(source)
@@ -112,6 +112,7 @@ def test_enabled_is_an_argument():
         assert not kind(enabled=False).enabled
 
 
+@pytest.mark.one_backend
 def test_early_stopping_restores_weights_and_no_settings():
     """The best epoch is the first, the schedule goes on after it."""
 
@@ -130,6 +131,7 @@ def test_early_stopping_restores_weights_and_no_settings():
     assert int(numbers(model.get_layer("inhibition").step)) == 3
 
 
+@pytest.mark.one_backend
 def test_a_sweep_over_strengths_from_one_file(tmp_path):
     """Each trains what its config says."""
     file = tmp_path / "start.weights.h5"
@@ -160,6 +162,7 @@ def test_a_whole_model_holds_what_was_set(tmp_path):
     assert in_force(keras.models.clone_model(model)) == SET
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize("built", [False, True])
 def test_a_template_hands_on_what_was_set(built):
     template = km.layers.MonosemanticInhibition()
@@ -231,6 +234,21 @@ def test_what_a_compiled_step_has_built_in_cannot_be_set(name):
     assert layer.get_config() == before
     with pytest.raises(AttributeError, match="once the layer is made"):
         km.layers.MonosemanticPenalty().form = "phi"
+
+
+OTHERS = [("weight", "strength"), ("strength", "weight")]
+
+
+@pytest.mark.parametrize(("other", "own"), OTHERS)
+def test_the_other_layers_setting_is_refused(other, own):
+    """It would change nothing."""
+    layer = km.layers.MonosemanticInhibition()
+    if own == "weight":
+        layer = km.layers.MonosemanticPenalty()
+    with pytest.raises(AttributeError, match=f"no `{other}`.*Use `{own}`"):
+        setattr(layer, other, 5.0)
+    assert not hasattr(layer, other)
+    layer.note = "any other attribute may be set"
 
 
 @pytest.mark.parametrize("weight", [1e8, -1e8])
@@ -324,7 +342,12 @@ CHANGES = [set_strength, set_weight, switch_off, reset]
 LOOKS = [score, select, update_statistics, read_penalty, read_state]
 
 
-@pytest.mark.parametrize("do", [*CHANGES, *LOOKS])
+@pytest.mark.parametrize(
+    "do",
+    small.mostly_one_backend(
+        [*CHANGES, *LOOKS], set_strength, reset, score, read_state
+    ),
+)
 def test_a_held_layer_in_a_running_fit(do):
     """It works, or says on JAX what to do; it is never without effect."""
     model = network()

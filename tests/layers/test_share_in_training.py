@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import keras_mono as km
+from support.small import mostly_one_backend
 
 STEPS, ROWS, UNITS = 800, 32, 16
 
@@ -27,7 +28,9 @@ def scales(name):
     return np.random.default_rng(1).lognormal(0.0, 0.6, STEPS)
 
 
-@pytest.mark.parametrize("name", ["in turn", "every 10th", "lognormal"])
+@pytest.mark.parametrize(
+    "name", mostly_one_backend(["in turn", "every 10th", "lognormal"], "lognormal")
+)
 def test_the_share_of_a_training_is_the_fraction(name):
     z = np.random.default_rng(2).normal(size=(STEPS, ROWS, UNITS))
     x = (scales(name)[:, None, None] * z).reshape(-1, UNITS).astype("float32")

@@ -61,7 +61,15 @@ def runs_in(path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["mnist", "udhr", "language", "physics"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param("mnist", marks=pytest.mark.soak),
+        "udhr",
+        "language",
+        pytest.param("physics", marks=pytest.mark.soak),
+    ],
+)
 def test_every_study_runs(name, tmp_path, study):
     from evidence.all_results import settings_of
     from evidence.tuning import SEEDS as SEARCHED

@@ -61,7 +61,14 @@ def test_the_study_runs_once_and_every_method_differs(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["cnn-normalized", "gru-phrases", "causal-medium"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "cnn-normalized",
+        pytest.param("gru-phrases", marks=pytest.mark.soak),
+        pytest.param("causal-medium", marks=pytest.mark.soak),
+    ],
+)
 def test_other_kinds_of_networks_run(name, tmp_path):
     study(tmp_path, "--network", name, "--method", "rd:strength=1", "phi:weight=0.03")
     lines = (tmp_path / f"{name}-quick.jsonl").read_text("utf-8").splitlines()

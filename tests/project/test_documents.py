@@ -1,17 +1,16 @@
 """Every ```python block of the README and of docs/ runs.
 
-The blocks of a file run in order, in one fresh process. A block does not run if the
-line before it says so: `<!-- no-run: reason -->`. It is then listed as skipped.
+The blocks of a file run in order, in a process of their own. A block does not run if
+the line before it says so: `<!-- no-run: reason -->`. It is then listed as skipped.
 """
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import NamedTuple
 
-import keras
 import pytest
+
+from support.forked_scripts import errors_of
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md"))]
@@ -58,11 +57,6 @@ def name_of(document):
     return document.relative_to(ROOT).as_posix()
 
 
-WITH_RUNNING_BLOCKS = [
-    pytest.param(document, id=name_of(document))
-    for document in DOCUMENTS
-    if as_script(document.read_text("utf-8")).strip()
-]
 NOT_RUN = [
     (f"{name_of(document)}:{block.start}", block.reason)
     for document in DOCUMENTS
@@ -71,26 +65,19 @@ NOT_RUN = [
 ]
 
 
-# Whose blocks import their backend; `make test` runs them all on JAX.
-OF_ONE_BACKEND = {"docs/native-jax.md": "jax"}
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("document", WITH_RUNNING_BLOCKS)
-def test_code_blocks_run(document, tmp_path):
-    backend = keras.config.backend()
-    if OF_ONE_BACKEND.get(name_of(document), backend) != backend:
-        pytest.skip("the page is about another backend")
-    script = tmp_path / document.with_suffix(".py").name
-    script.write_text(as_script(document.read_text("utf-8")), "utf-8")
-    done = subprocess.run(
-        [sys.executable, str(script)],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+def test_code_blocks_run(tmp_path):
+    scripts = []
+    for document in DOCUMENTS:
+        text = as_script(document.read_text("utf-8"))
+        if text.strip():
+            folder = tmp_path / document.stem
+            folder.mkdir()
+            scripts.append(folder / f"{document.stem}.py")
+            scripts[-1].write_text(text, "utf-8")
+    assert len(scripts) > 5
+    failed = errors_of(scripts)
+    assert not failed, "\n".join(f"{name}:\n{text}" for name, text in failed.items())
 
 
 if NOT_RUN:  # pytest counts an empty list as one more skipped test

@@ -99,6 +99,7 @@ def test_what_is_not_refused_is_told():
     assert rows["inhibition"]["drowned"] == 1.0
 
 
+@pytest.mark.one_backend
 def test_one_neuron_of_enormous_variance_is_told():
     rows = []
     for scale in (1.0, 1e4):

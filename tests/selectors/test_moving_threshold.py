@@ -10,6 +10,7 @@ import keras_mono as km
 from keras_mono.backend import ThresholdState
 from support import streams
 from support.compiled import compiled
+from support.small import mostly_one_backend
 from support.threshold_oracle import ThresholdOracle
 from support.training import numbers
 
@@ -81,11 +82,12 @@ def test_a_batch_without_outliers_loses_less():
     assert 1 < after / before < np.e  # bounded
 
 
-FEW = [(10, 0.02, 3), (32, 0.005, 3), (64, 0.2, 3), (2, 0.02, 6)]
-FEW.append(pytest.param(8, 0.001, 20, marks=pytest.mark.one_backend))
+FEW = [(10, 0.02, 3), (32, 0.005, 3), (64, 0.2, 3), (2, 0.02, 6), (8, 0.001, 20)]
 
 
-@pytest.mark.parametrize(("size", "fraction", "thousands"), FEW)
+@pytest.mark.parametrize(
+    ("size", "fraction", "thousands"), mostly_one_backend(FEW, (10, 0.02, 3))
+)
 def test_layers_of_a_few_activations(size, fraction, thousands):
     """Less than one activation a batch is selected on average."""
     follow = follower(fraction)

@@ -47,6 +47,7 @@ def test_the_draws_do_not_depend_on_the_backend():
     assert np.flatnonzero(found).tolist() == [0, 7, 11]
 
 
+@pytest.mark.one_backend
 def test_another_seed_draws_others():
     one, same, other = (draws(layer(seed=s), 3)[-1] for s in (1, 1, 2))
     assert (one == same).all()

@@ -22,6 +22,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from keras_mono.backend import backend
 from keras_mono.layers.running_statistics import BATCHES_WITHOUT_HISTORY
 from support.counted_layers import FEW, SHAPE, Case
 
@@ -269,9 +270,16 @@ def training_call(layer: Any, z: torch.Tensor, **arguments: Any) -> Operations:
 
 
 def training_calls(
-    make: Any, number: int = 1, masked: bool = False, shape: tuple[int, ...] = SHAPE
+    make: Any,
+    number: int = 1,
+    masked: bool = False,
+    shape: tuple[int, ...] = SHAPE,
+    history: int = 0,
 ) -> list[Operations]:
-    """The operations of the first training calls of a new layer on `meta`."""
+    """The operations of training calls of a new layer on `meta`.
+
+    Of the first, and of those after `history` more, which are left out.
+    """
     with keras.device(META):
         layer = make()
         if hasattr(layer, "build"):
@@ -279,34 +287,33 @@ def training_calls(
         z = torch.empty(shape, device=META)
         mask = torch.empty(shape[:-1], dtype=torch.bool, device=META)
         arguments = {"mask": mask} if masked else {}
-        return [training_call(layer, z, **arguments) for _ in range(number)]
+        found = [training_call(layer, z, **arguments)]
+        if history:
+            backend.remember(layer.step, 1 + history)
+        found += [training_call(layer, z, **arguments) for _ in range(number - 1)]
+        return found
 
 
-CALLS = 40  # the threshold looks for a new value in every 32nd
+CALLS = 20  # of all kinds: the threshold looks for a new value in its batch 0, 1, 2, 4
 
 
 class Batches(NamedTuple):
     """The first training calls of a layer, by what they do."""
 
     first: Operations
-    ordinary: Operations  # as most are
-    looking: Operations  # the one with the most kernels after those without history
-    number_looking: int  # how many of these differ from an ordinary one
+    ordinary: Operations  # the one with the fewest kernels after those without history
+    looking: Operations  # the one with the most
+    number_looking: int  # of the first six of a threshold: batches 0, 1, 2 and 4
 
 
 def batches(case: Case) -> Batches:
-    start = BATCHES_WITHOUT_HISTORY
-    number = CALLS if case.select == "threshold" else start + 1
-    first, *others = training_calls(case.make, number, case.masked)
-    others = others[start - 1 :]
-    numbers = [operations.kernels for operations in others]
-    usual = max(set(numbers), key=numbers.count)
-    return Batches(
-        first,
-        others[numbers.index(usual)],
-        others[numbers.index(max(numbers))],
-        sum(n > usual for n in numbers),
-    )
+    number = 7 if case.select == "threshold" else 2
+    of = case.make, number, case.masked
+    first, *others = training_calls(*of, history=BATCHES_WITHOUT_HISTORY)
+    others.sort(key=lambda operations: operations.kernels)
+    ordinary, looking = others[0], others[-1]
+    looked = sum(each.kernels > ordinary.kernels for each in others)
+    return Batches(first, ordinary, looking, looked)
 
 
 def _compare_with_values(case: Case) -> dict[str, Any]:

@@ -10,14 +10,14 @@ HOSTILE = (
     "</script><b>x",
     "</title></style><!-- {{ 7*7 }} ${7*7}",
     "$\\frac{$ \"double\" 'single' &amp; `",
-    "\u202edetcerid\u2066\x00\u2028",
+    "שלום\u202edetcerid\u2066\x00\u2028",
     "L" * 10_000,
     "",
     "one\n中文 ",
 )
 SHOWN = (
     *HOSTILE[:4],
-    "\\u202edetcerid\\u2066\\u0000\\u2028",
+    "שלום\\u202edetcerid\\u2066\\u0000\\u2028",
     HOSTILE[5],
     '""',
     '"one\\n中文 "',

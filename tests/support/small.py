@@ -4,6 +4,7 @@ import contextlib
 
 import keras
 import numpy as np
+import pytest
 from hypothesis import settings
 
 
@@ -11,6 +12,19 @@ def cases_each_backend():
     """A third where every shape is compiled anew: JAX, and TensorFlow's operations."""
     every = settings.default.max_examples
     return every if keras.config.backend() == "torch" else every // 3
+
+
+def mostly_one_backend(cases, *each_backend):
+    """Parameters of which the other backends run only some: compiling is their time."""
+    return [
+        case
+        if case in each_backend
+        else pytest.param(
+            *(case if isinstance(case, tuple) else [case]),
+            marks=pytest.mark.one_backend,
+        )
+        for case in cases
+    ]
 
 
 def normal(*shape, seed=0):

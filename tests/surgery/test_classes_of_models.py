@@ -61,6 +61,7 @@ def own_chain():
     return OwnChain([keras.Input((8,)), dense(8, "deep"), dense(2, "head")])
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize("make", [OwnCall, own_chain])
 def test_a_graph_that_the_call_does_not_run_is_an_error(make):
     for run in (lambda m: km.insert_after(m, "*deep", LAYER), km.strip):
@@ -90,6 +91,7 @@ def test_a_call_that_comes_to_the_graph_is_kept():
     assert [row["steps"] for row in km.status(big)] == [3]
 
 
+@pytest.mark.one_backend
 def test_errors_on_a_subclassed_model_name_the_models_that_it_holds():
     names = r"enc, dec; pass one of them, and put .* is first called\."
     with pytest.raises(ValueError, match=rf"{names} Call the layer there yourself"):

@@ -62,6 +62,7 @@ def test_metrics_with_state_are_not_shared():
     assert float(numbers(own.result())) == pytest.approx(expected["own"])
 
 
+@pytest.mark.one_backend
 def test_a_metric_that_cannot_be_copied_is_shared():
     model = sequential()
     metric = keras.metrics.MeanMetricWrapper(lambda y, p: own_loss(y, p), name="own")
@@ -92,6 +93,7 @@ class OwnSchedule(keras.optimizers.schedules.LearningRateSchedule):
         return keras.ops.cast(step, "float32") * 0.0 + 0.1
 
 
+@pytest.mark.one_backend
 def test_an_optimizer_that_cannot_be_copied_leaves_the_model_uncompiled_and_says_so():
     model = sequential()
     model.compile(keras.optimizers.SGD(OwnSchedule()), "mse")

@@ -110,6 +110,7 @@ def test_calls_on_different_forms_and_layers_without_weights_do_not_share():
     ]
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize(
     ("where", "expected"),
     [
@@ -257,6 +258,7 @@ def two_outputs():
     return keras.Model(inputs, outputs)
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize(
     ("make", "where", "message"),
     [
@@ -284,6 +286,7 @@ def test_what_cannot_be_followed_is_an_error(make, where, message):
         km.insert_after(make(), where, LAYER)
 
 
+@pytest.mark.one_backend
 def test_other_errors():
     with pytest.raises(ValueError, match="`layer` must be a layer of this library"):
         km.insert_after(sequential(), "head", keras.layers.Dropout(0.1))

@@ -52,6 +52,7 @@ def names(model):
     return [row["layer"] for row in km.status(model)]
 
 
+@pytest.mark.one_backend
 def test_each_is_a_row_of_status_watched_and_scheduled():
     model = Stack()
     monitor = km.callbacks.MonosemanticityMonitor(inputs(8))
@@ -78,6 +79,7 @@ def test_calibrate_fills_each():
     assert [int(block.inhibition.step) for block in model.blocks] == [2] * 3
 
 
+@pytest.mark.one_backend
 def test_a_path_that_several_share_names_none_of_them():
     """Better an error that lists the names than one of three in silence."""
     schedule = km.callbacks.InhibitionSchedule(abs, layers="block/inhibition")
@@ -85,6 +87,7 @@ def test_a_path_that_several_share_names_none_of_them():
         trained(Stack(), schedule)
 
 
+@pytest.mark.one_backend
 def test_a_number_that_is_a_name_already_is_left_out():
     model = Stack()
     model.blocks.append(Block(name="block_1"))
@@ -115,6 +118,7 @@ class Scales(keras.Model):
         return x
 
 
+@pytest.mark.one_backend
 def test_layers_in_a_list_of_the_model_itself():
     assert sorted(names(Scales("other"))) == ["a_0", "a_1", "other"]
 
@@ -141,6 +145,7 @@ class Averaged(keras.Model):
         return y + self.average(x, training=training)
 
 
+@pytest.mark.one_backend
 def test_a_network_and_its_clone():
     model = Averaged()
     assert model.network.name == model.average.name
@@ -149,10 +154,12 @@ def test_a_network_and_its_clone():
     assert {f"{name}_ms_top1" for name in names(model)} <= set(history)
 
 
+@pytest.mark.one_backend
 def test_names_that_are_not_shared_stay_short():
     assert names(Stack(count=1)) == ["inhibition"]
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize("kind", [list, tuple, dict])
 def test_containers_inside_a_layer(kind):
     class Holder(keras.layers.Layer):

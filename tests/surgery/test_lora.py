@@ -99,6 +99,7 @@ def test_lora_files_fit_the_plain_and_the_changed_model(edit, tmp_path):
         assert same(output(big), expected)
 
 
+@pytest.mark.one_backend
 def test_loading_into_a_model_without_lora_leaves_inserted_layers_on(tmp_path):
     backbone = bert()
     backbone.enable_lora(2)
@@ -114,6 +115,7 @@ def test_loading_into_a_model_without_lora_leaves_inserted_layers_on(tmp_path):
     assert sorted(x.trainable for x in ours) == [False, True, True]
 
 
+@pytest.mark.one_backend
 def test_each_changed_model_keeps_its_own_layers_on():
     backbone = bert()
     big = km.insert_after(backbone, WHERE, LAYER)

@@ -106,6 +106,7 @@ def test_a_sequential_model_hands_on_no_mask_but_keras():
     assert [row["mask"] for row in table] == ["masks"]
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize(
     ("where", "mask", "message"),
     [

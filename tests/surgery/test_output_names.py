@@ -34,6 +34,7 @@ def test_insertion_and_strip_keep_them(where):
         assert {*found} == {"loss", "left_loss", "right_loss", "right_mse"}
 
 
+@pytest.mark.one_backend
 def test_strip_keeps_the_name_of_an_output_of_ours():
     inputs = keras.Input((8,))
     x = dense(1, "one")(inputs)
@@ -45,6 +46,7 @@ def test_strip_keeps_the_name_of_an_output_of_ours():
     lean.fit(data(), {"one": Y["left"], "scores": Y["right"]}, verbose=0)
 
 
+@pytest.mark.one_backend
 def test_a_nested_model_at_the_output():
     z = keras.Input((8,))
     inner = keras.Model(z, dense(2, "right")(z), name="inner")

@@ -49,6 +49,7 @@ class Split(keras.layers.Layer):
         return {"same": x, "double": 2.0 * x}
 
 
+@pytest.mark.one_backend
 def test_outputs_in_a_dict_are_counted_in_the_order_of_their_names(tmp_path):
     inputs = keras.Input((8,))
     model = keras.Model(inputs, Split(name="split")(inputs))
@@ -60,6 +61,7 @@ def test_outputs_in_a_dict_are_counted_in_the_order_of_their_names(tmp_path):
         np.testing.assert_allclose(mean[0], 2 * data().mean(0), rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize(
     ("make", "where", "output", "message"),
     [
@@ -105,6 +107,7 @@ def test_an_operation_is_followed_by_its_name(tmp_path):
     assert km.middle(model, [first, second], 2) == [first, second]
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize(
     "pattern", [lambda n: f"{n[:3]}*", lambda n: re.compile(n[:3] + ".*")]
 )
@@ -119,12 +122,14 @@ def test_patterns_mean_operations_only_where_they_mean_no_layer(pattern):
     assert len(km.insert_after(model, "*", LAYER, dry_run=True)) == 3
 
 
+@pytest.mark.one_backend
 def test_predicates_see_layers_only():
     model, _ = residual()
     table = km.insert_after(model, lambda layer: layer.weights, LAYER, dry_run=True)
     assert [row["after"] for row in table] == ["one", "two", "head"]
 
 
+@pytest.mark.one_backend
 def test_errors_list_operations():
     model, added = residual()
     with pytest.raises(ValueError, match=rf"Its operations: {added[0]}, .*{added[1]}"):

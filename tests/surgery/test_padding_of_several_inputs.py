@@ -105,6 +105,7 @@ def test_attention_to_another_sequence_keeps_the_mask_of_the_own():
     assert masks(two_texts(), "decoder") == {"decoder": "decoder_padding_mask"}
 
 
+@pytest.mark.one_backend
 def test_sequences_of_one_fixed_length_cannot_be_told_apart():
     model = two_texts(6)
     with pytest.raises(ValueError, match=r"(?s)cannot be told.*decoder.*`mask=False`"):
@@ -114,6 +115,7 @@ def test_sequences_of_one_fixed_length_cannot_be_told_apart():
     assert masks(model, "decoder", mask=False) == {"decoder": None}
 
 
+@pytest.mark.one_backend
 def test_a_mask_whose_name_tells_nothing_is_not_guessed():
     model = two_texts(names=("question", "answer"))
     with pytest.raises(ValueError, match=r"cannot be told from its graph: encoder\."):
@@ -122,6 +124,7 @@ def test_a_mask_whose_name_tells_nothing_is_not_guessed():
     assert masks(model, "encoder", mask=mask) == {"encoder": mask}
 
 
+@pytest.mark.one_backend
 def test_the_mask_of_another_modality_marks_nothing():
     big = km.insert_after(sound_and_text(), ["encoder", "decoder"], LAYER)
     text, mask = padded([1, 3], 4)
@@ -140,11 +143,13 @@ def test_the_mask_of_another_modality_marks_nothing():
     }
 
 
+@pytest.mark.one_backend
 def test_a_mask_that_is_named_for_another_modality_is_an_error():
     with pytest.raises(ValueError, match="cannot be given to the layers after encoder"):
         km.insert_after(sound_and_text(), "encoder", LAYER, mask="decoder_padding_mask")
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize("mask", [None, "padding_mask"])
 @pytest.mark.parametrize(
     ("make", "where"),
@@ -167,6 +172,7 @@ def test_what_does_not_depend_on_marked_inputs_needs_no_mask():
     }
 
 
+@pytest.mark.one_backend
 def test_inputs_that_have_to_be_equally_long_share_the_mask():
     text, kind, mask = (tokens(n) for n in ("token_ids", "segment_ids", "padding_mask"))
     pitch = keras.Input((None, 2), name="pitch")
@@ -177,6 +183,7 @@ def test_inputs_that_have_to_be_equally_long_share_the_mask():
     assert masks(model, where) == dict.fromkeys(where, "padding_mask")
 
 
+@pytest.mark.one_backend
 def test_each_of_two_sequences_may_have_several_inputs():
     sides = ("encoder", "decoder")
     inputs, outputs = {}, []
@@ -194,6 +201,7 @@ def test_each_of_two_sequences_may_have_several_inputs():
     }
 
 
+@pytest.mark.one_backend
 def test_inputs_that_may_differ_in_length_do_not_share_the_mask():
     boxes, labels = keras.Input((None, 5), name="boxes"), tokens("box_labels")
     text, mask = tokens("token_ids"), tokens("padding_mask")
@@ -249,12 +257,14 @@ def functional_like(x):
 PARTS = [functional_part, sequential_part, deeper_part]
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize("make", PARTS)
 def test_a_nested_model_of_what_is_marked_is_an_error(make):
     with pytest.raises(ValueError, match=r"'padding_mask', which cannot.*deep"):
         km.insert_after(nested(False, make), "*deep", LAYER)
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize("make", PARTS)
 def test_a_nested_model_of_another_modality_is_not(make):
     assert [*masks(nested(True, make), "*deep").values()] == [None]

@@ -80,6 +80,7 @@ def test_neurons_without_a_history_are_not_dead():
     assert row["scale"] == pytest.approx(deviations.mean(), rel=0.3)
 
 
+@pytest.mark.one_backend
 def test_what_is_off_says_so():
     model = watched()
     model.get_layer("penalty").enabled = False
@@ -144,6 +145,7 @@ def test_calibration_starts_anew_and_ends():
     assert [row["steps"] for row in km.status(model)] == [3, 3, 3]
 
 
+@pytest.mark.one_backend
 def test_bad_arguments():
     with pytest.raises(ValueError, match="has no layer of this library"):
         km.calibrate(model_of(), data())

@@ -83,6 +83,7 @@ def test_weights_of_an_inserted_model_load_after_strip(case, tmp_path):
     assert same(weights_of(again), weights_of(big))
 
 
+@pytest.mark.one_backend
 def test_what_cannot_be_taken_out_is_an_error():
     inside = keras.Sequential(
         [keras.layers.ReLU(), km.layers.MonosemanticScale(name="inside")]

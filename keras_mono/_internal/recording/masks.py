@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Iterator
+from functools import reduce
 from typing import Any
 
 import keras
@@ -164,12 +165,9 @@ def _padding_arguments(arguments: dict[str, Any]) -> Iterator[Tensor]:
 
 def _together(x: Tensor, masks: list[Tensor]) -> Tensor | None:
     """Where all masks that fit `x` are True; None if none fits."""
-    found = None
-    for mask in masks:
-        fitting = at_positions(mask, x)
-        if fitting is not None:
-            found = fitting if found is None else _both(found, fitting)
-    return found
+    at_x = (at_positions(mask, x) for mask in masks)
+    fitting = [mask for mask in at_x if mask is not None]
+    return reduce(_both, fitting) if fitting else None
 
 
 def at_positions(mask: Tensor, x: Tensor) -> Tensor | None:

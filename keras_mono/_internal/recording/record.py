@@ -21,6 +21,10 @@ class Recorded(NamedTuple):
     value: Tensor
     mask: Tensor | None
 
+    def as_float32(self) -> np.ndarray:
+        """The activations in NumPy, which has no bfloat16."""
+        return keras.ops.convert_to_numpy(keras.ops.cast(self.value, "float32"))
+
 
 class NeverCalledError(ValueError):
     """Layers that the forward pass did not reach."""

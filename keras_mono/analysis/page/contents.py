@@ -87,6 +87,7 @@ def _layer(
 ) -> dict[str, Any]:
     values = {"ks": found.ks, **measures_of(found)}
     selective_for = vars(found.measures)["selective_for"]
+    not_finite = found.scores.count.sum(axis=0) == 0
     described = np.sort(found.scores.ranking()[:most])
     of_each: list[Any] = [None] * len(found.ks)
     for neuron, response in zip(
@@ -106,7 +107,8 @@ def _layer(
         "permuted": {name: numbers(x) for name, x in found.permuted.items()},
         "best_feature": np.searchsorted(features, found.scores.best_feature).tolist(),
         "selective_for": np.searchsorted(features, selective_for).tolist(),
-        "dead": np.isnan(found.scores.best_phi).astype(int).tolist(),
+        "dead": (np.isnan(found.scores.best_phi) & ~not_finite).astype(int).tolist(),
+        "not_finite": not_finite.astype(int).tolist(),
         "neurons": of_each,
     }
 

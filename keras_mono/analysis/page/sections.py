@@ -1,15 +1,12 @@
 """The parts of a report that are read before any neuron: summary and pictures."""
 
 import io
-import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-import keras
 import numpy as np
 
-from keras_mono._internal.model_layers import monosemantic_layers
 from keras_mono._internal.table import Table
 from keras_mono._internal.visible_text import as_text, name_of
 from keras_mono.analysis import plots
@@ -76,29 +73,28 @@ class Section(NamedTuple):
 
 
 def sections(
-    models: Mapping[str, keras.Model],
     profiles: Mapping[str, Mapping[str, Profile]],
     seen: Mapping[str, Mapping[str, Activity]],
     labels: np.ndarray,
+    sizes: Mapping[str, int],
 ) -> list[Section]:
     """The overview of a report.
 
     Args:
-        models: Name to model; the first is the reference.
-        profiles: Model to layer to profile.
+        profiles: Model to layer to profile; the first is the reference.
         seen: Model to layer to activity on the same data.
         labels: The feature of each sample or position.
+        sizes: Model to its number of weights.
     """
     parts = [_inputs(profiles, labels)]
-    if len(models) > 1:
+    if len(profiles) > 1:
         parts.append(_comparison(profiles))
     parts.append(_layers(profiles))
-    sizes = {name: weights_of(model) for name, model in models.items()}
     if len(set(sizes.values())) > 1 and min(sizes.values()) > 0:
         parts.append(_sizes(profiles, sizes))
     parts.append(_section("The measures", Text(_CHANCE), *_meanings()))
-    for name in models:
-        parts.append(_neurons(name, profiles[name], seen[name], len(models) > 1))
+    for name, layers in profiles.items():
+        parts.append(_neurons(name, layers, seen[name], len(profiles) > 1))
     return parts
 
 
@@ -170,7 +166,7 @@ def _comparison(profiles: Mapping[str, Mapping[str, Profile]]) -> Section:
 
 def _layers(profiles: Mapping[str, Mapping[str, Profile]]) -> Section:
     curves = {
-        (layer if len(profiles) == 1 else f"{name}, {layer}"): found
+        (layer if len(profiles) == 1 else f"{name_of(name)}, {layer}"): found
         for name, layers in profiles.items()
         for layer, found in layers.items()
     }
@@ -198,21 +194,12 @@ def _meanings() -> list[Text]:
     return [Text(f"{title_of(name)}: {about(name)}.") for name in MEASURES]
 
 
-def weights_of(model: keras.Model) -> int:
-    """How many weights a model has without layers of this library."""
-    ours = monosemantic_layers(model).values()
-    not_its_own = {id(v) for layer in ours for v in layer.variables}
-    return sum(math.prod(v.shape) for v in model.weights if id(v) not in not_its_own)
-
-
 def _sizes(
     profiles: Mapping[str, Mapping[str, Profile]], sizes: Mapping[str, int]
 ) -> Section:
     return _section(
         "By size",
-        Text(
-            "; ".join(f"{name}: {size:,} weights" for name, size in sizes.items()) + "."
-        ),
+        Text("; ".join(f"{name_of(n)}: {s:,} weights" for n, s in sizes.items()) + "."),
         _picture(
             plots.phi_by_size(profiles, sizes),
             "Mean φ of each neuron's own feature, by the size of the model; a thin "
@@ -236,7 +223,8 @@ def _neurons(
     parts: list[Any] = []
     for layer, found in layers.items():
         parts += [
-            Layer(layer),
+            Layer(name_of(layer)),
+            *_without_numbers(found),
             _picture(
                 plots.feature_heat_map(found.scores),
                 "The most monosemantic neurons from the top; dark is a large φ, the "
@@ -246,7 +234,15 @@ def _neurons(
         ]
         for neuron in map(int, found.scores.ranking()[:_SHOWN_NEURONS]):
             parts.append(_response(found, seen[layer], neuron))
-    return _section(f"The neurons of {name}", *parts)
+    return _section(f"The neurons of {name_of(name)}", *parts)
+
+
+def _without_numbers(found: Profile) -> list[Text]:
+    missing = int((found.scores.count.sum(axis=0) == 0).sum())
+    if not missing:
+        return []
+    text = f"{missing:,} of {len(found.ks):,} neurons give nothing finite: "
+    return [Text(text + "all their activations are NaN or infinite.")]
 
 
 def _response(found: Profile, seen: Activity, neuron: int) -> Picture:

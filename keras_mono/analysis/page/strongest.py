@@ -123,7 +123,7 @@ class _Seen:
         self.grids: set[tuple[int, ...]] = set()
 
     def add(self, recorded: Recorded) -> None:
-        z = keras.ops.convert_to_numpy(keras.ops.cast(recorded.value, "float32"))
+        z = recorded.as_float32()
         there = valid_positions(recorded)
         if not self.samples:
             self.strongest = StrongestInputs(self.most, z.shape[-1])

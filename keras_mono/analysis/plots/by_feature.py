@@ -17,6 +17,7 @@ from keras_mono._internal.optional_imports import require
 from keras_mono._internal.plotting.style import COLOURS, look, plain
 from keras_mono.analysis.ablation import Ablation
 from keras_mono.analysis.feature_scores import FeatureScores
+from keras_mono.analysis.known import known
 from keras_mono.analysis.labelled import labelled
 from keras_mono.analysis.profile import Profile
 
@@ -167,7 +168,7 @@ def feature_heat_map(
     axes.set_title(title + part_of.replace(": the", "\nthe"), fontsize=10)
     if not len(order):
         axes.set_axis_off()
-        axes.text(0.5, 0.5, "no neuron has a score: none of them changes", ha="center")
+        axes.text(0.5, 0.5, "no neuron has a score: dead or not finite", ha="center")
         return figure
     image = axes.imshow(shown, cmap="Greys", aspect="auto", vmin=0)
     best = np.searchsorted(features, scores.best_feature[order])
@@ -298,10 +299,10 @@ def _width(names: Sequence[Any] | np.ndarray, each: float, more: float) -> float
 
 def _middle(values: np.ndarray) -> tuple[float, float, float]:
     """Mean and quartiles of those that are known; NaN where none is."""
-    known = values[~np.isnan(values)]
-    if not len(known):
+    values = known(values)
+    if not len(values):
         return np.nan, np.nan, np.nan
-    return known.mean(), *np.quantile(known, [0.25, 0.75])
+    return values.mean(), *np.quantile(values, [0.25, 0.75])
 
 
 def panel(width: float, height: float = 3.4) -> tuple[Any, Any]:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from keras_mono._internal.plotting.style import COLOURS, look, plain
+from keras_mono.analysis.known import mean_known
 from keras_mono.analysis.plots.by_feature import panel
 from keras_mono.analysis.profile import Profile
 
@@ -62,7 +63,7 @@ def _by_size(
     at = sorted({sizes[name] for name in models})
     of_size = {size: [n for n in models if sizes[n] == size] for size in at}
     means = {
-        name: np.array([np.nanmean(values(p)) for p in layers.values()])
+        name: np.array([mean_known(values(p)) for p in layers.values()])
         for name, layers in models.items()
     }
     by_size = np.array([np.mean([means[n] for n in of_size[s]], axis=0) for s in at])

@@ -39,7 +39,7 @@ function pairRow(number, index, largest) {
   const moved = hasMoved(number);
   const feature = (neuron) => {
     const own = ownFeature(neuron);
-    return el("td", { class: moved ? "name moved" : "name" }, own === null ? el("span", { class: "dead" }, "dead") : named(own, 24));
+    return el("td", { class: moved ? "name moved" : "name" }, own === null ? el("span", { class: "dead" }, stateOf(neuron)) : named(own, 24));
   };
   const link = (neuron) => el("a", { href: linkOf(neuron), "aria-label": `${figure(value(neuron, PAIRS.measure))}, neuron ${number} of ${short(neuron.model.name, 24)}` }, figure(value(neuron, PAIRS.measure)));
   const difference = changeOf(number);
@@ -70,7 +70,7 @@ function whyNot(text) {
 }
 
 function togetherness(found) {
-  const first = visible(DATA.comparisons[PAIRS.model - 1].reference);
+  const first = inOneLine(DATA.comparisons[PAIRS.model - 1].reference);
   if (found.paired === null) {
     return el("p", { class: "note" }, `The neurons of the same number are set side by side. It is not known whether they belong together: that holds if both models began with the same weights.`);
   }

@@ -16,13 +16,19 @@ function value(neuron, measure) {
   return neuron.layer.measures[measure][neuron.number];
 }
 
-function isDead(neuron) {
-  return neuron.layer.dead[neuron.number] === 1;
+/** "alive"; "dead": the same on every input; "not finite": NaN or infinite on every input. */
+function stateOf(neuron) {
+  if (neuron.layer.not_finite[neuron.number]) return "not finite";
+  return neuron.layer.dead[neuron.number] ? "dead" : "alive";
 }
 
-/** The name of its own feature; null for a dead neuron. */
+function isAlive(neuron) {
+  return stateOf(neuron) === "alive";
+}
+
+/** The name of its own feature; null for a neuron that is not alive. */
 function ownFeature(neuron) {
-  if (isDead(neuron)) return null;
+  if (!isAlive(neuron)) return null;
   return DATA.features[neuron.layer.best_feature[neuron.number]];
 }
 

@@ -47,11 +47,16 @@ function draw(tag, attributes = {}, ...children) {
   return filled(document.createElementNS(DRAWING, tag), attributes, children);
 }
 
+/** The direction of a text. Escapes read from the left, among Hebrew or Arabic too. */
+function direction(text) {
+  return visible(text) === String(text) ? "auto" : "ltr";
+}
+
 /** A name that may be long: cut off, and whole where the pointer rests. */
 function named(text, most = 60) {
   const cut = short(text, most);
   const whole = inOneLine(text);
-  return el("bdi", cut === whole ? {} : { title: whole.slice(0, 500) }, cut);
+  return el("bdi", { dir: direction(text), title: cut === whole ? null : whole.slice(0, 500) }, cut);
 }
 
 /** A number with two decimals or three digits; a dash if it is not known. */

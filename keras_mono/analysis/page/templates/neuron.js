@@ -15,8 +15,8 @@ function showNeuron(place) {
 }
 
 function titleOf(neuron) {
-  const model = SEVERAL ? `${neuron.model.name}: ` : "";
-  return `${model}neuron ${neuron.number} of ${neuron.layer.name}`;
+  const model = SEVERAL ? `${inOneLine(neuron.model.name)}: ` : "";
+  return `${model}neuron ${neuron.number} of ${inOneLine(neuron.layer.name)}`;
 }
 
 /** Places of the neurons before and after it, in the order of the table. */
@@ -50,8 +50,10 @@ function headOf(neuron, place) {
 }
 
 function summaryOf(neuron) {
-  if (isDead(neuron)) {
-    return el("p", { class: "summary" }, el("span", { class: "dead" }, "dead"), " It gives the same on every input, or nothing finite, so that it has neither an own feature nor measures.");
+  if (!isAlive(neuron)) {
+    const state = stateOf(neuron);
+    const gives = state === "dead" ? "the same" : "NaN or an infinite number";
+    return el("p", { class: "summary" }, el("span", { class: "dead" }, state), ` It gives ${gives} on every input, so that it has neither an own feature nor measures.`);
   }
   const { rank, of } = rankOf(neuron, "best_phi");
   return el(
@@ -79,7 +81,7 @@ function notDescribed() {
 }
 
 function strongestOf(neuron) {
-  if (isDead(neuron)) return el("p", {}, "It has none.");
+  if (!isAlive(neuron)) return el("p", {}, "It has none.");
   const own = neuron.layer.neurons[neuron.number];
   if (!own) return notDescribed();
   const found = own.strongest;
@@ -121,7 +123,7 @@ function pictured(kind, input) {
   if (input.shown === undefined) return el("p", { class: "quiet" }, "(left out: the page would become too large)");
   if (kind === "images") return imageOf(input);
   if (kind === "numbers") return el("p", { class: "numbers" }, input.shown.map(figure).join("  "), " …");
-  if (kind === "strings") return el("p", { class: "text", dir: "auto" }, input.shown);
+  if (kind === "strings") return el("p", { class: "text", dir: direction(input.shown) }, input.shown);
   return textOf(input, kind === "texts" ? Array.from(input.shown) : input.shown);
 }
 
@@ -149,7 +151,7 @@ function textOf({ position, grid }, pieces) {
   const end = Math.min(pieces.length, Math.max(at, 0) + WINDOW + 1);
   const between = pieces.every((x) => /^\d*$/.test(x)) ? " " : "";
   const text = (from, to) => pieces.slice(from, to).join(between);
-  const shown = el("p", { class: "text", dir: "auto" });
+  const shown = el("p", { class: "text", dir: direction(text(start, end)) });
   if (start > 0) shown.append("…");
   if (at < 0) shown.append(visible(text(start, end)));
   else {
@@ -171,7 +173,7 @@ function marked(piece) {
 
 function responseOf(neuron) {
   const own = neuron.layer.neurons[neuron.number];
-  if (isDead(neuron)) return el("p", {}, "The same on every feature.");
+  if (!isAlive(neuron)) return el("p", {}, stateOf(neuron) === "dead" ? "The same on every feature." : "It has none.");
   if (!own) return notDescribed();
   const scale = scaleOf(own.quantiles);
   const order = own.feature.map((_, i) => i).sort((a, b) => (own.phi[b] ?? -1) - (own.phi[a] ?? -1));
@@ -220,7 +222,7 @@ function boxOf(quantiles, mean, scale) {
 }
 
 function measuresOf(neuron) {
-  if (isDead(neuron)) return el("p", {}, "It has none.");
+  if (!isAlive(neuron)) return el("p", {}, "It has none.");
   const others = counterparts(neuron);
   const rows = DATA.measures.map(({ name, title, about }) => {
     const own = value(neuron, name);

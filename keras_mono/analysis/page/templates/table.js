@@ -29,7 +29,7 @@ function sortValue(place, key) {
   if (key === "neuron") return place;
   if (key === "model") return neuron.m;
   if (key === "feature") return ownFeature(neuron);
-  if (key === "state") return isDead(neuron) ? 1 : 0;
+  if (key === "state") return stateOf(neuron);
   return value(neuron, key);
 }
 
@@ -48,7 +48,7 @@ function matches(neuron, words) {
 function kept(neuron, words) {
   if (LIST.model !== "" && neuron.m !== Number(LIST.model)) return false;
   if (LIST.layer !== "" && neuron.layer.name !== LIST.layer) return false;
-  if (LIST.state !== "" && isDead(neuron) !== (LIST.state === "dead")) return false;
+  if (LIST.state !== "" && stateOf(neuron) !== LIST.state) return false;
   if (LIST.feature !== "" && ownFeature(neuron) !== DATA.features[LIST.feature]) return false;
   return matches(neuron, words);
 }
@@ -71,7 +71,7 @@ function rowOf(place, index) {
     SEVERAL ? el("td", { class: "name" }, named(neuron.model.name, 24)) : null,
     el("td", { class: "name" }, own === null ? "–" : named(own, 24)),
     DATA.measures.map(({ name: measure }) => el("td", {}, figure(value(neuron, measure)))),
-    el("td", { class: "name" }, isDead(neuron) ? el("span", { class: "dead" }, "dead") : "alive"),
+    el("td", { class: "name" }, isAlive(neuron) ? "alive" : el("span", { class: "dead" }, stateOf(neuron))),
   );
 }
 
@@ -124,9 +124,9 @@ function filters() {
   const layers = [...new Set(NEURONS.map((x) => x.layer.name))];
   const own = new Set(NEURONS.map(ownFeature));
   const features = [...DATA.features.entries()].filter(([, x]) => own.has(x)).map(([i, x]) => [String(i), x]);
-  const pairs = (names) => [["", "all"], ...names.map((x) => [x, x])];
   const models = DATA.models.map((model, m) => [String(m), model.name]);
   const all = [["", "all"]];
+  const pairs = (names) => [...all, ...names.map((x) => [x, x])];
   return el(
     "form",
     { role: "search", class: "filters", "aria-label": "Neurons" },
@@ -134,7 +134,7 @@ function filters() {
     SEVERAL ? choice("Model", [...all, ...models], "", set("model")) : null,
     choice("Layer", pairs(layers), "", set("layer")),
     choice("Own feature", [...all, ...features], "", set("feature")),
-    choice("State", [...all, ["alive", "alive"], ["dead", "dead"]], "", set("state")),
+    choice("State", pairs(["alive", "dead", "not finite"]), "", set("state")),
   );
 }
 
@@ -171,7 +171,7 @@ function makeList() {
     el("h2", { tabindex: "-1" }, "Neurons"),
     form,
     el("p", { id: "hits", role: "status", "aria-live": "polite" }),
-    el("p", { class: "hint" }, "Arrow keys move between rows, Enter opens a neuron. Dead: it gives the same on every input, or nothing finite."),
+    el("p", { class: "hint" }, "Arrow keys move between rows, Enter opens a neuron. Dead: it gives the same on every input. Not finite: NaN or infinite on every input."),
     scrolling("Neurons", table),
     more,
   );

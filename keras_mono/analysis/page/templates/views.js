@@ -59,7 +59,7 @@ function openNeuron() {
   }
   document.getElementById("view-neuron").replaceChildren(
     el("h2", { tabindex: "-1" }, "No such neuron"),
-    el("p", {}, "This report has no neuron ", el("bdi", {}, short(parts.join("/"))), "."),
+    el("p", {}, "This report has no neuron ", named(parts.join("/")), "."),
     el("p", {}, el("a", { href: "#neurons" }, "All neurons")),
   );
   return "No such neuron";

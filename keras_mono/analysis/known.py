@@ -1,0 +1,13 @@
+"""Of numbers by neuron, those that are known: NaN marks a neuron without any."""
+
+import numpy as np
+
+
+def known(values: np.ndarray) -> np.ndarray:
+    return values[~np.isnan(values)]
+
+
+def mean_known(values: np.ndarray) -> float:
+    """The mean; NaN if none is known."""
+    kept = known(values)
+    return float(kept.mean()) if len(kept) else np.nan
