@@ -7,10 +7,10 @@ from keras import ops
 
 from keras_mono import selectors
 from keras_mono._internal import validation
+from keras_mono._internal.masks import as_entries
 from keras_mono._internal.setting import Fixed, Setting, SettingOfAnother
 from keras_mono._internal.typing import Tensor
 from keras_mono.backend import TrainingCall, backend
-from keras_mono.layers.running_statistics import as_entries
 from keras_mono.layers.selecting_layer import SelectingLayer, Selection
 from keras_mono.ops.scale_invariant_penalty import penalty_of_valid
 from keras_mono.ops.scale_invariant_pull import pull_valid

@@ -6,6 +6,7 @@ import numpy as np
 from keras import ops
 
 from keras_mono._internal import lost_masks, recurrence, validation
+from keras_mono._internal.masks import as_entries, combine_masks
 from keras_mono._internal.setting import Fixed, config_of
 from keras_mono._internal.typing import Tensor
 from keras_mono.backend import (
@@ -366,41 +367,3 @@ class RunningStatistics(keras.layers.Layer):
             f"may vary. Received: an input of shape {shape}. Use another layer for "
             "other activations."
         )
-
-
-def combine_masks(mask: Tensor | None, padding_mask: Tensor | None) -> Tensor | None:
-    """True where both are not 0; of the rank of the one with more axes."""
-    if mask is None or padding_mask is None:
-        return padding_mask if mask is None else mask
-    rank = max(mask.ndim, padding_mask.ndim)
-    return ops.logical_and(_of_rank(rank, mask), _of_rank(rank, padding_mask))
-
-
-def _of_rank(rank: int, mask: Tensor) -> Tensor:
-    """A boolean mask with axes of length 1 behind its own."""
-    mask = ops.cast(mask, "bool")
-    for _ in range(rank - mask.ndim):
-        mask = ops.expand_dims(mask, -1)
-    return mask
-
-
-def as_entries(z: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
-    """Float32 activations without gradient, and a mask that broadcasts against them."""
-    z = ops.cast(ops.stop_gradient(z), "float32")
-    if mask is None:
-        return z, None
-    given = tuple(mask.shape)
-    if mask.ndim > z.ndim:
-        raise ValueError(
-            "`mask` must have at most as many axes as the input. Received: mask of "
-            f"shape {given} for an input of shape {tuple(z.shape)}."
-        )
-    mask = _of_rank(z.ndim, mask)
-    for length, masked in zip(z.shape, mask.shape, strict=True):
-        if None not in (length, masked) and masked not in (1, length):
-            raise ValueError(
-                "`mask` must broadcast against the input. Received: mask of shape "
-                f"{given} for an input of shape {tuple(z.shape)}. Pass one entry a "
-                "sample, a position, or an activation."
-            )
-    return z, mask

@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 
+from keras_mono._internal.masks import combine_masks
 from keras_mono._internal.typing import Tensor
 
 _ARGUMENT = "padding_mask"  # of KerasHub's layers, also behind a prefix
@@ -166,8 +167,7 @@ def _padding_arguments(arguments: dict[str, Any]) -> Iterator[Tensor]:
 def _together(x: Tensor, masks: list[Tensor]) -> Tensor | None:
     """Where all masks that fit `x` are True; None if none fits."""
     at_x = (at_positions(mask, x) for mask in masks)
-    fitting = [mask for mask in at_x if mask is not None]
-    return reduce(_both, fitting) if fitting else None
+    return reduce(combine_masks, at_x, None)
 
 
 def at_positions(mask: Tensor, x: Tensor) -> Tensor | None:
@@ -184,9 +184,3 @@ def at_positions(mask: Tensor, x: Tensor) -> Tensor | None:
         if all(n in (1, length) for n, length in pairs):
             return mask
     return None
-
-
-def _both(a: Tensor, b: Tensor) -> Tensor:
-    rank = max(a.ndim, b.ndim)
-    a, b = (keras.ops.reshape(m, (*m.shape, *[1] * (rank - m.ndim))) for m in (a, b))
-    return keras.ops.logical_and(a, b)
