@@ -1,8 +1,8 @@
 """The kernels that `torch.compile` writes for a GPU, counted without one.
 
-Inductor writes Triton here as for an H100. Nothing is compiled or run: every kernel is
-replaced by one that does nothing. So Triton need not be installed, and no result of the
-call means anything.
+Inductor writes Triton here as for an H100. What would need a GPU is replaced: the
+device's properties, Triton's compiler, and the kernels themselves. How the call is
+traced, divided and fused is PyTorch's own; no result of the call means anything.
 """
 
 import sys
