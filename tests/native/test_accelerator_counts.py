@@ -67,7 +67,7 @@ def test_kernels_and_traffic_of_a_training_call(case):
         assert batch.kernels <= kernels, listed
         assert batch.traffic <= moved, listed
     assert found.first.uploads == found.ordinary.uploads == 0
-    assert found.number_looking == (4 if case.select == "threshold" else 0)
+    assert found.number_looking == (case.select == "threshold")
     if case.select in ("top-1", "threshold"):
         assert not SORT.search(str(found.ordinary))
 

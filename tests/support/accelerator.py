@@ -24,6 +24,7 @@ from torch.utils._pytree import tree_leaves
 
 from keras_mono.backend import backend
 from keras_mono.layers.running_statistics import BATCHES_WITHOUT_HISTORY
+from keras_mono.selectors.threshold import SEARCH_EVERY
 from support.counted_layers import FEW, SHAPE, Case
 
 ACTIVATION = 4 * 32 * 128 * 768  # bytes of a float32 tensor of that shape
@@ -278,7 +279,8 @@ def training_calls(
 ) -> list[Operations]:
     """The operations of training calls of a new layer on `meta`.
 
-    Of the first, and of those after `history` more, which are left out.
+    Of the first, and of those after `history` more, which are left out: the next one
+    searches, if a threshold selects.
     """
     with keras.device(META):
         layer = make()
@@ -290,6 +292,9 @@ def training_calls(
         found = [training_call(layer, z, **arguments)]
         if history:
             backend.remember(layer.step, 1 + history)
+            state = getattr(layer, "_selector_state", None)
+            if state is not None:
+                backend.remember(state, SEARCH_EVERY)
         found += [training_call(layer, z, **arguments) for _ in range(number - 1)]
         return found
 
@@ -303,11 +308,11 @@ class Batches(NamedTuple):
     first: Operations
     ordinary: Operations  # the one with the fewest kernels after those without history
     looking: Operations  # the one with the most
-    number_looking: int  # of the first six of a threshold: batches 0, 1, 2 and 4
+    number_looking: int  # of three in a row
 
 
 def batches(case: Case) -> Batches:
-    number = 7 if case.select == "threshold" else 2
+    number = 4 if case.select == "threshold" else 2
     of = case.make, number, case.masked
     first, *others = training_calls(*of, history=BATCHES_WITHOUT_HISTORY)
     others.sort(key=lambda operations: operations.kernels)
