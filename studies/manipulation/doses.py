@@ -17,8 +17,8 @@ from keras import ops
 import keras_mono as km
 from evidence.methods import FRACTION
 from evidence.setting import Setting
+from keras_mono._internal.masks import as_entries, combine_masks
 from keras_mono.backend import backend
-from keras_mono.layers.running_statistics import as_entries, combine_masks
 from keras_mono.ops.scale_invariant_penalty import (
     batch_moments,
     without_shift_and_scale,
