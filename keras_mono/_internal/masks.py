@@ -34,7 +34,9 @@ def as_entries(z: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
         )
     mask = _of_rank(z.ndim, mask)
     for length, masked in zip(z.shape, mask.shape, strict=True):
-        if None not in (length, masked) and masked not in (1, length):
+        if None in (length, masked):
+            continue
+        if masked != 1 and masked != length:  # the compiler knows no size `in` a tuple
             raise ValueError(
                 "`mask` must broadcast against the input. Received: mask of shape "
                 f"{given} for an input of shape {tuple(z.shape)}. Pass one entry a "

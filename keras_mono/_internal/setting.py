@@ -106,10 +106,13 @@ class Fixed(_Argument[V]):
     def __set__(self, layer: keras.layers.Layer, value: Any) -> None:
         kind, name = type(layer).__name__, self.name
         if name in vars(layer) and (self.from_start or layer.built):
+            config = f"{{**layer.get_config(), '{name}': ...}}"
+            done, how = "built", f".from_config({config})"
+            if self.from_start:  # other defaults may follow from it
+                done, how = "made", f"({name}=...)"
             raise AttributeError(
                 f"`{name}` of layer '{layer.name}' cannot be set once the layer is "
-                f"{'made' if self.from_start else 'built'}. Make another: "
-                f"`{kind}.from_config({{**layer.get_config(), '{name}': ...}})`."
+                f"{done}. Make another: `{kind}{how}`."
             )
         vars(layer)[name] = self.check(name, value)
 

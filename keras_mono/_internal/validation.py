@@ -146,11 +146,11 @@ def saved_numbers(
 def marks(selected: Tensor, z: Tensor) -> Tensor:
     """`selected` as a boolean tensor in the shape of `z`, or a `ValueError`."""
     selected = ops.convert_to_tensor(selected, "bool")
-    check_marks(selected, z, "`selected` must have the shape of `z`")
+    check_marks(selected, z, lambda: "`selected` must have the shape of `z`")
     return selected
 
 
-def check_marks(selected: Tensor, z: Tensor, expected: str) -> None:
+def check_marks(selected: Tensor, z: Tensor, expected: Callable[[], str]) -> None:
     """Raise a `ValueError` if `selected` is known to have another shape than `z`."""
     given, shape = tuple(selected.shape), tuple(ops.shape(z))
     fits = all(
@@ -159,7 +159,7 @@ def check_marks(selected: Tensor, z: Tensor, expected: str) -> None:
     )
     if len(given) != len(shape) or not fits:
         raise ValueError(
-            f"{expected}, {tuple(z.shape)}. Received: {given}. Broadcast it with "
+            f"{expected()}, {tuple(z.shape)}. Received: {given}. Broadcast it with "
             "`keras.ops.broadcast_to`."
         )
 

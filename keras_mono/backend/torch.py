@@ -328,6 +328,9 @@ class Torch(TorchReference):
         weight: Any = 1.0,
     ) -> Tensor:
         if not self.has_plain_tensors():
+            # Copies: a graph changes the statistics before it computes the gradient.
+            mean = mean.clone()
+            compensation = None if compensation is None else compensation.clone()
             return super().log_penalty(z, selected, mean, compensation, weight)
         number = self.count_true(selected).clamp_min(1.0)
         if not isinstance(weight, float):

@@ -233,6 +233,8 @@ class MonosemanticPenalty(SelectingLayer):
     def penalize(self, inputs: Tensor, mask: Tensor | None = None) -> Tensor:
         """What a training batch adds to the loss; learns from the batch.
 
+        A frozen layer (`trainable=False`) does so too: it is asked to.
+
         `call` does this and hands it to `add_loss`. For loops of your own that cannot
         collect a layer's losses.
 
@@ -245,7 +247,9 @@ class MonosemanticPenalty(SelectingLayer):
         """
         if not self.adds_to_loss:
             raise RuntimeError(_NOT_ADDED)
+        inputs = self._with_its_neurons(inputs)
         self._check_call(inputs)
+        mask = None if mask is None else ops.convert_to_tensor(mask)
         return super()._train(inputs, mask)
 
     def _factor(self) -> Any:

@@ -276,9 +276,18 @@ class SelectingLayer(RunningStatistics):
         return select
 
     def _check_selected(self, selected: Tensor, phi: Tensor) -> None:
-        name = type(self.select).__name__
+        def expected() -> str:  # of a name that is read, a graph would be for it alone
+            return f"`{type(self.select).__name__}` in '{self.name}' must mark"
+
+        dtype = getattr(selected, "dtype", None)
+        if not ops.is_tensor(selected) or "bool" not in str(dtype):
+            raise ValueError(
+                f"{expected()} with a boolean tensor. Received: "
+                f"{type(selected).__name__}, dtype {dtype}. Compare tensors, as in "
+                "`phi > 1.0`, or use `keras.ops.cast`."
+            )
         validation.check_marks(
-            selected, phi, f"`{name}` in '{self.name}' must mark the shape of `phi`"
+            selected, phi, lambda: f"{expected()} the shape of `phi`"
         )
 
     def _tell_of_single_entries(self, shape: tuple[int | None, ...]) -> None:

@@ -80,6 +80,8 @@ class Adapter(HoldsLayer, torch.nn.Module):
         # The latest loss belongs to a graph, which cannot be copied. The variables are
         # those of the layer's copy.
         left_out = {"loss": self.loss.detach(), "_state": None, "_settings": None}
+        # What `compile` made runs this adapter, also in a copy of it.
+        left_out["_compiled_call_impl"] = None
         return {**self.__dict__, **left_out}
 
     def __setstate__(self, state: dict[str, Any]) -> None:

@@ -47,6 +47,19 @@ def test_marks_that_only_broadcast_are_refused(layer):
         layer.selected(x)
 
 
+@pytest.mark.parametrize(
+    "marks", [lambda phi: keras.ops.cast(phi > 1.0, "int32"), lambda phi: [phi > 1.0]]
+)
+def test_marks_that_are_no_booleans_are_refused(marks):
+    class Marks(km.selectors.Selector):
+        def __call__(self, phi, channel_axis=-1, state=None):  # noqa: ARG002
+            return marks(phi)
+
+    layer = km.layers.MonosemanticPenalty(1.0, Marks(), start_step=1, form="l2e")
+    with pytest.raises(ValueError, match=r"`Marks` in '.*' must mark with a boolean"):
+        layer(np.ones((8, 3), "float32"), training=True)
+
+
 def test_a_selector_may_leave_empty_batches_out_of_its_number():
     select = OfFullBatches()
     layer = km.layers.MonosemanticInhibition(select, start_step=1, axis=-1)

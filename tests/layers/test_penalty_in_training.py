@@ -200,3 +200,18 @@ def test_a_frozen_layer_adds_nothing():
     assert int(numbers(model.get_layer("penalty").step)) == 0
     model(x, training=True)
     assert model.losses == []
+
+
+def test_penalize_builds_the_layer_and_takes_arrays():
+    z = np.random.default_rng(0).normal(size=(3, 8, 5)).astype("float32")
+    one, other = (
+        km.layers.MonosemanticPenalty(1.0, 1, form="phi", start_step=1)
+        for _ in range(2)
+    )
+    one.build(z[0].shape)
+    mask = np.arange(8) < 6
+    for batch in z:
+        penalty = one.penalize(keras.ops.convert_to_tensor(batch), mask=mask)
+        again = other.penalize(batch, mask=mask.tolist())
+        assert float(numbers(penalty)) == float(numbers(again))
+    assert float(numbers(penalty)) != 0.0

@@ -1,5 +1,7 @@
 """Layers whose `call` is compiled, in a Keras model that PyTorch runs eagerly."""
 
+import copy
+
 import keras
 import numpy as np
 import pytest
@@ -89,3 +91,53 @@ def test_an_adapter_compiled_in_place_equals_an_eager_one():
     states = [adapter.state_dict() for adapter in adapters]
     assert list(states[0]) == names
     torch.testing.assert_close(*states)
+
+
+def counted(adapters, **options):
+    """Compile adapters in place; a list that grows with each graph."""
+    torch._dynamo.reset()
+    graphs = []
+
+    def backend(graph, _):
+        graphs.append(graph)
+        return graph.forward
+
+    for adapter in adapters:
+        adapter.compile(backend=backend, **options)
+    return graphs
+
+
+def test_layers_that_are_alike_share_a_graph():
+    adapters = [
+        Adapter(LAYERS["threshold"](axis=-1, name=f"layer_{i}"), (None, 8)).train()
+        for i in range(12)
+    ]
+    graphs = counted(adapters, fullgraph=True)
+    for adapter in adapters:
+        for _ in range(3):
+            adapter(torch.rand(16, 8))
+    assert len(graphs) == 1
+    assert [int(adapter.step) for adapter in adapters] == [3] * 12
+
+
+def test_a_mask_after_batches_of_several_lengths():
+    adapter = Adapter(LAYERS["top-1"](axis=-1), (None, None, 8)).train()
+    counted([adapter], fullgraph=True)
+    for rows, length, masked in ((8, 16, False), (8, 12, True), (4, 9, True)):
+        mask = torch.ones(rows, length, dtype=torch.bool) if masked else None
+        adapter(torch.rand(rows, length, 8), mask)
+    assert int(adapter.step) == 3
+
+
+def test_a_copy_of_a_compiled_adapter_is_eager_and_its_own(tmp_path):
+    adapter = Adapter(LAYERS["threshold"](axis=-1), (None, 8)).train()
+    graphs = counted([adapter])
+    adapter(torch.rand(16, 8))
+    twin = copy.deepcopy(adapter)
+    for _ in range(3):
+        twin(torch.rand(16, 8))
+    assert (int(adapter.step), int(twin.step), len(graphs)) == (1, 4, 1)
+    torch.save(adapter, tmp_path / "adapter.pt")
+    loaded = torch.load(tmp_path / "adapter.pt", weights_only=False)
+    loaded(torch.rand(16, 8))
+    assert (int(adapter.step), int(loaded.step)) == (1, 2)
