@@ -141,3 +141,20 @@ def test_a_copy_of_a_compiled_adapter_is_eager_and_its_own(tmp_path):
     loaded = torch.load(tmp_path / "adapter.pt", weights_only=False)
     loaded(torch.rand(16, 8))
     assert (int(adapter.step), int(loaded.step)) == (1, 2)
+
+
+def test_the_gradient_of_l2e_uses_the_means_before_the_batch():
+    """Which the graph overwrites before it computes the gradient."""
+    torch._dynamo.reset()
+    layer = km.layers.MonosemanticPenalty(1.0, form="l2e", start_step=2)
+    adapter = Adapter(layer, (None, 16)).train()
+    adapter.compile(fullgraph=True, backend="aot_eager")
+    for seed in range(3):
+        before = adapter.mean.clone()
+        x = torch.from_numpy(normal(64, 16, seed=seed)).requires_grad_()
+        adapter(x)
+        adapter.loss.backward()
+    selected = x.grad != 0.0
+    assert selected.sum() > 5
+    expected = torch.where(selected, 2 / (x - before) / selected.sum(), 0.0)
+    torch.testing.assert_close(x.grad, expected.detach(), rtol=1e-5, atol=1e-7)

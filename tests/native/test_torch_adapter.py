@@ -122,7 +122,7 @@ def test_autocast():
 
 
 COMPILED = MAKERS | {
-    "l2e": lambda: km.layers.MonosemanticPenalty(1.0, start_step=2, form="l2e"),
+    "l2e": lambda: km.layers.MonosemanticPenalty(start_step=2, form="l2e"),
     "pulled": lambda: km.layers.MonosemanticInhibition(
         0.05, start_step=2, axis=-1, gradient="scale_invariant"
     ),
