@@ -5,7 +5,6 @@ costs more than what it calculates on statistics, so they take few. On a CPU, re
 free, and a pass over the activations that can be left out is the gain.
 """
 
-import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -22,7 +21,7 @@ from keras_mono.backend.reference import (
     SMALLEST_DEVIATION,
     Reference,
 )
-from keras_mono.backend.torch_constants import constant
+from keras_mono.backend.torch_constants import constant, exponents
 from keras_mono.backend.torch_penalties import MeanLogarithm, MeanPhi
 from keras_mono.backend.torch_scale_invariant import Along, Deactivate, Pull
 from keras_mono.backend.types import BatchMoments, Statistics
@@ -404,7 +403,7 @@ class Torch(TorchReference):
         torch.div(number, counted, out=state[1])
         error = state[1] - fraction
         state[0].mul_(torch.pow(state[5], error))  # threshold by growth
-        powers = _powers(error.device)
+        powers = exponents(error.device)
         state[2:5].add_(torch.pow(error, powers))  # number, and sums of error, error²
         return state
 
@@ -596,11 +595,6 @@ def _is_stateless() -> bool:
 
 def _identity(value: Tensor) -> tuple[int, int, int]:
     return id(value), value._version, value.data_ptr()
-
-
-@functools.cache
-def _powers(device: Any) -> Tensor:
-    return torch.arange(3, device=device)
 
 
 class _Replace(torch.autograd.Function):

@@ -17,3 +17,9 @@ def constant(value: float, device: Any) -> Tensor:
 @functools.lru_cache(256)
 def _kept_constant(value: float, device: Any) -> Tensor:
     return torch.full((), value, device=device)
+
+
+@functools.cache
+def exponents(device: Any) -> Tensor:
+    """0, 1, 2. Not for a graph, as `_kept_constant`."""
+    return torch.arange(3, device=device)
