@@ -25,9 +25,7 @@ from torch.utils._pytree import tree_leaves
 from keras_mono.backend import backend
 from keras_mono.layers.running_statistics import BATCHES_WITHOUT_HISTORY
 from keras_mono.selectors.threshold import SEARCH_EVERY
-from support.counted_layers import FEW, SHAPE, Case
-
-ACTIVATION = 4 * 32 * 128 * 768  # bytes of a float32 tensor of that shape
+from support.counted_layers import ACTIVATION, FEW, SHAPE, Case
 
 # Not views by their schema, and yet only memory, or another view of it.
 _NO_KERNEL = {
@@ -299,7 +297,7 @@ def training_calls(
         return found
 
 
-CALLS = 20  # of all kinds: the threshold looks for a new value in its batch 0, 1, 2, 4
+CALLS = 20  # first batches, ordinary ones and searches
 
 
 class Batches(NamedTuple):

@@ -1,5 +1,6 @@
 """Layers whose training calls are counted, operation by operation."""
 
+import math
 from typing import NamedTuple
 
 import keras
@@ -7,6 +8,7 @@ import keras
 import keras_mono as km
 
 SHAPE = (32, 128, 768)
+ACTIVATION = 4 * math.prod(SHAPE)  # bytes of a float32 tensor of that shape
 
 
 class Case(NamedTuple):

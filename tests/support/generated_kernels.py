@@ -20,11 +20,10 @@ from torch._inductor.ir import Conditional, MultiOutput
 from torch._inductor.runtime.hints import DeviceProperties
 from torch._inductor.virtualized import V
 
-from support.counted_layers import SHAPE, Case
+from support.counted_layers import ACTIVATION, SHAPE, Case
 
 DoesNotCompile = torch._dynamo.exc.TorchDynamoException
 
-_ACTIVATION = 4 * 32 * 128 * 768  # bytes of a float32 tensor of that shape
 # How Inductor divides a reduction depends on them.
 _H100 = {
     "multi_processor_count": 132,
@@ -95,9 +94,9 @@ def generated(case: Case, compiled: Any = adapted, calls: int = 4) -> list[Gener
 
 
 def _summed(kernels: list[_Kernel]) -> Generated:
-    searching = [k for k in kernels if k.graph.startswith("true_graph")]
-    traffic = sum(k.size for k in kernels if k not in searching) / _ACTIVATION
-    return Generated(len(kernels) - len(searching), len(searching), traffic)
+    always = [k.size for k in kernels if not k.graph.startswith("true_graph")]
+    searching = len(kernels) - len(always)
+    return Generated(len(always), searching, sum(always) / ACTIVATION)
 
 
 def _writing_for_gpu(kernels: list[_Kernel]) -> ExitStack:

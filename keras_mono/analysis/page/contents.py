@@ -11,6 +11,7 @@ import numpy as np
 
 from keras_mono._internal.visible_text import as_text
 from keras_mono._version import __version__
+from keras_mono.analysis.known import not_finite
 from keras_mono.analysis.measure_agreement import measures_of
 from keras_mono.analysis.measure_words import MEASURES, about, title_of
 from keras_mono.analysis.page.numbers import numbers
@@ -87,7 +88,7 @@ def _layer(
 ) -> dict[str, Any]:
     values = {"ks": found.ks, **measures_of(found)}
     selective_for = vars(found.measures)["selective_for"]
-    not_finite = found.scores.count.sum(axis=0) == 0
+    broken = not_finite(found.scores)
     described = np.sort(found.scores.ranking()[:most])
     of_each: list[Any] = [None] * len(found.ks)
     for neuron, response in zip(
@@ -107,8 +108,8 @@ def _layer(
         "permuted": {name: numbers(x) for name, x in found.permuted.items()},
         "best_feature": np.searchsorted(features, found.scores.best_feature).tolist(),
         "selective_for": np.searchsorted(features, selective_for).tolist(),
-        "dead": (np.isnan(found.scores.best_phi) & ~not_finite).astype(int).tolist(),
-        "not_finite": not_finite.astype(int).tolist(),
+        "dead": (np.isnan(found.scores.best_phi) & ~broken).astype(int).tolist(),
+        "not_finite": broken.astype(int).tolist(),
         "neurons": of_each,
     }
 

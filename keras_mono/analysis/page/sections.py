@@ -12,6 +12,7 @@ from keras_mono._internal.visible_text import as_text, name_of
 from keras_mono.analysis import plots
 from keras_mono.analysis.compare import compare
 from keras_mono.analysis.compare_measures import compare_measures
+from keras_mono.analysis.known import not_finite
 from keras_mono.analysis.measure_table import measure_table
 from keras_mono.analysis.measure_words import MEASURES, about, title_of
 from keras_mono.analysis.page.png import as_url
@@ -238,7 +239,7 @@ def _neurons(
 
 
 def _without_numbers(found: Profile) -> list[Text]:
-    missing = int((found.scores.count.sum(axis=0) == 0).sum())
+    missing = int(not_finite(found.scores).sum())
     if not missing:
         return []
     text = f"{missing:,} of {len(found.ks):,} neurons give nothing finite: "
