@@ -5,7 +5,8 @@ activation of 1 MiB:
 
 - JAX: XLA's own plan of the compiled step (`memory_analysis`): temporaries and outputs,
   without outputs that reuse a donated input.
-- PyTorch: every allocation and release of its CPU allocator, from the profiler.
+- PyTorch: every allocation and release of its CPU allocator, from the profiler; on a
+  GPU its allocator's own peak.
 - TensorFlow: its BFC allocator, which counts the bytes in use and their peak. Kernels
   run in parallel and in varying order, so it is the median of nine steps.
 
@@ -28,9 +29,15 @@ def peak(make: Callable, batches: list, jit: bool) -> int:
     step = Step(make(), jit)
     for i in range(WARM_UP):
         step(*batches[i % len(batches)])
+    return of(step, *batches[0])
+
+
+def of(step: Step, x, dy) -> int:
+    """Of a step that was run before."""
     gc.collect()
-    count = {"jax": _jax, "torch": _torch, "tensorflow": _tensorflow}[BACKEND]
-    return count(step, *batches[0])
+    return {"jax": _jax, "torch": _torch, "tensorflow": _tensorflow}[BACKEND](
+        step, x, dy
+    )
 
 
 def _jax(step: Step, x, dy) -> int:
@@ -40,6 +47,8 @@ def _jax(step: Step, x, dy) -> int:
 
 
 def _torch(step: Step, x, dy) -> int:
+    if x.is_cuda:
+        return _cuda(step, x, dy)
     from torch.profiler import ProfilerActivity, profile
 
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
@@ -58,6 +67,16 @@ def _torch(step: Step, x, dy) -> int:
         used += change
         largest = max(largest, used)
     return largest
+
+
+def _cuda(step: Step, x, dy) -> int:
+    from torch import cuda
+
+    cuda.synchronize()
+    cuda.reset_peak_memory_stats()
+    before = cuda.memory_allocated()
+    step(x, dy)
+    return cuda.max_memory_allocated() - before
 
 
 def _tensorflow(step: Step, x, dy) -> int:

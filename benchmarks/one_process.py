@@ -13,9 +13,11 @@ import time
 import warnings
 from pathlib import Path
 
+import devices
+
 TASK = json.loads(sys.argv[1])
-os.environ["CUDA_VISIBLE_DEVICES"] = ""
-os.environ["JAX_PLATFORMS"] = "cpu"
+if not TASK["accelerator"]:
+    devices.hide_accelerators()
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("KINETO_LOG_LEVEL", "3")  # PyTorch's profiler
 if TASK["measure"] == "memory":

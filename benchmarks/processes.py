@@ -12,6 +12,8 @@ from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+import devices
+
 HERE = Path(__file__).parent
 PACKAGES = {
     "jax": ["jax", "jaxlib"],
@@ -68,6 +70,7 @@ def about(backend: str, mode: str) -> dict:
         "mode": mode,
         "versions": versions,
         "machine": machine(),
+        "accelerator": devices.accelerator(),
         "cpus": f"{usable_cpus()} of {os.cpu_count()} CPUs",
         "load": round(os.getloadavg()[0], 1),
     }

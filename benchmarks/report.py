@@ -104,7 +104,8 @@ def about_lines(about: dict) -> list[str]:
     loads = about["load"]
     return [
         ", ".join(f"{name} {v}" for name, v in about["versions"].items()),
-        f"{about['machine']}, {about['cpus']} usable, "
+        ", ".join(filter(None, [about["accelerator"], about["machine"]]))
+        + f", {about['cpus']} usable, "
         f"load {min(loads)} to {max(loads)}, {about['date']}",
         f"{about['processes']} processes; ratios are paired within a round; "
         "[95 % bounds over processes]",

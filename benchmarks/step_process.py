@@ -9,10 +9,11 @@ import statistics
 import sys
 from pathlib import Path
 
+import devices
+
 TASK = json.loads(sys.argv[1])
 if not TASK["accelerator"]:
-    os.environ["CUDA_VISIBLE_DEVICES"] = ""
-    os.environ["JAX_PLATFORMS"] = "cpu"
+    devices.hide_accelerators()
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -20,33 +21,23 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import keras  # noqa: E402
 import numpy as np  # noqa: E402
 import processes  # noqa: E402
+from transformer import VOCABULARY, transformer  # noqa: E402
 
 import keras_mono as km  # noqa: E402
 
-VOCABULARY = 256
 WARM_UP = 4  # selection starts after 2 steps
-LAYERS = {
-    "plain": None,
-    "top-1": lambda: km.layers.MonosemanticInhibition(start_step=2),
-    "top-50": lambda: km.layers.MonosemanticInhibition(50, start_step=2),
-    "threshold 0.02": lambda: km.layers.MonosemanticInhibition(
-        0.02, axis=-1, start_step=2
-    ),
-    "penalty": lambda: km.layers.MonosemanticPenalty(start_step=2, form="l2e"),
-    "relative": lambda: km.layers.MonosemanticPenalty(start_step=2),
-}
 
 
 def main() -> None:
     keras.config.set_dtype_policy(TASK["dtype"])
-    models = {"plain": transformer("plain", "block")}
+    models = {"plain": transformer(TASK, "plain", "block")}
     for place in TASK["places"]:
         for method in TASK["methods"]:
-            models[f"{method}, {place}"] = transformer(method, place)
+            models[f"{method}, {place}"] = transformer(TASK, method, place)
     draw = np.random.default_rng(TASK["seed"])
     shape = (TASK["batch"], TASK["length"])
     x, y = draw.integers(VOCABULARY, size=(2, *shape)).astype("int32")
-    steps = {name: lambda m=m: m.train_on_batch(x, y) for name, m in models.items()}
+    steps = {name: lambda m=m: train(m, x, y) for name, m in models.items()}
     for step in steps.values():
         for _ in range(WARM_UP):
             step()
@@ -66,30 +57,9 @@ def main() -> None:
     print(json.dumps({"about": about, "values": values}))
 
 
-def transformer(method: str, place: str) -> keras.Model:
-    """12 pre-norm blocks that predict the next token; our layers in blocks 4 to 7."""
-    keras.utils.set_random_seed(TASK["seed"])
-    make, width = LAYERS[method], TASK["width"]
-    tokens = keras.Input((TASK["length"],), dtype="int32")
-    x = keras.layers.Embedding(VOCABULARY, width)(tokens)
-    for block in range(TASK["blocks"]):
-        ours = make if block in range(4, 8) else None
-        attention = keras.layers.MultiHeadAttention(width // 64, 64)
-        normal = keras.layers.LayerNormalization()(x)
-        x = x + attention(normal, normal, use_causal_mask=True)
-        hidden = keras.layers.LayerNormalization()(x)
-        hidden = keras.layers.Dense(4 * width, activation="gelu")(hidden)
-        if ours and place == "MLP":
-            hidden = ours()(hidden)
-        x = x + keras.layers.Dense(width)(hidden)
-        if ours and place == "block":
-            x = ours()(x)
-    x = keras.layers.LayerNormalization()(x)
-    logits = keras.layers.Dense(VOCABULARY, dtype="float32")(x)
-    model = keras.Model(tokens, logits)
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile(keras.optimizers.Adam(1e-5), loss)
-    return model
+def train(model: keras.Model, x: np.ndarray, y: np.ndarray) -> None:
+    model.train_on_batch(x, y)
+    devices.wait([v.value for v in model.variables])
 
 
 def check_that_it_worked(name: str, model: keras.Model) -> None:

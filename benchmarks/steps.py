@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import devices
 import keras
 import numpy as np
 
@@ -11,7 +12,7 @@ BACKEND = keras.backend.backend()
 def mode(jit: bool) -> str:
     return {
         "jax": "jax.jit, state passed in and out and donated",
-        "torch": "eager",
+        "torch": "torch.compile" if jit else "eager",
         "tensorflow": "tf.function, batch size unknown, "
         + ("XLA" if jit else "no XLA (Keras' default on a CPU)"),
     }[BACKEND]
@@ -30,11 +31,11 @@ def batches(shape: tuple, seed: int, count: int = 3) -> list:
 
 
 class Step:
-    """Forward and backward pass with `training=True`; state carries over.
+    """Forward and backward pass of the output and of the losses; state carries over.
 
     Calling it waits for the output, the gradients of the input and of the trainable
     weights, and the new state, then drops them; `keep=True` returns output and gradient
-    of the input.
+    of the input. `wait=False` only begins, where there is an accelerator.
     """
 
     def __init__(self, layer: Callable, jit: bool) -> None:
@@ -43,12 +44,14 @@ class Step:
         self.calls = 0
         self._run = None
 
-    def __call__(self, x, dy, keep: bool = False):
+    def __call__(self, x, dy, keep: bool = False, wait: bool = True):
         if self._run is None:
             make = {"jax": self._jax, "torch": self._torch}
             self._run = make.get(BACKEND, self._tensorflow)(x)
         self.calls += 1
-        y, dx = self._run(x, dy)
+        y, dx, state = self._run(x, dy)
+        if wait:
+            devices.wait((y, dx, state))
         return (y, dx) if keep else None
 
     def state(self, name: str) -> float:
@@ -73,18 +76,20 @@ class Step:
 
         def step(state, trainable, x, dy):
             def forward(trainable, x):
-                return self.layer.stateless_call(trainable, state, x, training=True)
+                y, state_after, losses = self.layer.stateless_call(
+                    trainable, state, x, training=True, return_losses=True
+                )
+                return (y, sum(losses, 0.0)), state_after
 
-            y, backward, state = jax.vjp(forward, trainable, x, has_aux=True)
-            return state, y, backward(dy)
+            (y, loss), backward, state = jax.vjp(forward, trainable, x, has_aux=True)
+            return state, y, backward((dy, jax.numpy.ones_like(loss)))
 
         compiled = jax.jit(step, donate_argnums=0)
         self.lowered = lambda x, dy: compiled.lower(self._state, trainable, x, dy)
 
         def run(x, dy):
-            results = compiled(self._state, trainable, x, dy)
-            self._state, y, (_, dx) = jax.block_until_ready(results)
-            return y, dx
+            self._state, y, (_, dx) = compiled(self._state, trainable, x, dy)
+            return y, dx, self._state
 
         return run
 
@@ -93,6 +98,8 @@ class Step:
 
         if isinstance(self.layer, keras.layers.Layer):
             self.layer.build(tuple(x.shape))
+            if self.jit:
+                self.layer.call = torch.compile(self.layer.call)
             weights = [v.value for v in self.layer.trainable_variables]
             forward = lambda x: self.layer(x, training=True)  # noqa: E731
         else:
@@ -101,7 +108,10 @@ class Step:
         def run(x, dy):
             x = x.detach().requires_grad_()
             y = forward(x)
-            return y.detach(), torch.autograd.grad(y, [x, *weights], dy)[0]
+            outputs = [y, *getattr(self.layer, "losses", ())]
+            upstream = [dy, *(torch.ones_like(loss) for loss in outputs[1:])]
+            gradients = torch.autograd.grad(outputs, [x, *weights], upstream)
+            return y.detach(), gradients[0], None
 
         return run
 
@@ -117,10 +127,12 @@ class Step:
             with tf.GradientTape() as tape:
                 tape.watch(x)
                 y = self.layer(x, training=True)
-            return y, tape.gradient(y, [x, *weights], dy)
+                losses = self.layer.losses
+            upstream = [dy, *map(tf.ones_like, losses)]
+            return y, tape.gradient([y, *losses], [x, *weights], upstream)
 
         def run(x, dy):
             y, gradients = step(x, dy)
-            return y, gradients[0]
+            return y, gradients[0], None
 
         return run

@@ -15,13 +15,14 @@ import statistics
 import sys
 from pathlib import Path
 
+import devices
+
 KEEP = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**36)}
 AS_IT_IS = "--default-allocator"
 if AS_IT_IS not in sys.argv and not KEEP.items() <= os.environ.items():
     # glibc reads them when a process starts.
     os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **KEEP})
-os.environ["CUDA_VISIBLE_DEVICES"] = ""
-os.environ["JAX_PLATFORMS"] = "cpu"
+devices.hide_accelerators()
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 

@@ -75,7 +75,7 @@ def arguments() -> argparse.Namespace:
     scale = parser.add_mutually_exclusive_group()
     for name, text in {
         "quick": "one seed (0) and tiny models, to see that it runs",
-        "large": "the causal models for an accelerator, of the study language",
+        "large": "two large causal models, for an accelerator, of the study udhr",
     }.items():
         scale.add_argument(
             f"--{name}", dest="scale", action="store_const", const=name, help=text
@@ -89,8 +89,8 @@ def arguments() -> argparse.Namespace:
         sys.exit(f"--claim must be 1 to {len(NUMBERED)}. Received: {given.claim}.")
     if given.setting and not given.study:
         parser.error("--setting needs the study that it is part of.")
-    if given.scale == "large" and given.study != "language":
-        parser.error("--large is for the study language.")
+    if given.scale == "large" and given.study != "udhr":
+        parser.error("--large is for the study udhr.")
     most = NUMBERED[given.claim - 1].seeds if given.claim else FIRST
     given.seeds = seeds_of(given.seeds or f"0-{most - 1}", parser)
     if given.scale == "quick":

@@ -324,7 +324,9 @@ class RunningStatistics(keras.layers.Layer):
 
     def should_update(self, training: bool | None) -> bool:
         """Whether a call in this mode moves the statistics or is listened to."""
-        return bool(self.listeners) or self._is_training(training)
+        if self.listeners:  # not `bool`, which PyTorch 2.11 does not compile
+            return True
+        return self._is_training(training)
 
     def _is_training(self, training: bool | None) -> bool:
         if training is None:

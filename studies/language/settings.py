@@ -1,16 +1,11 @@
 """The language study: phrases by language, and source code byte by byte."""
 
 from collections.abc import Callable
-from functools import partial
 
 import keras
 import numpy as np
 
-import keras_mono as km
-from evidence.arms import Arm
-from evidence.methods import Method
 from evidence.setting import Setting, Split, Task
-from evidence.training import Trainer
 from language import data, models
 
 ENCODER = (
@@ -23,31 +18,21 @@ ENCODER = (
     "memel-last",
     "memel-always",
 )
-CAUSAL = ("plain", "memel", "l2e:weight=0.003", "phi:weight=0.003")
 SIZES = {
     "quick": {"medium": 16},
     "default": {"small": 16, "medium": 32, "large": 64},
-    "large": {"small": 256, "large": 768},  # a factor of nine in weights
 }
 
 
 def settings(scale: str) -> list[Setting]:
-    """The settings at a scale: quick, default or large.
-
-    Encoders; where an accelerator is at hand, two causal transformers instead.
-    """
-    of = causal if scale == "large" else encoder
-    return [of(scale, size, width) for size, width in SIZES[scale].items()]
-
-
-def trainer(setting: Setting) -> Trainer:
-    return Trainer(setting, Arm if setting.name.startswith("causal") else Method)
+    """The settings at a scale: quick or default."""
+    return [encoder(scale, size, width) for size, width in SIZES[scale].items()]
 
 
 def encoder(scale: str, size: str, width: int) -> Setting:
     """Classification of phrases after masked pretraining."""
     quick, medium = scale == "quick", size == "medium"
-    depth = {"quick": 4, "default": 6, "large": 12}[scale]
+    depth = 4 if quick else 6
     first = Task(
         build=lambda _: models.encoder(data.VOCABULARY, "byte", width, depth),
         data=_of(data.masked_phrases, quick),
@@ -79,38 +64,6 @@ def encoder(scale: str, size: str, width: int) -> Setting:
         methods=ENCODER if medium else ("plain", "memel"),
         more=(("memel", "plain"), ("memel", "memel")) if medium else (),
         tuned=("rate", "grid") if medium else ("rate",),
-    )
-
-
-def causal(scale: str, size: str, width: int) -> Setting:
-    """Bits per byte of source code; pretraining only, from a random start."""
-    quick = scale == "quick"
-    length, depth = (48, 4) if scale != "large" else (512, 12)
-    train = None if scale == "large" else 1600
-    task = Task(
-        build=lambda _: models.causal(length, width, depth),
-        data=_of(partial(data.code, length=length, train=train), quick),
-        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        measure=bits_per_byte,
-        batch_size=8 if quick else 16,
-        epochs=2 if quick else 3,
-        learning_rate=2e-3 if scale != "large" else 3e-4,
-        curve=True,
-    )
-    return Setting(
-        f"causal-{size}",
-        (task,),
-        primary="test bits per byte",
-        higher_is_better=False,
-        blocks="block_*",
-        units="mlp_[0-9]*",
-        middle=2,
-        # By position: k of a sample would let later bytes decide about earlier ones.
-        select=km.selectors.TopK(1, per="position"),
-        axis=-1,
-        methods=CAUSAL,
-        extras=("by_feature",),
-        labelled=partial(data.labelled_code, length, each=20 if quick else 120),
     )
 
 

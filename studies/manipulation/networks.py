@@ -22,7 +22,7 @@ import language.models
 import language.settings
 import physics.data
 import physics.settings
-from evidence.setting import Part, Setting, Task
+from evidence.setting import Part, Setting, Split, Task
 
 DEPTH = 4  # of transformers
 BELOW = "mlp_0"  # the middle two are mlp_1 and mlp_2
@@ -220,7 +220,7 @@ def _of_language(quick: bool) -> list[Network]:
             "block_0",
             padding=True,
         ),
-        _causal(scale),
+        _causal(quick),
     ]
 
 
@@ -230,19 +230,21 @@ def _code_of(length: int, each: int, name: str) -> tuple[np.ndarray, np.ndarray]
     return language.data.labelled_code(length, each, sixths)
 
 
-def _causal(scale: str) -> Network:
-    whole = language.settings.causal(scale, "medium", 32)
-    length, each = 48, 32 if scale == "quick" else 64
-    task = whole.tasks[0]
-    if scale != "quick":
-        data = partial(language.data.code, length=length, train=1200)
-        task = replace(task, data=data, epochs=2)
-    task = replace(
-        task,
+def _causal(quick: bool) -> Network:
+    length, each = 48, 32 if quick else 64
+
+    def windows(seed: int) -> Split:
+        found = language.data.code(seed, length, train=1600 if quick else 1200)
+        return found.shorter(96, 32) if quick else found
+
+    task = Task(
         build=lambda _: language.models.causal(length, 32, DEPTH),
-        learning_rate=6e-3,
+        data=windows,
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        measure=language.settings.bits_per_byte,
         batch_size=8,
-        curve=False,
+        epochs=2,
+        learning_rate=6e-3,
         decays=True,
     )
 

