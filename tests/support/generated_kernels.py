@@ -108,7 +108,8 @@ def _writing_for_gpu(kernels: list[_Kernel]) -> ExitStack:
         return nodes
 
     def properties(device: Any) -> DeviceProperties:
-        return DeviceProperties(type=device.type, index=device.index, **_H100)
+        known = {k: v for k, v in _H100.items() if k in DeviceProperties._fields}
+        return DeviceProperties(type=device.type, index=device.index, **known)
 
     empty: Any = types.ModuleType("triton")
     empty.language = types.ModuleType("triton.language")
