@@ -1,4 +1,4 @@
-"""What an accelerator did during some calls: kernels, how long, and reads by the host."""
+"""What an accelerator did in some calls: kernels, their time, reads by the host."""
 
 import json
 import tempfile
