@@ -14,12 +14,13 @@ def after_loop(run: Callable[[], None]) -> None:
     run()
 
 
-def check_outside(name: str) -> None:
-    """Raise a `ValueError` if the caller runs inside the loop of a Keras RNN.
+def check_outside(layer: keras.layers.Layer) -> None:
+    """Raise a `ValueError` if the layer is called inside the loop of a Keras RNN.
 
     Inside the loop JAX cannot change statistics, and PyTorch and TensorFlow count some
     time steps twice.
     """
+    # Not handed the name alone: PyTorch 2.11 would compile again for each name.
     if backend.is_compiling():
         return
     frame: FrameType | None = sys._getframe(1)
@@ -32,7 +33,7 @@ def check_outside(name: str) -> None:
         if isinstance(loop, keras.layers.RNN):
             if not loops_over:
                 raise ValueError(
-                    f"Layer '{name}' keeps statistics and was called inside the "
+                    f"Layer '{layer.name}' keeps statistics and was called inside the "
                     f"recurrence of '{loop.name}', where they cannot be kept right. "
                     "Take it out of the cell and use `km.layers.InhibitedRNN(cell, "
                     "inhibition=km.layers.MonosemanticInhibition())`, or "

@@ -185,7 +185,8 @@ def _run_of(frame: FrameType) -> Any:
     if frame.f_code.co_name in ("checkpoint", "_checkpoint_impl"):
         generator = names.get("gen")  # none with `use_reentrant`
         return generator and generator.gi_frame.f_locals.get("new_frame")
-    return names.get("ctx", names.get("frame"))
+    # Up to PyTorch 2.11 at least, `unpack_hook` has a `ctx` too: that of the inputs.
+    return names.get("frame", names.get("ctx"))
 
 
 def _unknown_repetition(layer: Any) -> RuntimeError:

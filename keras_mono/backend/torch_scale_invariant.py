@@ -68,6 +68,13 @@ def deviations(
     return Deviations(deviation, count, variance, varies, precision)
 
 
+def _as_int8(condition: Tensor) -> Tensor:
+    """In no kernel; `torch.compile` has such a view of booleans from 2.13 on only."""
+    if torch.compiler.is_compiling():
+        return condition.to(torch.int8)
+    return condition.view(torch.int8)
+
+
 class Pull(torch.autograd.Function):
     """`Reference.pull`; `number` are selected, at least 1."""
 
@@ -134,7 +141,7 @@ class Deactivate(torch.autograd.Function):
         is_near: bool,  # whether `mean` is near the neurons' means
     ) -> Tensor:
         batch = deviations(z, valid, along, mean if is_near else None)
-        sign = (z > mean).view(torch.int8) - (z < mean).view(torch.int8)
+        sign = _as_int8(z > mean) - _as_int8(z < mean)
         ctx.along, ctx.strength = along, strength
         scale = batch.precision / batch.count
         kept = selected & batch.varies, valid, sign, scale, batch.count, batch.deviation

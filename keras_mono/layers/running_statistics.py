@@ -195,7 +195,7 @@ class RunningStatistics(keras.layers.Layer):
             z: Activations, the shape of the layer's input.
             mask: Optional Keras mask, boolean, shape `(batch,)` to the shape of `z`.
         """
-        recurrence.check_outside(self.name)
+        recurrence.check_outside(self)
         self._update(self._with_its_neurons(z), mask)
 
     def reset(self) -> None:
@@ -339,7 +339,7 @@ class RunningStatistics(keras.layers.Layer):
 
         One outside a recurrence says nothing of the next.
         """
-        recurrence.check_outside(self.name)
+        recurrence.check_outside(self)
         self._check_shape(tuple(inputs.shape))
         dtype = keras.backend.standardize_dtype(inputs.dtype)
         if "float" not in dtype:

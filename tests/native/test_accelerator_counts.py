@@ -13,6 +13,7 @@ if keras.backend.backend() != "torch":
     pytest.skip("operations are counted on PyTorch", allow_module_level=True)
 
 import torch
+from packaging.version import Version
 
 from support import accelerator, generated_kernels
 from support.counted_layers import CASES, FEW
@@ -88,6 +89,8 @@ def test_a_layer_compiled_by_itself_has_the_same_kernels():
 
 def _check_compiled(case, found):
     assert len(found) == 1  # and does not compile again
+    if Version(torch.__version__) < Version("2.13"):
+        pytest.skip("compiled; the counts are those of PyTorch 2.13's compiler")
     kernels, traffic = COMPILED[str(case).partition(", axis")[0]]
     assert found[0].kernels <= kernels
     assert found[0].searching <= COMPILED_SEARCH * (case.select == "threshold")
