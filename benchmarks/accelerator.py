@@ -148,6 +148,7 @@ def figures(profiled: trace.Trace) -> dict[str, Any]:
         "kernels": profiled.kernels,
         "busy_ms": 1e3 * profiled.busy,
         "reads": profiled.reads,
+        "read_by": profiled.read_by,
         "longest": [[k, 1e3 * s] for k, s in profiled.seconds.most_common(12)],
     }
 

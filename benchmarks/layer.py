@@ -3,8 +3,9 @@
     KERAS_BACKEND=torch python benchmarks/layer.py [--reference PATH/EmeL.py] [--check]
 
 Runs forward and backward passes of each layer in several fresh processes, on the CPU
-unless told otherwise, and prints times, paired ratios with 95 % bounds, peak memory, and a verdict on the limits
-that this library sets itself. README.md beside this file says how it is measured.
+unless told otherwise. Prints times, paired ratios with 95 % bounds, peak memory, and a
+verdict on the limits that this library sets itself. README.md beside this file says how
+it is measured.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""What an accelerator did during some calls: kernels, how long, and reads by the host."""
+"""What an accelerator did in some calls: kernels, their time, reads by the host."""
 
 import json
 import tempfile
@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import devices
 from steps import BACKEND
@@ -18,13 +19,15 @@ class Trace:
     kernels: int = 0  # and copies of memory
     busy: float = 0.0  # seconds in which at least one of them ran
     reads: int = 0  # copies from the device to the host
+    read_by: Counter = field(default_factory=Counter)  # what XLA read for
     seconds: Counter = field(default_factory=Counter)  # of each kernel, by its name
 
     def per_call(self, calls: int) -> "Trace":
-        seconds = Counter({k: v / calls for k, v in self.seconds.items()})
-        return Trace(
-            self.kernels / calls, self.busy / calls, self.reads / calls, seconds
-        )
+        def share(counts: Counter) -> Counter:
+            return Counter({name: value / calls for name, value in counts.items()})
+
+        numbers = (self.kernels / calls, self.busy / calls, self.reads / calls)
+        return Trace(*numbers, share(self.read_by), share(self.seconds))
 
 
 def traced(calls: Callable[[], None]) -> Trace:
@@ -44,7 +47,7 @@ def _torch(calls: Callable[[], None]) -> Trace:
         events = json.loads(path.read_text())["traceEvents"]
     on_device = ("kernel", "gpu_memcpy", "gpu_memset")
     return _summed(
-        (e["name"], 1e-6 * e["ts"], 1e-6 * e["dur"])
+        (e["name"], 1e-6 * e["ts"], 1e-6 * e["dur"], "")
         for e in events
         if e.get("cat") in on_device
     )
@@ -59,7 +62,7 @@ def _jax(calls: Callable[[], None]) -> Trace:
         (path,) = Path(folder).rglob("*.xplane.pb")
         planes = jax.profiler.ProfileData.from_file(str(path)).planes
         return _summed(
-            (e.name, 1e-9 * e.start_ns, 1e-9 * e.duration_ns)
+            (e.name, 1e-9 * e.start_ns, 1e-9 * e.duration_ns, _operation(e))
             for plane in planes
             if plane.name.startswith("/device:GPU")
             for line in plane.lines
@@ -68,12 +71,19 @@ def _jax(calls: Callable[[], None]) -> Trace:
         )
 
 
-def _summed(events: Iterable[tuple[str, float, float]]) -> Trace:
+def _operation(event: Any) -> str:
+    """XLA's, that an event is part of."""
+    return str(dict(event.stats).get("hlo_op", ""))
+
+
+def _summed(events: Iterable[tuple[str, float, float, str]]) -> Trace:
     """Of names, starts and durations in seconds; what overlaps counts once as busy."""
     result, end = Trace(), 0.0
-    for name, start, duration in sorted(events, key=lambda event: event[1]):
+    for name, start, duration, operation in sorted(events, key=lambda event: event[1]):
         result.kernels += 1
-        result.reads += "DtoH" in name or "D2H" in name
+        if "DtoH" in name or "D2H" in name:
+            result.reads += 1
+            result.read_by[operation] += 1
         result.seconds[name] += duration
         result.busy += max(0.0, start + duration - max(start, end))
         end = max(end, start + duration)

@@ -7,10 +7,11 @@ from keras_mono._internal.typing import Tensor
 
 def combine_masks(mask: Tensor | None, padding_mask: Tensor | None) -> Tensor | None:
     """True where both are not 0; of the rank of the one with more axes."""
-    if mask is None or padding_mask is None:
-        return padding_mask if mask is None else mask
-    rank = max(mask.ndim, padding_mask.ndim)
-    return ops.logical_and(_of_rank(rank, mask), _of_rank(rank, padding_mask))
+    given = [ops.convert_to_tensor(m) for m in (mask, padding_mask) if m is not None]
+    if len(given) < 2:
+        return given[0] if given else None
+    rank = max(m.ndim for m in given)
+    return ops.logical_and(*(_of_rank(rank, m) for m in given))
 
 
 def _of_rank(rank: int, mask: Tensor) -> Tensor:
@@ -26,6 +27,7 @@ def as_entries(z: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
     z = ops.cast(ops.stop_gradient(z), "float32")
     if mask is None:
         return z, None
+    mask = ops.convert_to_tensor(mask)
     given = tuple(mask.shape)
     if mask.ndim > z.ndim:
         raise ValueError(

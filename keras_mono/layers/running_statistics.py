@@ -107,6 +107,7 @@ class RunningStatistics(keras.layers.Layer):
         training: bool | None = None,
         padding_mask: Tensor | None = None,
     ) -> Tensor:
+        inputs = ops.convert_to_tensor(inputs)  # on the device that Keras computes on
         self._check_call(inputs)
         mask = combine_masks(mask, padding_mask)
         if self._is_training(training) and not self.listeners:

@@ -9,10 +9,9 @@ device has to be asked.
 
 import math
 from collections.abc import Callable
-from functools import partial
+from functools import partial, reduce
 from typing import Any, NamedTuple
 
-import numpy as np
 from keras import ops
 
 from keras_mono._internal.typing import Tensor
@@ -101,8 +100,8 @@ def is_search(number: Any) -> Any:
     """Whether the batch after so many searches: a bool for an int, else a tensor."""
     if isinstance(number, int):
         return number in EARLY or number % SEARCH_EVERY == 0
-    early = ops.any(number == np.array(EARLY, "float32"))
-    return ops.logical_or(early, number % SEARCH_EVERY == 0.0)
+    early = [number == float(each) for each in EARLY]
+    return reduce(ops.logical_or, early, number % SEARCH_EVERY == 0.0)
 
 
 def window_before(number: Any) -> Any:

@@ -62,7 +62,7 @@ def sequences(train: int, test: int, size: int, seed: int):
 
 def balanced_loss(y, predicted):
     """B-MSE + B-MAE of a pixel, as HKO-7 trains."""
-    y = ops.convert_to_tensor(y)
+    y, predicted = ops.convert_to_tensor(y), ops.convert_to_tensor(predicted)
     target, weight = y[..., :1], y[..., 1:]
     away = ops.abs(target - predicted)
     return weight * (ops.square(away) + away)

@@ -8,10 +8,13 @@ import pytest
 from support import compiled_step
 from support.compiled_step import HOST_CALLS, SORTS, Counts, counts
 from support.counted_layers import FEW, SHAPE, Case
-from support.small import Calls
+from support.small import Calls, on_gpu
 
 if keras.backend.backend() not in ("jax", "tensorflow"):
     pytest.skip("what a compiler makes on JAX and TensorFlow", allow_module_level=True)
+
+if on_gpu():
+    pytest.skip("the limits are of the program for a CPU", allow_module_level=True)
 
 # By case: kernels in every batch, passes of them over all activations, and reductions
 # of all activations. BatchNormalization has 10, 6, 3 on JAX, and on TensorFlow 10, 5, 3

@@ -97,8 +97,9 @@ def train(layer, batches, way):
         call = torch.compile(
             lambda z, mask: layer.call(z, training=True, mask=mask), backend="eager"
         )
+        tensor = keras.ops.convert_to_tensor
         for z, mask in batches:
-            call(torch.tensor(z), None if mask is None else torch.tensor(mask))
+            call(tensor(z), None if mask is None else tensor(mask))
 
 
 def moments(batches):

@@ -27,6 +27,13 @@ def mostly_one_backend(cases, *each_backend):
     ]
 
 
+def on_gpu():
+    """Whether Keras computes on one."""
+    if keras.config.backend() == "torch":
+        return keras.ops.zeros(()).is_cuda
+    return keras.distribution.list_devices()[0].startswith("gpu")
+
+
 def normal(*shape, seed=0):
     return np.random.default_rng(seed).normal(size=shape).astype("float32")
 
@@ -62,7 +69,7 @@ class Calls(keras.layers.Layer):
         self.function = function
 
     def call(self, x, training=None):  # noqa: ARG002
-        return self.function(x)
+        return self.function(keras.ops.convert_to_tensor(x))
 
 
 def fit(model, x, y, *callbacks, **options):

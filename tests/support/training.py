@@ -75,8 +75,8 @@ def _torch(layer, z, upstream, arguments):
 
     x = torch.tensor(z, requires_grad=True)
     out = layer(x, **arguments)
-    out.backward(torch.tensor(upstream).to(out.dtype))
-    return numbers(out), x.grad.numpy()
+    out.backward(torch.tensor(upstream).to(out))
+    return numbers(out), numbers(x.grad)
 
 
 _BY_BACKEND = {"jax": _jax, "tensorflow": _tensorflow, "torch": _torch}
