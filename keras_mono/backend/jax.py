@@ -32,12 +32,11 @@ class Jax(OnePass):
 
         It does so to save memory traffic, and where it contracts a product and a sum it
         may round the second time differently: then no φ reaches the largest φ, and
-        nothing is selected. Seen on a CPU behind an LSTM cell; an optimization barrier
-        did not help. What a loop carries is computed once, also if it makes no pass.
+        nothing is selected. Seen on a CPU behind an LSTM cell.
         """
-        first = ops.reshape(phi, (-1,))[:1]
-        never = ops.sum(ops.cast(first != first, "int32"))  # φ is not NaN
-        return ops.fori_loop(0, never, _add_one, phi)
+        return jax.lax.platform_dependent(
+            phi, cpu=_carried_by_a_loop, default=jax.lax.optimization_barrier
+        )
 
     def cond(
         self, condition: Any, yes: Callable[[], Any], no: Callable[[], Any]
@@ -60,6 +59,17 @@ class Jax(OnePass):
         It leaves a mask of higher rank alone, and uses it rightly.
         """
         return ops.reshape(mask, (*ops.shape(mask), *[1] * (state.ndim - 1)))
+
+
+def _carried_by_a_loop(phi: Tensor) -> Tensor:
+    """What a loop carries is computed once, also if it makes no pass.
+
+    XLA removes optimization barriers on a CPU before it fuses, and on a GPU after. A
+    GPU would wait for the host at each loop.
+    """
+    first = ops.reshape(phi, (-1,))[:1]
+    never = ops.sum(ops.cast(first != first, "int32"))  # φ is not NaN
+    return ops.fori_loop(0, never, _add_one, phi)
 
 
 def _add_one(_: Any, phi: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ boolean, broadcasts against `z`, and is True where an entry counts.
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import keras
@@ -438,6 +439,13 @@ class Reference:
         """Note what `known` is to return until the variable changes."""
 
     # ---- What the backend is doing ----
+
+    def device_of(
+        self,
+        variable: keras.Variable,  # noqa: ARG002
+    ) -> AbstractContextManager[Any]:
+        """Within it Keras computes where the variable is."""
+        return nullcontext()
 
     def is_compiling(self) -> bool:
         """True while PyTorch's compiler or exporter traces."""

@@ -6,6 +6,7 @@ free, and a pass over the activations that can be left out is the gain.
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import keras
@@ -21,7 +22,7 @@ from keras_mono.backend.reference import (
     SMALLEST_DEVIATION,
     Reference,
 )
-from keras_mono.backend.torch_constants import constant, exponents
+from keras_mono.backend.torch_constants import constant, exponents, on_device_of
 from keras_mono.backend.torch_penalties import MeanLogarithm, MeanPhi
 from keras_mono.backend.torch_scale_invariant import Along, Deactivate, Pull
 from keras_mono.backend.types import BatchMoments, Statistics
@@ -45,6 +46,9 @@ def chosen(form: str) -> Reference:
 
 class TorchReference(Reference):
     """The definition, with what is not arithmetic."""
+
+    def device_of(self, variable: keras.Variable) -> AbstractContextManager[Any]:
+        return on_device_of(variable.value)
 
     def max_over(self, x: Tensor, axes: Any) -> Tensor:
         if x.numel():
@@ -638,5 +642,6 @@ class _ReplaceBy(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
         tensors = ctx.saved_tensors
-        found = ctx.gradient(upstream, *tensors)
+        with on_device_of(upstream):
+            found = ctx.gradient(upstream, *tensors)
         return found, None, None, None, *[None] * len(tensors)

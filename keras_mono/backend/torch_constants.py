@@ -1,8 +1,10 @@
-"""Numbers on the device: to bring one there is a kernel."""
+"""Numbers on a device: to bring one there is a kernel. And Keras there."""
 
 import functools
+from contextlib import AbstractContextManager
 from typing import Any
 
+import keras
 import torch
 
 from keras_mono._internal.typing import Tensor
@@ -17,6 +19,11 @@ def constant(value: float, device: Any) -> Tensor:
 @functools.lru_cache(256)
 def _kept_constant(value: float, device: Any) -> Tensor:
     return torch.full((), value, device=device)
+
+
+def on_device_of(x: Tensor) -> AbstractContextManager[Any]:
+    """Keras computes there; else on its own device, which is a GPU if there is one."""
+    return keras.device(str(x.device))
 
 
 @functools.cache

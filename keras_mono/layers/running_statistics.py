@@ -1,4 +1,5 @@
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 import keras
@@ -184,9 +185,10 @@ class RunningStatistics(keras.layers.Layer):
             entries, and for neurons with fewer than two values in their history.
         """
         self.check_present("score")
-        z, statistics = self._with_its_neurons(z), self.statistics()
-        squared = self._squared(z, mask, statistics)
-        return squared * self._precision(statistics)
+        with self._on_its_device():
+            z, statistics = self._with_its_neurons(z), self.statistics()
+            squared = self._squared(z, mask, statistics)
+            return squared * self._precision(statistics)
 
     def update_statistics(self, z: Tensor, mask: Tensor | None = None) -> None:
         """Learn from activations as from a training batch, and do nothing to them.
@@ -196,7 +198,8 @@ class RunningStatistics(keras.layers.Layer):
             mask: Optional Keras mask, boolean, shape `(batch,)` to the shape of `z`.
         """
         recurrence.check_outside(self)
-        self._update(self._with_its_neurons(z), mask)
+        with self._on_its_device():
+            self._update(self._with_its_neurons(z), mask)
 
     def reset(self) -> None:
         """Forget everything: statistics, step and the count of non-finite entries."""
@@ -348,6 +351,10 @@ class RunningStatistics(keras.layers.Layer):
                 f"Received: dtype={dtype}. Put it after a layer with float outputs, or "
                 "cast the input, for example `keras.ops.cast(x, 'float32')`."
             )
+
+    def _on_its_device(self) -> AbstractContextManager[Any]:
+        """Keras computes where the statistics are: an adapter's may be elsewhere."""
+        return backend.device_of(self.mean) if self.built else nullcontext()
 
     def _with_its_neurons(self, z: Any) -> Tensor:
         """Activations that a method takes without a call, as a tensor."""

@@ -149,7 +149,8 @@ class SelectingLayer(RunningStatistics):
             the layer is not `enabled`.
         """
         self.check_present("select")
-        return self._frozen_selection()(ops.convert_to_tensor(z), mask)
+        with self._on_its_device():
+            return self._frozen_selection()(ops.convert_to_tensor(z), mask)
 
     def _act(
         self, inputs: Tensor, mask: Tensor | None, selection: Selection

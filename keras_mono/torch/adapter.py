@@ -1,4 +1,3 @@
-import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn, Self
 
@@ -8,6 +7,7 @@ import torch
 from keras_mono._internal.model_layers import check_is_monosemantic
 from keras_mono._internal.setting import settings_of
 from keras_mono.backend import backend, current_backward
+from keras_mono.backend.torch_constants import on_device_of
 from keras_mono.backend.torch_module import HoldsLayer
 from keras_mono.layers.monosemantic_inhibition import MonosemanticInhibition
 from keras_mono.layers.monosemantic_penalty import MonosemanticPenalty
@@ -104,7 +104,7 @@ class Adapter(HoldsLayer, torch.nn.Module):
             self._check_state()
             if backend.is_transformed() and layer.should_update(self.training):
                 _check_may_change(self._buffers["step"], x)
-        with _on_device_of(x):
+        with on_device_of(x):
             if not (isinstance(layer, MonosemanticPenalty) and layer.adds_to_loss):
                 # Not `__call__`, which sets attributes that a compiler cannot trace.
                 return layer.call(x, None, self.training, padding_mask)
@@ -262,13 +262,6 @@ def _uses_state(layer: RunningStatistics, training: bool) -> bool:
     if layer.should_update(training):
         return True
     return isinstance(layer, MonosemanticInhibition) and layer.should_inhibit(training)
-
-
-def _on_device_of(x: Any) -> Any:
-    """Keras computes on its default device, the GPU if there is one."""
-    if not torch.cuda.is_available():
-        return contextlib.nullcontext()
-    return keras.device(str(x.device))
 
 
 def _check_may_change(step: Any, x: Any) -> None:

@@ -32,6 +32,7 @@ NO_ARITHMETIC = {
     "assign",
     "cond",
     "count_up",
+    "device_of",
     "is_compiling",
     "is_foreign_module",
     "is_held_by_fit",
@@ -47,6 +48,7 @@ NO_ARITHMETIC = {
 
 
 def tensor(x, dtype="float32"):
+    x = numbers(x) if ops.is_tensor(x) else x
     return ops.convert_to_tensor(np.asarray(x, dtype))
 
 

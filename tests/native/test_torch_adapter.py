@@ -1,5 +1,6 @@
 """The adapter behaves as a PyTorch module does."""
 
+import contextlib
 import copy
 import io
 
@@ -15,6 +16,13 @@ if keras.config.backend() != "torch":
     pytest.skip("for PyTorch", allow_module_level=True)
 
 from keras_mono.torch import Adapter  # noqa: E402
+
+WITH_EVERY_GRADIENT = MAKERS | {
+    "l2e": lambda: km.layers.MonosemanticPenalty(start_step=2, form="l2e"),
+    "pulled": lambda: km.layers.MonosemanticInhibition(
+        0.05, start_step=2, axis=-1, gradient="scale_invariant"
+    ),
+}
 
 
 def module(kind="top-k", makers=MAKERS):
@@ -36,6 +44,32 @@ def run(model, steps=4):
     for seed in range(steps):
         model(data(seed))
     return model
+
+
+@pytest.mark.parametrize("kind", WITH_EVERY_GRADIENT)
+def test_on_another_device_than_keras(kind):
+    """A module on the CPU of a machine with a GPU; without one Keras' is `meta`."""
+    elsewhere = "cuda" if torch.cuda.is_available() else "meta"
+    found = []
+    for keras_device in ("cpu", elsewhere):
+        model = module(kind, WITH_EVERY_GRADIENT)
+        with keras.device(keras_device):
+            for seed in range(12):
+                loss = model(data(seed)).square().mean() + penalty_of(model[2])
+                loss.backward()
+            if elsewhere == "cuda":  # on `meta` variables have no values
+                z = model[1](model[0](data())).detach()
+                model[2].layer.update_statistics(z)
+                found.append([model[2].layer.score(z)])
+        gradients = [p.grad for p in model.parameters()]
+        found.append([*gradients, *model.state_dict().values()])
+    half = len(found) // 2
+    for one, other in zip(sum(found[:half], []), sum(found[half:], []), strict=True):
+        torch.testing.assert_close(other, one, rtol=0, atol=0)
+
+
+def penalty_of(adapter):
+    return adapter.loss if hasattr(adapter, "loss") else 0.0
 
 
 def test_it_follows_train_and_eval():
@@ -121,20 +155,12 @@ def test_autocast():
     assert model[2].mean.dtype == torch.float32
 
 
-COMPILED = MAKERS | {
-    "l2e": lambda: km.layers.MonosemanticPenalty(start_step=2, form="l2e"),
-    "pulled": lambda: km.layers.MonosemanticInhibition(
-        0.05, start_step=2, axis=-1, gradient="scale_invariant"
-    ),
-}
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", COMPILED)
+@pytest.mark.parametrize("kind", WITH_EVERY_GRADIENT)
 def test_torch_compile_without_a_graph_break(kind):
     """Outputs, gradients and statistics; of two kinds as Inductor writes them."""
     torch._dynamo.reset()
-    model, other = (module(kind, COMPILED) for _ in range(2))
+    model, other = (module(kind, WITH_EVERY_GRADIENT) for _ in range(2))
     backend = "inductor" if kind in ("threshold", "relative") else "aot_eager"
     compiled = torch.compile(other, fullgraph=True, backend=backend)
     for seed in range(5):
