@@ -49,19 +49,22 @@ def arguments() -> argparse.Namespace:
     add("--large", action="store_true", help=f"{[*LARGE_SHAPE]} too, and a wide model")
     add("--only", choices=("layers", "steps"), help="one of the two tables")
     add("--rounds", type=int, default=15, help="times of each layer (default 15)")
+    add("--no-compile", action="store_true", help="PyTorch: eager layers only")
     add("--json", type=Path, help="write everything measured to this file")
     return parser.parse_args()
 
 
 def main() -> None:
     given = arguments()
+    both = steps.BACKEND == "torch" and not given.no_compile
+    ways = (False, True) if both else (False,)
     about = processes.about(keras.config.backend(), "")
     about |= {"load": [about["load"]], "date": report.now(), "processes": 1}
     print("\n".join(report.about_lines(about)[:2]), flush=True)
     found: dict[str, Any] = {"about": about, "layers": [], "steps": []}
     if given.only != "steps":
         for shape in (SHAPE, LARGE_SHAPE) if given.large else (SHAPE,):
-            rows = of_layers(shape, given.rounds)
+            rows = of_layers(shape, given.rounds, ways)
             found["layers"].append({"shape": shape, "rows": rows})
             print(f"\nA training call, {[*shape]}, float32\n")
             print("\n".join(report.aligned(layer_table(rows))), flush=True)
@@ -77,39 +80,34 @@ def main() -> None:
         found["steps"] = [
             of_step(size, method, compiled)
             for method in METHODS
-            for compiled in ways(method)
+            for compiled in (ways if method != "plain" else (False,))
         ]
         print("\n".join(report.aligned(step_table(found["steps"]))))
     if given.json:
         given.json.write_text(json.dumps(found, indent=1) + "\n")
 
 
-def candidates() -> dict[str, steps.Step]:
-    """Each layer, and on PyTorch each compiled too."""
+def candidates(ways: tuple[bool, ...]) -> dict[str, steps.Step]:
+    """Each layer in each way: compiled or not."""
     makes = {"copy": Copy, "BatchNormalization": keras.layers.BatchNormalization}
     makes |= {str(case): case.make for case in FEW}
-    if steps.BACKEND != "torch":
-        return {name: steps.Step(make(), jit=False) for name, make in makes.items()}
-    import torch
+    if True in ways:
+        import torch
 
-    torch.compiler.reset()
-    torch._dynamo.config.recompile_limit = 64  # one process compiles them all
+        torch.compiler.reset()
+        torch._dynamo.config.recompile_limit = 64  # one process compiles them all
     return {
         f"{name}, compiled" if jit else name: steps.Step(make(), jit)
         for name, make in makes.items()
-        for jit in (False, True)
+        for jit in ways
     }
 
 
-def ways(method: str) -> tuple[bool, ...]:
-    """Whether our layers are compiled: on PyTorch both."""
-    both = steps.BACKEND == "torch" and method != "plain"
-    return (False, True) if both else (False,)
-
-
-def of_layers(shape: tuple[int, ...], rounds: int) -> list[dict[str, Any]]:
+def of_layers(
+    shape: tuple[int, ...], rounds: int, ways: tuple[bool, ...]
+) -> list[dict[str, Any]]:
     """Times interleaved, in an order drawn anew each round; then memory and kernels."""
-    made = candidates()
+    made = candidates(ways)
     batches = steps.batches(shape, seed=0)
 
     def call(step: steps.Step, number: int) -> None:

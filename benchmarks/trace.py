@@ -38,7 +38,8 @@ def traced(calls: Callable[[], None]) -> Trace:
 def _torch(calls: Callable[[], None]) -> Trace:
     from torch.profiler import ProfilerActivity, profile
 
-    with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as found:
+    activity = ProfilerActivity.CUDA if devices.accelerator() else ProfilerActivity.CPU
+    with profile(activities=[activity]) as found:
         calls()
         devices.wait()
     with tempfile.TemporaryDirectory() as folder:

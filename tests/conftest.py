@@ -9,6 +9,9 @@ import hypothesis
 import pytest
 
 os.environ["MPLBACKEND"] = "Agg"  # no window, here and in processes that tests start
+# On a GPU JAX multiplies matrices in TF32 unless told otherwise; on a CPU it changes
+# nothing.
+os.environ.setdefault("JAX_DEFAULT_MATMUL_PRECISION", "highest")
 if "KERAS_BACKEND" not in os.environ:
     pytest.exit("KERAS_BACKEND is not set: tests run on one backend at a time", 4)
 

@@ -128,7 +128,7 @@ def _made_of(results: Results) -> str:
         "runs of `studies/study.py` ([here](data/evidence)) and of "
         "`studies/manipulation_study.py` ([here](data/manipulation)): "
         f"{hours:.1f} hours in all, each run on one of two busy cores. No accelerator "
-        "was used, and the causal models of `--large` have not been run. "
+        "was used, and the large causal models of `--large` are not among them. "
         f"Backend: {_different(runs, 'backend')}. Versions: {shown}, Python "
         f"{_different(runs, 'python')}. Machines: {_different(runs, 'machine')}."
     )
