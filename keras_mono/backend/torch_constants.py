@@ -1,7 +1,7 @@
 """Numbers on a device: to bring one there is a kernel. And Keras there."""
 
 import functools
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import keras
@@ -23,6 +23,8 @@ def _kept_constant(value: float, device: Any) -> Tensor:
 
 def on_device_of(x: Tensor) -> AbstractContextManager[Any]:
     """Keras computes there; else on its own device, which is a GPU if there is one."""
+    if torch.compiler.is_compiling() and not torch.cuda.is_available():
+        return nullcontext()  # a graph would ask what Keras' device is
     return keras.device(str(x.device))
 
 
