@@ -4,6 +4,7 @@ Where an accelerator is at hand, two larger ones.
 """
 
 from functools import partial
+from typing import Any
 
 import keras
 
@@ -49,27 +50,20 @@ def _setting(size: str, width: int, quick: bool = False) -> Setting:
     task = Task(
         build=lambda _: models.causal(data.LENGTH, width, DEPTH),
         data=partial(data.split, quick=quick, train=64 if quick else 1600),
-        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        measure=bits_per_byte,
         batch_size=4 if quick else 16,
         epochs=1 if quick else 2,
         learning_rate=RATES[size],
-        decays=True,
+        **_NEXT_BYTE,
     )
     return Setting(
         f"udhr-{size}",
         (task,),
-        primary="test bits per byte",
-        higher_is_better=False,
         blocks="block_?",
         units="mlp_?",
-        middle=2,
-        # By position: k of a sample would let later bytes decide about earlier ones.
-        select=km.selectors.TopK(1, per="position"),
-        axis=-1,
         methods=METHODS if size == "medium" else ("plain",),
         searched=SEARCHED,
         labelled=partial(data.labelled, quick),
+        **_CAUSAL,
     )
 
 
@@ -77,23 +71,32 @@ def _large(size: str, width: int) -> Setting:
     task = Task(
         build=lambda _: models.causal(data.LARGE_LENGTH, width, LARGE_DEPTH),
         data=data.large_split,
-        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        measure=bits_per_byte,
         batch_size=64,
         epochs=3,
         learning_rate=LARGE_RATES[size],
-        decays=True,
+        **_NEXT_BYTE,
     )
     return Setting(
         f"udhr-{size}",
         (task,),
-        primary="test bits per byte",
-        higher_is_better=False,
         blocks="block_[0-9]*",
         units="mlp_[0-9]*",
-        middle=2,
-        select=km.selectors.TopK(1, per="position"),
-        axis=-1,
         methods=LARGE_METHODS,
         labelled=data.large_labelled,
+        **_CAUSAL,
     )
+
+
+_NEXT_BYTE: dict[str, Any] = {
+    "loss": keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+    "measure": bits_per_byte,
+    "decays": True,
+}
+_CAUSAL: dict[str, Any] = {
+    "primary": "test bits per byte",
+    "higher_is_better": False,
+    "middle": 2,
+    # By position: k of a sample would let later bytes decide about earlier ones.
+    "select": km.selectors.TopK(1, per="position"),
+    "axis": -1,
+}
