@@ -51,6 +51,8 @@ def arguments() -> argparse.Namespace:
     add("--rounds", type=int, default=15, help="times of each layer (default 15)")
     add("--no-compile", action="store_true", help="PyTorch: eager layers only")
     add("--json", type=Path, help="write everything measured to this file")
+    if steps.BACKEND == "tensorflow":
+        parser.error("no device of TensorFlow's is waited for: set KERAS_BACKEND.")
     return parser.parse_args()
 
 
@@ -91,11 +93,6 @@ def candidates(ways: tuple[bool, ...]) -> dict[str, steps.Step]:
     """Each layer in each way: compiled or not."""
     makes = {"copy": Copy, "BatchNormalization": keras.layers.BatchNormalization}
     makes |= {str(case): case.make for case in FEW}
-    if True in ways:
-        import torch
-
-        torch.compiler.reset()
-        torch._dynamo.config.recompile_limit = 64  # one process compiles them all
     return {
         f"{name}, compiled" if jit else name: steps.Step(make(), jit)
         for name, make in makes.items()
@@ -107,6 +104,7 @@ def of_layers(
     shape: tuple[int, ...], rounds: int, ways: tuple[bool, ...]
 ) -> list[dict[str, Any]]:
     """Times interleaved, in an order drawn anew each round; then memory and kernels."""
+    forget_graphs()
     made = candidates(ways)
     batches = steps.batches(shape, seed=0)
 
@@ -155,6 +153,7 @@ def of_step(size: dict[str, Any], method: str, compiled: bool) -> dict[str, Any]
     """Of a model alone: the median time of a step, and a profile of some."""
     name = f"{method}, compiled" if compiled else method
     processes.say(name)
+    forget_graphs()
     model = transformer({**size, "seed": 0}, method, "MLP")
     if compiled:
         compile_ours(model)
@@ -177,6 +176,15 @@ def of_step(size: dict[str, Any], method: str, compiled: bool) -> dict[str, Any]
         "ms": 1e3 * statistics.median(seconds[WARM_UP:]),
         **figures(profiled.per_call(PROFILED_STEPS)),
     }
+
+
+def forget_graphs() -> None:
+    """One process compiles more than PyTorch expects of one."""
+    if steps.BACKEND == "torch":
+        import torch
+
+        torch.compiler.reset()
+        torch._dynamo.config.recompile_limit = 64
 
 
 def compile_ours(model: keras.Model) -> None:

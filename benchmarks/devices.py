@@ -4,7 +4,6 @@ Imports no backend before it is asked to.
 """
 
 import os
-import sys
 from typing import Any
 
 
@@ -14,13 +13,19 @@ def hide_accelerators() -> None:
     os.environ["JAX_PLATFORMS"] = "cpu"
 
 
+def _backend() -> str:
+    import keras
+
+    return keras.config.backend()
+
+
 def accelerator() -> str:
-    """Its name; empty if there is none."""
-    if "torch" in sys.modules:
+    """Its name; empty if there is none, and on TensorFlow."""
+    if _backend() == "torch":
         import torch
 
         return torch.cuda.get_device_name() if torch.cuda.is_available() else ""
-    if "jax" in sys.modules:
+    if _backend() == "jax":
         import jax
 
         device = jax.devices()[0]
@@ -30,12 +35,12 @@ def accelerator() -> str:
 
 def wait(arrays: Any = ()) -> None:
     """Until everything is computed: on JAX `arrays`, on PyTorch all that was begun."""
-    if "torch" in sys.modules:
+    if _backend() == "torch":
         import torch
 
         if torch.cuda.is_available():
             torch.cuda.synchronize()
-    elif "jax" in sys.modules:
+    elif _backend() == "jax":
         import jax
 
         jax.block_until_ready(arrays)

@@ -10,6 +10,7 @@ it is measured.
 
 import argparse
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -36,6 +37,11 @@ def arguments() -> argparse.Namespace:
     given = parser.parse_args()
     if given.processes < 2 or given.repeats < 2:
         parser.error("bounds need at least 2 --processes and 2 --repeats.")
+    elsewhere = given.accelerator or given.jit
+    if given.check and elsewhere:
+        parser.error("--check is of limits, which are for a CPU without --jit.")
+    if given.accelerator and os.environ.get("KERAS_BACKEND") == "tensorflow":
+        parser.error("--accelerator waits for no device of TensorFlow's.")
     if given.reference and not given.reference.is_file():
         parser.error(f"--reference {given.reference} is not a file.")
     return given

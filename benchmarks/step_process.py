@@ -69,7 +69,7 @@ def check_that_it_worked(name: str, model: keras.Model) -> None:
     if len(ours) != (0 if name == "plain" else 4):
         raise SystemExit(f"{name} has {len(ours)} layers of ours.")
     for layer in ours:
-        share = layer.selector_state.get("share", 0.02)
+        share = layer.selector_state.get("selected_fraction", 0.02)
         if int(layer.step) != expected or not 0.002 < share < 0.2:
             raise SystemExit(f"{name}: step {int(layer.step)}, share {share}.")
 

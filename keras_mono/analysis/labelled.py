@@ -18,7 +18,7 @@ def labelled(z: np.ndarray, labels: Any) -> tuple[np.ndarray, np.ndarray, np.nda
         ValueError: if the lengths do not agree, for fewer than two features or inputs,
             and for labels that are missing or of several kinds.
     """
-    z = np.asarray(z, np.float64)
+    z = np.asarray(as_array(z), np.float64)
     labels = as_labels(labels)
     if z.ndim < 2 or z.shape[-1] == 0:
         raise ValueError(

@@ -133,14 +133,12 @@ class TorchReference(Reference):
 
     def random_state(self) -> Callable[[], None]:
         """Keras' dropout takes PyTorch's own random numbers."""
-        devices: list[Any] = [torch]
-        if torch.cuda.is_available() and torch.cuda.is_initialized():
-            devices.append(torch.cuda)
-        states = [device.get_rng_state() for device in devices]
+        state = torch.get_rng_state()
+        on_gpus = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
 
         def restore() -> None:
-            for device, state in zip(devices, states, strict=True):
-                device.set_rng_state(state)
+            torch.set_rng_state(state)
+            torch.cuda.set_rng_state_all(on_gpus)
 
         return restore
 

@@ -12,7 +12,7 @@ import torch
 
 from keras_mono._internal.typing import Tensor
 from keras_mono.backend.reference import SMALLEST_DEVIATION
-from keras_mono.backend.torch_constants import constant
+from keras_mono.backend.torch_constants import constant, on_device_of
 from keras_mono.backend.torch_scale_invariant import Along, deviations
 
 
@@ -105,8 +105,9 @@ class MeanPhi(torch.autograd.Function):
         zero = constant(0.0, deviation.device)
         gradient = None
         if upstream is not None and _may_be_differentiated():
-            of = ctx.definition(deviation), deviation, upstream
-            (gradient,) = torch.autograd.grad(*of, create_graph=True)
+            with on_device_of(deviation):
+                of = ctx.definition(deviation), deviation, upstream
+                (gradient,) = torch.autograd.grad(*of, create_graph=True)
         elif upstream is not None:
             factor = torch.addcdiv(zero, upstream, number, value=2.0) * precision
             gradient = torch.addcmul(chosen, deviation, scale, value=-1.0)

@@ -247,10 +247,11 @@ class MonosemanticPenalty(SelectingLayer):
         """
         if not self.adds_to_loss:
             raise RuntimeError(_NOT_ADDED)
-        inputs = self._with_its_neurons(inputs)
-        self._check_call(inputs)
-        mask = None if mask is None else ops.convert_to_tensor(mask)
-        return super()._train(inputs, mask)
+        with self._on_its_device():
+            inputs = self._with_its_neurons(inputs)
+            self._check_call(inputs)
+            mask = None if mask is None else ops.convert_to_tensor(mask)
+            return super()._train(inputs, mask)
 
     def _factor(self) -> Any:
         return self._in_force(self._weight)

@@ -40,5 +40,5 @@ def deactivate(
     [1.0, 2.0]
     """
     z = ops.convert_to_tensor(z)
-    mean = ops.cast(mean, z.dtype)
+    mean = ops.convert_to_tensor(mean, z.dtype)
     return backend.replace(z, validation.marks(selected, z), mean, strength)

@@ -38,5 +38,5 @@ def monosemantic_penalty(z: Tensor, selected: Tensor, mean: Tensor) -> Tensor:
     1.0986
     """
     z = ops.convert_to_tensor(z)
-    mean = ops.cast(mean, "float32")
+    mean = ops.convert_to_tensor(mean, "float32")
     return backend.log_penalty(z, validation.marks(selected, z), mean, None)

@@ -35,8 +35,8 @@ def monosemantic_scale(
     [[0.0, 4.0], [1.0, 0.0]]
     """
     z = ops.convert_to_tensor(z)
-    mean = ops.cast(mean, z.dtype)
-    variance = ops.cast(variance, z.dtype)
+    mean = ops.convert_to_tensor(mean, z.dtype)
+    variance = ops.convert_to_tensor(variance, z.dtype)
     average = ops.mean(variance)
     precision = backend.inverse(variance + variance_compensation * average)
     return ops.square(z - mean) * precision

@@ -69,7 +69,8 @@ def scale_invariant_deactivate(
         ValueError: for another shape of `selected`, or a bad `axis`.
     """
     z, selected, valid, axes = that_count(z, selected, axis, mask)
-    return deactivate_valid(z, selected, valid, ops.cast(mean, z.dtype), strength, axes)
+    mean = ops.convert_to_tensor(mean, z.dtype)
+    return deactivate_valid(z, selected, valid, mean, strength, axes)
 
 
 def deactivate_valid(

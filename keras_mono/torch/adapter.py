@@ -27,7 +27,8 @@ class Adapter(HoldsLayer, torch.nn.Module):
         layer: `MonosemanticInhibition`, `MonosemanticPenalty` or `MonosemanticScale`.
         input_shape: Shape of the activations with the batch first, None where a length
             may vary, for example `(None, None, 768)`; needs all lengths of `axis`. May
-            be omitted if the layer is built.
+            be omitted if the layer is built; then move the adapter to its module's
+            device, since Keras builds on a GPU if there is one.
 
     Call arguments:
         x: Activations, `(batch, ...)`.

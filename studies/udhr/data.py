@@ -1,7 +1,7 @@
 """The Universal Declaration of Human Rights: the same text in twenty languages, bytes.
 
 So a window's language is the only thing that it does not share with the others'.
-Large models train on all languages of Latin script.
+Large models train on all languages that are four fifths ASCII.
 """
 
 import html

@@ -24,6 +24,9 @@ WITH_EVERY_GRADIENT = MAKERS | {
 }
 
 
+ELSEWHERE = "cuda" if torch.cuda.is_available() else "meta"
+
+
 def module(kind="top-k", makers=MAKERS):
     torch.manual_seed(0)
     return torch.nn.Sequential(
@@ -48,22 +51,48 @@ def run(model, steps=4):
 @pytest.mark.parametrize("kind", WITH_EVERY_GRADIENT)
 def test_on_another_device_than_keras(kind):
     """A module on the CPU of a machine with a GPU; without one Keras' is `meta`."""
-    elsewhere = "cuda" if torch.cuda.is_available() else "meta"
     found = []
-    for keras_device in ("cpu", elsewhere):
+    for keras_device in ("cpu", ELSEWHERE):
         model = module(kind, WITH_EVERY_GRADIENT)
         with keras.device(keras_device):
             for seed in range(12):
                 loss = model(data(seed)).square().mean() + penalty_of(model[2])
                 loss.backward()
-            z = torch.zeros(())
-            if elsewhere == "cuda":  # on `meta` variables have no values
-                z = model[1](model[0](data())).detach()
-                model[2].layer.update_statistics(z)
-                z = model[2].layer.score(z)
+            z = model[1](model[0](data())).detach()
+            known = []
+            if ELSEWHERE == "cuda":  # on `meta` variables have no values
+                known = asked_directly(model[2].layer, z)
         gradients = [p.grad for p in model.parameters()]
-        found.append([*gradients, *model.state_dict().values(), z])
+        found.append([*gradients, *model.state_dict().values(), *known])
     torch.testing.assert_close(*found, rtol=0, atol=0)
+
+
+def test_a_gradient_of_the_gradient_on_another_device_than_keras():
+    found = []
+    for keras_device in ("cpu", ELSEWHERE):
+        adapter = module("penalty")[2]
+        z = torch.randn(12, 16, generator=torch.Generator().manual_seed(0))
+        with keras.device(keras_device):
+            for _ in range(4):
+                adapter(z)
+            z.requires_grad_()
+            adapter(z)
+            (gradient,) = torch.autograd.grad(adapter.loss, z, create_graph=True)
+            gradient.square().sum().backward()
+        found.append(z.grad)
+    assert found[0].abs().sum() > 0
+    torch.testing.assert_close(*found, rtol=0, atol=0)
+
+
+def asked_directly(layer, z):
+    """What a layer says without its adapter."""
+    layer.update_statistics(z)
+    found = [layer.score(z)]
+    if hasattr(layer, "selected"):
+        found.append(layer.selected(z))
+    if getattr(layer, "adds_to_loss", False) and hasattr(layer, "penalize"):
+        found.append(layer.penalize(z))
+    return found
 
 
 def penalty_of(adapter):
