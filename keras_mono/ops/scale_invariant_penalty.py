@@ -192,10 +192,10 @@ def _slope(batch: BatchMoments, of: str) -> Tensor:
 
 def _sum(x: Tensor, axes: Axes) -> Tensor:
     """Over the entries of each neuron, on all replicas."""
-    return backend.all_reduce_sum(backend.sum_over(x, axes))
+    return backend.all_reduce_sum(backend.quick_sum_over(x, axes))
 
 
 def _sums(axes: Axes, *xs: Tensor) -> Sequence[Tensor]:
     """Sums of several, in one message."""
-    sums = (backend.sum_over(x, axes) for x in xs)
+    sums = (backend.quick_sum_over(x, axes) for x in xs)
     return backend.all_reduce_sums(*sums)

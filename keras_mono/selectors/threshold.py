@@ -9,7 +9,7 @@ device has to be asked.
 
 import math
 from collections.abc import Callable
-from functools import partial, reduce
+from functools import partial
 from typing import Any, NamedTuple
 
 from keras import ops
@@ -25,8 +25,7 @@ from keras_mono.backend.reference import (
 from keras_mono.selectors.quantile import largest_of_fraction, largest_of_replicas
 
 # What these numbers do is measured in tests/selectors.
-SEARCH_EVERY = 32  # batches; before the 32nd ...
-EARLY = (0, 1, 2, 4, 8, 16)  # ... these search
+SEARCH_EVERY = 32  # batches; before the 32nd those after 0, 1, 2, 4, 8 and 16 search
 JUMP = 0.15  # largest move of ln τ at a search per mean error since the one before ...
 JUMPS = 64.0  # ... up to this batch; then it falls like 1 / number of batches
 MEMORY = 1 / 32  # weight of a batch in the running error ...
@@ -97,11 +96,15 @@ def _with_waited(
 
 
 def is_search(number: Any) -> Any:
-    """Whether the batch after so many searches: a bool for an int, else a tensor."""
+    """Whether the batch after so many searches: a bool for an int, else a tensor.
+
+    Of a power of two, and of 0, no bit is left by the one below it; of a multiple of
+    `SEARCH_EVERY`, itself one, none by the bits below that.
+    """
     if isinstance(number, int):
-        return number in EARLY or number % SEARCH_EVERY == 0
-    early = [number == float(each) for each in EARLY]
-    return reduce(ops.logical_or, early, number % SEARCH_EVERY == 0.0)
+        return number & min(number - 1, SEARCH_EVERY - 1) == 0
+    number = ops.cast(number, "int32")
+    return ops.bitwise_and(number, ops.minimum(number - 1, SEARCH_EVERY - 1)) == 0
 
 
 def window_before(number: Any) -> Any:

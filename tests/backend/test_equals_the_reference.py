@@ -134,6 +134,7 @@ def test_numbers(chosen):
             one.computed_once(y),
             one.total(x),
             one.sum_over(x, (0,)),
+            one.quick_sum_over(x, (0,)),
             one.count_over(mask, (0,)),
             tensor(one.num_entries(x, None, (0,))),
             one.num_entries(x, mask, (0,)),
