@@ -20,18 +20,15 @@ from typing import Any
 _ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(_ROOT), str(_ROOT / "tests")]
 
-import trace  # noqa: E402
-
-import devices  # noqa: E402
+import device_profile  # noqa: E402
 import keras  # noqa: E402
 import memory  # noqa: E402
-import numpy as np  # noqa: E402
 import processes  # noqa: E402
 import report  # noqa: E402
 import step as of_transformer  # noqa: E402
 import steps  # noqa: E402
 from candidates import Copy  # noqa: E402
-from transformer import VOCABULARY, transformer  # noqa: E402
+from transformer import batch, train, transformer  # noqa: E402
 
 import keras_mono as km  # noqa: E402
 from support.counted_layers import FEW, SHAPE  # noqa: E402
@@ -125,7 +122,9 @@ def of_layers(
             seconds[name].append((time.perf_counter() - start) / CALLS)
     rows = []
     for name, step in made.items():
-        profiled = trace.traced(lambda step=step: call(step, CALLS)).per_call(CALLS)
+        profiled = device_profile.traced(lambda step=step: call(step, CALLS)).per_call(
+            CALLS
+        )
         norm = zip(seconds[name], seconds["BatchNormalization"], strict=True)
         rows.append(
             {
@@ -139,7 +138,7 @@ def of_layers(
     return rows
 
 
-def figures(profiled: trace.Trace) -> dict[str, Any]:
+def figures(profiled: device_profile.Trace) -> dict[str, Any]:
     return {
         "kernels": profiled.kernels,
         "busy_ms": 1e3 * profiled.busy,
@@ -157,20 +156,15 @@ def of_step(size: dict[str, Any], method: str, compiled: bool) -> dict[str, Any]
     model = transformer({**size, "seed": 0}, method, "MLP")
     if compiled:
         compile_ours(model)
-    draw = np.random.default_rng(0)
-    shape = (2, size["batch"], size["length"])
-    x, y = draw.integers(VOCABULARY, size=shape).astype("int32")
-
-    def train() -> None:
-        model.train_on_batch(x, y)
-        devices.wait([v.value for v in model.variables])
-
+    x, y = batch({**size, "seed": 0})
     seconds = []
     for _ in range(WARM_UP + CALLS):
         start = time.perf_counter()
-        train()
+        train(model, x, y)
         seconds.append(time.perf_counter() - start)
-    profiled = trace.traced(lambda: [train() for _ in range(PROFILED_STEPS)])
+    profiled = device_profile.traced(
+        lambda: [train(model, x, y) for _ in range(PROFILED_STEPS)]
+    )
     return {
         "name": name,
         "ms": 1e3 * statistics.median(seconds[WARM_UP:]),

@@ -19,9 +19,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 # The imports below read the variables above.
 import keras  # noqa: E402
-import numpy as np  # noqa: E402
 import processes  # noqa: E402
-from transformer import VOCABULARY, transformer  # noqa: E402
+from transformer import batch, train, transformer  # noqa: E402
 
 import keras_mono as km  # noqa: E402
 
@@ -34,9 +33,7 @@ def main() -> None:
     for place in TASK["places"]:
         for method in TASK["methods"]:
             models[f"{method}, {place}"] = transformer(TASK, method, place)
-    draw = np.random.default_rng(TASK["seed"])
-    shape = (TASK["batch"], TASK["length"])
-    x, y = draw.integers(VOCABULARY, size=(2, *shape)).astype("int32")
+    x, y = batch(TASK)
     steps = {name: lambda m=m: train(m, x, y) for name, m in models.items()}
     for step in steps.values():
         for _ in range(WARM_UP):
@@ -55,11 +52,6 @@ def main() -> None:
     backend = keras.backend.backend()
     about = processes.about(backend, f"Keras' train_on_batch, {TASK['dtype']}")
     print(json.dumps({"about": about, "values": values}))
-
-
-def train(model: keras.Model, x: np.ndarray, y: np.ndarray) -> None:
-    model.train_on_batch(x, y)
-    devices.wait([v.value for v in model.variables])
 
 
 def check_that_it_worked(name: str, model: keras.Model) -> None:

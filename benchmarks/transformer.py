@@ -1,6 +1,8 @@
 """The transformer whose training steps are timed, plain and with our layers."""
 
+import devices
 import keras
+import numpy as np
 
 import keras_mono as km
 
@@ -44,3 +46,16 @@ def transformer(task: dict, method: str, place: str) -> keras.Model:
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(keras.optimizers.Adam(1e-5), loss)
     return model
+
+
+def batch(task: dict) -> np.ndarray:
+    """Random tokens, and those to predict."""
+    draw = np.random.default_rng(task["seed"])
+    shape = (2, task["batch"], task["length"])
+    return draw.integers(VOCABULARY, size=shape).astype("int32")
+
+
+def train(model: keras.Model, x: np.ndarray, y: np.ndarray) -> None:
+    """One step, until all of it is computed."""
+    model.train_on_batch(x, y)
+    devices.wait([v.value for v in model.variables])

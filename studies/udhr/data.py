@@ -6,6 +6,7 @@ Large models train on all languages that are four fifths ASCII.
 
 import html
 import re
+from collections.abc import Callable
 from functools import cache
 
 import numpy as np
@@ -51,9 +52,8 @@ _FOLDER = "package/declaration/"
 
 def _is_latin(text: bytes) -> bool:
     characters = text.decode("utf-8")
-    return len(text) > 3000 and sum(map(str.isascii, characters)) > 0.8 * len(
-        characters
-    )
+    of_ascii = sum(map(str.isascii, characters))
+    return len(text) > 3000 and of_ascii > 0.8 * len(characters)
 
 
 def _articles(file: bytes) -> list[bytes]:
@@ -102,21 +102,27 @@ def split(seed: int, train: int = 1600, quick: bool = False) -> Split:
 
     The seed draws `train` windows of the others.
     """
-    parts = []
-    for name in SIXTHS:
-        x, _ = windows(name, 8 if name == "train" else LENGTH + 1, quick)
-        if name == "train":
-            x = x[np.random.default_rng(seed).permutation(len(x))[:train]]
-        parts.append(Part(x[:, :-1], x[:, 1:]))
-    return Split(*parts)
+
+    def found(part: str) -> np.ndarray:
+        return windows(part, 8 if part == "train" else LENGTH + 1, quick)[0]
+
+    return _split(found, seed, train)
 
 
 def large_split(seed: int, train: int = 6400) -> Split:
     """Of every language; validation and test are every fourth window of theirs."""
+
+    def found(part: str) -> np.ndarray:
+        step = 32 if part == "train" else 4 * (LARGE_LENGTH + 1)
+        return _cut(articles_of_all(), part, LARGE_LENGTH, step)[0]
+
+    return _split(found, seed, train)
+
+
+def _split(windows_of: Callable[[str], np.ndarray], seed: int, train: int) -> Split:
     parts = []
     for name in SIXTHS:
-        step = 32 if name == "train" else 4 * (LARGE_LENGTH + 1)
-        x, _ = _cut(articles_of_all(), name, LARGE_LENGTH, step)
+        x = windows_of(name)
         if name == "train":
             x = x[np.random.default_rng(seed).permutation(len(x))[:train]]
         parts.append(Part(x[:, :-1], x[:, 1:]))

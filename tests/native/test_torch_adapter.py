@@ -56,7 +56,7 @@ def test_on_another_device_than_keras(kind):
         model = module(kind, WITH_EVERY_GRADIENT)
         with keras.device(keras_device):
             for seed in range(12):
-                loss = model(data(seed)).square().mean() + penalty_of(model[2])
+                loss = model(data(seed)).square().mean() + model[2].loss
                 loss.backward()
             z = model[1](model[0](data())).detach()
             known = []
@@ -88,15 +88,11 @@ def asked_directly(layer, z):
     """What a layer says without its adapter."""
     layer.update_statistics(z)
     found = [layer.score(z)]
-    if hasattr(layer, "selected"):
+    if isinstance(layer, km.layers.SelectingLayer):
         found.append(layer.selected(z))
-    if getattr(layer, "adds_to_loss", False) and hasattr(layer, "penalize"):
-        found.append(layer.penalize(z))
+        if layer.adds_to_loss:
+            found.append(layer.penalize(z))
     return found
-
-
-def penalty_of(adapter):
-    return adapter.loss if hasattr(adapter, "loss") else 0.0
 
 
 def test_it_follows_train_and_eval():
