@@ -28,6 +28,8 @@ SMALLEST_DEVIATION = 1e-18  # 1 / its square is finite in float32
 # A neuron whose standard deviation is below this share of its mean is constant: what
 # remains of float32 there is rounding.
 CONSTANT = 2.0**-22
+# The same share of how far it is from where it was measured: a sum of many is rounded.
+CONSTANT_AWAY = 2.0**-17
 ROUNDING = 1e-4  # share of a direction that rounding may have left
 LARGEST_COUNTER = 2**31 - 1
 LARGEST_THRESHOLD = 1e30  # of τ, which then selects nothing until the next search

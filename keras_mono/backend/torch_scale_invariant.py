@@ -11,7 +11,12 @@ from typing import Any, NamedTuple
 import torch
 
 from keras_mono._internal.typing import Axes, Tensor
-from keras_mono.backend.reference import CONSTANT, ROUNDING, SMALLEST_DENOMINATOR
+from keras_mono.backend.reference import (
+    CONSTANT,
+    CONSTANT_AWAY,
+    ROUNDING,
+    SMALLEST_DENOMINATOR,
+)
 from keras_mono.backend.torch_constants import constant
 
 
@@ -62,7 +67,9 @@ def deviations(
     mean = near + rest
     variance = along.squares(deviation) / count
     least = constant(SMALLEST_DENOMINATOR, z.device)
-    varies = variance > torch.addcmul(least, mean, mean, value=CONSTANT**2)
+    least = torch.addcmul(least, mean, mean, value=CONSTANT**2)
+    # `rest` is rounded, and what that leaves of equal values is no variance.
+    varies = variance > torch.addcmul(least, rest, rest, value=CONSTANT_AWAY**2)
     infinity = constant(torch.inf, z.device)
     precision = torch.where(varies, variance, infinity).reciprocal_()
     return Deviations(deviation, count, variance, varies, precision)

@@ -1,0 +1,52 @@
+"""A neuron that is constant in a batch has no scale there, wherever its mean was."""
+
+import keras
+import numpy as np
+import pytest
+
+import keras_mono as km
+from support.small import normal
+from support.training import value_and_gradient
+
+
+class Penalized(keras.layers.Layer):
+    """Adds the penalty to each output, so that it has a gradient there."""
+
+    def __init__(self, layer):
+        super().__init__()
+        self.layer = layer
+        self.supports_masking = True
+
+    def get_config(self):
+        return self.layer.get_config()
+
+    def call(self, z, mask=None, training=None):  # noqa: ARG002
+        return z + self.layer.penalize(z, mask)
+
+
+def watched(form):
+    options = {"axis": -1, "start_step": 2}
+    if form == "inhibition":
+        return km.layers.MonosemanticInhibition(
+            0.3, gradient="scale_invariant", **options
+        )
+    return km.layers.MonosemanticPenalty(0.3, 0.3, form=form, **options)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("form", ["relative", "phi", "log_phi", "inhibition"])
+@pytest.mark.parametrize("rows", [24, 1000])
+def test_it_gets_the_gradient_unchanged(form, rows, masked):
+    """As saturated and dead units are: far from the mean of the batches before."""
+    z = normal(5, rows, 4)
+    z[..., 0] += 3.3
+    z[-1, :, :3] = 0.0, 0.1, -1.7
+    mask = np.arange(rows) % 3 > 0 if masked else None
+    upstream, layer = normal(rows, 4, seed=1), watched(form)
+    layer.build((rows, 4))
+    for batch in z[:-1]:
+        layer.update_statistics(batch, mask)
+    called = Penalized(layer) if form.endswith("phi") else layer
+    _, gradient = value_and_gradient(called, z[-1], upstream, mask=mask)
+    np.testing.assert_array_equal(gradient[:, :3], upstream[:, :3])
+    assert np.abs(gradient[:, 3] - upstream[:, 3]).max() > 1e-4
