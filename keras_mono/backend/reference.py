@@ -28,7 +28,7 @@ SMALLEST_DEVIATION = 1e-18  # 1 / its square is finite in float32
 # A neuron whose standard deviation is below this share of its mean is constant: what
 # remains of float32 there is rounding.
 CONSTANT = 2.0**-22
-# The same share of how far it is from where it was measured: a sum of many is rounded.
+# The same share of a mean that was taken out of it: a sum of many is rounded.
 CONSTANT_AWAY = 2.0**-17
 ROUNDING = 1e-4  # share of a direction that rounding may have left
 LARGEST_COUNTER = 2**31 - 1
@@ -65,9 +65,7 @@ class Reference:
         """
         valid = self.valid(z, mask)
         deviation = self.deviation(z, valid, statistics)
-        count = self.count_over(valid, axes)
-        skipped = self.num_entries(z, mask, axes) - count
-        moments = self.moments(z, deviation, valid, count, skipped, statistics, axes)
+        moments = self.moments(z, mask, deviation, valid, statistics, axes)
         return ops.square(deviation), moments
 
     def valid(self, z: Tensor, mask: Tensor | None) -> Tensor:
@@ -83,22 +81,21 @@ class Reference:
     def moments(
         self,
         z: Tensor,
+        mask: Tensor | None,
         deviation: Tensor,
         valid: Tensor,
-        count: Tensor,
-        skipped: Tensor,
         statistics: Statistics,
         axes: Axes,
     ) -> BatchMoments:
         """Moments in two passes: E[x²] - E[x]² would lose digits far from the mean."""
-        total = self.sum_over(deviation, axes)
+        count, total = self.sums_over(axes, valid, deviation)
+        skipped = self.num_entries(z, mask, axes) - count
         count, total, skipped = self.all_reduce_sums(count, total, skipped)
         num_valid = self.clip(count, 1.0)
         anchor = statistics.mean + total / num_valid
         centered = self.where(valid, z - anchor, 0.0)
-        offset, squares = self.all_reduce_sums(
-            self.sum_over(centered, axes), self.sum_over(ops.square(centered), axes)
-        )
+        sums = self.sums_over(axes, centered, ops.square(centered))
+        offset, squares = self.all_reduce_sums(*sums)
         offset = offset / num_valid
         variance = self.clip(squares / num_valid - ops.square(offset), 0.0)
         skipped = ops.sum(skipped)
@@ -299,13 +296,13 @@ class Reference:
         selected: Tensor,  # noqa: ARG002
         valid: Tensor,  # noqa: ARG002
         axes: Axes,  # noqa: ARG002
-        near: Tensor | None,  # noqa: ARG002
+        batch: BatchMoments | None,  # noqa: ARG002
         definition: Callable[[Tensor], Tensor],
     ) -> Tensor:
         """Mean φ of the selected against the moments of this batch: `definition(z)`.
 
         For a backend that has a shorter way to its gradient than through the moments.
-        `near` is something near the neurons' means, if known.
+        `batch` are the moments, if known.
         """
         return definition(z)
 
@@ -316,14 +313,11 @@ class Reference:
         valid: Tensor,
         weight: Any,
         axes: Axes,
-        near: Tensor | None,  # noqa: ARG002
+        batch: BatchMoments | None,
         definition: Callable[..., tuple[Tensor, Tensor]],
     ) -> tuple[Tensor, Tensor]:
-        """`scale_invariant_pull` and its mean φ, on one replica: their definition.
-
-        `near` as in `mean_phi`.
-        """
-        return definition(z, selected, valid, weight, axes)
+        """`scale_invariant_pull` and its mean φ, on one replica: their definition."""
+        return definition(z, selected, valid, weight, axes, batch)
 
     def deactivate(
         self,
@@ -333,11 +327,11 @@ class Reference:
         mean: Tensor,
         strength: Any,
         axes: Axes,
-        near: Tensor | None,  # noqa: ARG002
+        batch: BatchMoments | None,
         definition: Callable[..., Tensor],
     ) -> Tensor:
         """`scale_invariant_deactivate` on one replica: its definition."""
-        return definition(z, selected, valid, mean, strength, axes)
+        return definition(z, selected, valid, mean, strength, axes, batch)
 
     # ---- Reductions, branches, replicas ----
 
@@ -365,6 +359,15 @@ class Reference:
     def count_over(self, valid: Tensor, axes: Axes) -> Tensor:
         """How many are True, float32, along axes that are kept."""
         return self.sum_over(ops.cast(valid, "float32"), axes)
+
+    def sums_over(self, axes: Axes, *xs: Tensor) -> Sequence[Tensor]:
+        """`sum_over` of floats and `count_over` of booleans of one shape."""
+        return [
+            self.count_over(x, axes)
+            if keras.backend.standardize_dtype(x.dtype) == "bool"
+            else self.sum_over(x, axes)
+            for x in xs
+        ]
 
     def num_entries(self, z: Tensor, mask: Tensor | None, axes: Axes) -> Any:
         """How many entries of each neuron are not masked; a number or a tensor."""
@@ -426,8 +429,8 @@ class Reference:
     def count_up(self, counter: Any, by: Any, after: Tensor) -> None:  # noqa: ARG002
         """Add to an int32 variable, which stays at its largest value.
 
-        By a whole number of any dtype. `after` is something that is computed from the
-        batch: only if there is one does the counter move.
+        By a whole number of any dtype. `after` is a scalar, 0 or more, that is computed
+        from the batch: only if there is one does the counter move.
         """
         if not isinstance(by, int):
             by = ops.cast(ops.minimum(by, float(2**31 - 128)), "int32")

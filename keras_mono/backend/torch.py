@@ -25,6 +25,7 @@ from keras_mono.backend.reference import (
 from keras_mono.backend.torch_constants import constant, exponents, on_device_of
 from keras_mono.backend.torch_penalties import MeanLogarithm, MeanPhi
 from keras_mono.backend.torch_scale_invariant import Along, Deactivate, Pull
+from keras_mono.backend.torch_sums import compiled_sums_over
 from keras_mono.backend.types import BatchMoments, Statistics
 from keras_mono.backend.xla import OUTWEIGHED
 
@@ -235,6 +236,19 @@ class Torch(TorchReference):
     def sum_over(self, x: Tensor, axes: Axes) -> Tensor:
         return x.sum(axes, keepdim=True)
 
+    def sums_over(self, axes: Axes, *xs: Tensor) -> Sequence[Tensor]:
+        if self.is_compiling():
+            return compiled_sums_over(axes, *xs)
+        return super().sums_over(axes, *xs)
+
+    def max_over(self, x: Tensor, axes: Any) -> Tensor:
+        """Compiled along the last axis first: the compiler joins that to φ."""
+        if self.is_compiling() and x.numel():
+            for axis in sorted(axes, reverse=True):
+                x = x.amax(axis, keepdim=True)
+            return x
+        return super().max_over(x, axes)
+
     def total(self, x: Tensor) -> Tensor:
         """Along the last axis first: the compiler joins that to what computes `x`."""
         return x.sum(-1).sum()
@@ -346,13 +360,13 @@ class Torch(TorchReference):
         selected: Tensor,
         valid: Tensor,
         axes: Axes,
-        near: Tensor | None,
+        batch: BatchMoments | None,
         definition: Callable[[Tensor], Tensor],
     ) -> Tensor:
         if not self.takes_gradients():
             return definition(z)
         number = self.count_true(selected).clamp_min(1.0)
-        of = z, selected, number, valid, self._along(z, axes), near, definition
+        of = z, selected, number, valid, self._along(z, axes), batch, definition
         value, _ = MeanPhi.apply(*of)
         return value
 
@@ -363,13 +377,13 @@ class Torch(TorchReference):
         valid: Tensor,
         weight: Any,
         axes: Axes,
-        near: Tensor | None,
+        batch: BatchMoments | None,
         definition: Callable[..., tuple[Tensor, Tensor]],
     ) -> tuple[Tensor, Tensor]:
         if not self.takes_gradients():
-            return definition(z, selected, valid, weight, axes)
+            return definition(z, selected, valid, weight, axes, batch)
         number = self.count_true(selected).clamp_min(1.0)
-        of = z, selected, number, valid, weight, self._along(z, axes), near
+        of = z, selected, number, valid, weight, self._along(z, axes), batch
         found = Pull.apply(*of)
         return found[0], found[1]
 
@@ -381,14 +395,12 @@ class Torch(TorchReference):
         mean: Tensor,
         strength: Any,
         axes: Axes,
-        near: Tensor | None,
+        batch: BatchMoments | None,
         definition: Callable[..., Tensor],
     ) -> Tensor:
         if not self.takes_gradients():
-            return definition(z, selected, valid, mean, strength, axes)
-        along = self._along(z, axes)
-        # The compiler takes no tensor twice.
-        of = z, selected, valid, mean, strength, along, near is mean
+            return definition(z, selected, valid, mean, strength, axes, batch)
+        of = z, selected, valid, mean, strength, self._along(z, axes), batch
         return Deactivate.apply(*of)
 
     def _along(self, z: Tensor, axes: Axes) -> Along:  # noqa: ARG002
@@ -426,6 +438,8 @@ class Torch(TorchReference):
 
     def count_up(self, counter: Any, by: Any, after: Tensor) -> None:
         if not self.has_plain_tensors() or _is_stateless():
+            # The compiler joins what reads `after` to what computes it.
+            by = by * (after >= 0.0).to(torch.float32) if isinstance(by, int) else by
             super().count_up(counter, by, after)
             return
         value = counter.value

@@ -14,6 +14,7 @@ from keras_mono._internal.typing import Tensor
 from keras_mono.backend.reference import SMALLEST_DEVIATION
 from keras_mono.backend.torch_constants import constant, on_device_of
 from keras_mono.backend.torch_scale_invariant import Along, deviations
+from keras_mono.backend.types import BatchMoments
 
 
 class MeanLogarithm(torch.autograd.Function):
@@ -83,17 +84,19 @@ class MeanPhi(torch.autograd.Function):
         number: Tensor,
         valid: Tensor,
         along: Along,
-        near: Tensor | None,
+        batch: BatchMoments | None,
         definition: Callable[[Tensor], Tensor],
     ) -> tuple[Tensor, Tensor]:
         zero = constant(0.0, z.device)
         ctx.dtype, ctx.definition = z.dtype, definition
         ctx.set_materialize_grads(False)
-        deviation, count, _, _, precision = deviations(z, valid, along, near)
+        found = deviations(z, valid, along, batch)
+        deviation = found.deviation
         chosen = torch.where(selected, deviation, zero)
-        phi = along.squares(chosen) * precision
-        sums = [along.sum(chosen), phi]
-        means = torch._foreach_div(sums, [count, count])
+        squares, total, phi = along.sums_and_squares(deviation, chosen)
+        _, _, precision = found.variance(squares)
+        phi = phi * precision
+        means = torch._foreach_div([total, phi], [found.count] * 2)
         ctx.save_for_backward(deviation, chosen, valid, precision, number, *means)
         return phi.sum() / number, deviation
 

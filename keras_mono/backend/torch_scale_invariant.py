@@ -18,6 +18,8 @@ from keras_mono.backend.reference import (
     SMALLEST_DENOMINATOR,
 )
 from keras_mono.backend.torch_constants import constant
+from keras_mono.backend.torch_sums import compiled_sums_over
+from keras_mono.backend.types import BatchMoments
 
 
 class Along(NamedTuple):
@@ -34,6 +36,12 @@ class Along(NamedTuple):
             return torch.linalg.vector_norm(x, 2, self.axes, keepdim=True).square_()
         return self.sum(x.square())
 
+    def sums_and_squares(self, x: Tensor, y: Tensor) -> Any:
+        """Σ x², Σ y and Σ y²."""
+        if torch.compiler.is_compiling():
+            return compiled_sums_over(self.axes, x.square(), y, y.square())
+        return self.squares(x), self.sum(y), self.squares(y)
+
     def largest(self, x: Tensor) -> Tensor:
         """Of the absolute values."""
         if self.in_one_kernel:
@@ -46,33 +54,40 @@ class Deviations(NamedTuple):
 
     deviation: Tensor  # 0 where nothing counts
     count: Tensor  # of each neuron, at least 1
-    variance: Tensor  # biased
-    varies: Tensor  # boolean: whether the neuron does
-    precision: Tensor  # 1 / variance; 0 if the neuron is constant
+    mean: Tensor
+    shift: Tensor  # the part of the mean that was taken out last
+
+    def variance(self, squares: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """From Σ deviation²: the biased variance, whether it is one, and 1 / it or 0.
+
+        As `varies` has it: what rounding leaves of equal values is no variance.
+        """
+        variance, mean, shift = squares / self.count, self.mean, self.shift
+        least = constant(SMALLEST_DENOMINATOR, mean.device)
+        least = torch.addcmul(least, mean, mean, value=CONSTANT**2)
+        varies = variance > torch.addcmul(least, shift, shift, value=CONSTANT_AWAY**2)
+        infinity = constant(torch.inf, mean.device)
+        precision = torch.where(varies, variance, infinity).reciprocal_()
+        return variance, varies, precision
 
 
 def deviations(
-    z: Tensor, valid: Tensor, along: Along, near: Tensor | None
+    z: Tensor, valid: Tensor, along: Along, batch: BatchMoments | None
 ) -> Deviations:
-    """`near` is something near the means, if known."""
+    """From the means in `batch`, if they are known."""
     zero = constant(0.0, z.device)
     z = z.to(torch.float32)
-    count = valid.sum(along.axes, keepdim=True, dtype=torch.float32).clamp_min_(1.0)
-    if near is None:
+    # In two steps: the mean of large values is rounded, that of the rest is not.
+    if batch is not None:
+        near, shift, count = batch.anchor, batch.shift, batch.count.clamp_min(1.0)
+        deviation = torch.where(valid, (z - near).sub_(shift), zero)
+    else:
+        count = along.sum(valid.to(torch.float32)).clamp_min_(1.0)
         near = along.sum(torch.where(valid, z, zero)) / count
-    deviation = torch.where(valid, z - near, zero)
-    # Twice: the mean of large values is rounded, that of the rest is not.
-    rest = along.sum(deviation) / count
-    deviation.addcmul_(valid, rest, value=-1.0)
-    mean = near + rest
-    variance = along.squares(deviation) / count
-    least = constant(SMALLEST_DENOMINATOR, z.device)
-    least = torch.addcmul(least, mean, mean, value=CONSTANT**2)
-    # `rest` is rounded, and what that leaves of equal values is no variance.
-    varies = variance > torch.addcmul(least, rest, rest, value=CONSTANT_AWAY**2)
-    infinity = constant(torch.inf, z.device)
-    precision = torch.where(varies, variance, infinity).reciprocal_()
-    return Deviations(deviation, count, variance, varies, precision)
+        deviation = torch.where(valid, z - near, zero)
+        shift = along.sum(deviation) / count
+        deviation.addcmul_(valid, shift, value=-1.0)
+    return Deviations(deviation, count, near + shift, shift)
 
 
 def _as_int8(condition: Tensor) -> Tensor:
@@ -94,27 +109,28 @@ class Pull(torch.autograd.Function):
         valid: Tensor,
         weight: Any,
         along: Along,
-        near: Tensor | None,
+        batch: BatchMoments | None,
     ) -> tuple[Tensor, Tensor]:
         zero = constant(0.0, z.device)
-        batch = deviations(z, valid, along, near)
-        direction = torch.where(selected, batch.deviation, zero)
+        found = deviations(z, valid, along, batch)
+        direction = torch.where(selected, found.deviation, zero)
+        squares, total, chosen = along.sums_and_squares(found.deviation, direction)
+        variance, varies, precision = found.variance(squares)
         # Of the mean φ; without the part along the neuron's shift and scale.
-        phi = along.squares(direction) * batch.precision
-        sums, counts = [along.sum(direction), phi], [batch.count] * 2
-        shift, scale = torch._foreach_div(sums, counts)
-        direction.addcmul_(batch.deviation, scale, value=-1.0)
+        phi = chosen * precision
+        shift, scale = torch._foreach_div([total, phi], [found.count] * 2)
+        direction.addcmul_(found.deviation, scale, value=-1.0)
         direction.addcmul_(valid, shift, value=-1.0)
-        square = (along.squares(direction) * batch.precision).sum()
-        total = phi.sum()
+        square = (along.squares(direction) * precision).sum()
+        phi = phi.sum()
         # What rounding leaves, as of neurons with two entries, is no direction.
         infinity = constant(torch.inf, z.device)
-        square = torch.where(square <= ROUNDING**2 * total, infinity, square)
-        factor = square.rsqrt() * weight * batch.precision
-        spread = torch.where(batch.varies, batch.variance, zero).sqrt_()
+        square = torch.where(square <= ROUNDING**2 * phi, infinity, square)
+        factor = square.rsqrt() * weight * precision
+        spread = torch.where(varies, variance, zero).sqrt_()
         ctx.along = along
-        ctx.save_for_backward(direction, valid & batch.varies, factor, spread)
-        penalty = total / number
+        ctx.save_for_backward(direction, valid & varies, factor, spread)
+        penalty = phi / number
         ctx.mark_non_differentiable(penalty)
         return z.clone(), penalty
 
@@ -145,13 +161,14 @@ class Deactivate(torch.autograd.Function):
         mean: Tensor,
         strength: Any,
         along: Along,
-        is_near: bool,  # whether `mean` is near the neurons' means
+        batch: BatchMoments | None,
     ) -> Tensor:
-        batch = deviations(z, valid, along, mean if is_near else None)
+        found = deviations(z, valid, along, batch)
+        _, varies, precision = found.variance(along.squares(found.deviation))
         sign = _as_int8(z > mean) - _as_int8(z < mean)
         ctx.along, ctx.strength = along, strength
-        scale = batch.precision / batch.count
-        kept = selected & batch.varies, valid, sign, scale, batch.count, batch.deviation
+        scale = precision / found.count
+        kept = selected & varies, valid, sign, scale, found.count, found.deviation
         ctx.save_for_backward(*kept)
         return torch.where(selected, mean.to(z.dtype), z)
 

@@ -2,6 +2,8 @@
 
 from typing import Any, NamedTuple
 
+from keras import ops
+
 from keras_mono._internal.typing import Tensor
 
 
@@ -35,6 +37,17 @@ class BatchMoments(NamedTuple):
     num_entries: Any  # scalar, or a number: entries that are not masked
     anchor_compensation: Any = 0.0  # of a backend whose `merge` takes it
     valid: Any = None  # which entries these are, of a backend that keeps it
+
+    def copied(self) -> "BatchMoments":
+        """Without what shares memory with the statistics, or has the batch's size."""
+        rest = ops.copy(ops.convert_to_tensor(self.anchor_compensation, "float32"))
+        anchor = ops.copy(self.anchor)
+        return self._replace(anchor=anchor, anchor_compensation=rest, valid=None)
+
+    @property
+    def shift(self) -> Tensor:
+        """How far the mean is from the anchor."""
+        return self.anchor_compensation + self.offset
 
 
 class ThresholdState(NamedTuple):

@@ -6,7 +6,6 @@ from keras import ops
 
 from keras_mono import selectors
 from keras_mono._internal import validation
-from keras_mono._internal.masks import as_entries
 from keras_mono._internal.setting import Fixed, Setting, SettingOfAnother
 from keras_mono._internal.typing import Tensor
 from keras_mono.backend import backend
@@ -191,11 +190,9 @@ class MonosemanticInhibition(SelectingLayer):
     def _act(
         self, inputs: Tensor, mask: Tensor | None, selection: Selection
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        selected, mean, _, strength, valid = selection
+        selected, mean, _, strength, batch = selection
         if self.gradient == "reversed":
             return backend.replace(inputs, selected, mean, strength), {}
-        if valid is None:
-            valid = backend.valid(*as_entries(inputs, mask))
-        axes = self._reduction_axes
-        of = selected, valid, mean, strength, axes
-        return deactivate_valid(inputs, *of, near=mean), {}
+        valid = self._valid(inputs, mask, batch)
+        of = selected, valid, mean, strength, self._reduction_axes, batch
+        return deactivate_valid(inputs, *of), {}

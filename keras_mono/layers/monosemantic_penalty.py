@@ -7,7 +7,6 @@ from keras import ops
 
 from keras_mono import selectors
 from keras_mono._internal import validation
-from keras_mono._internal.masks import as_entries
 from keras_mono._internal.setting import Fixed, Setting, SettingOfAnother
 from keras_mono._internal.typing import Tensor
 from keras_mono.backend import TrainingCall, backend
@@ -260,19 +259,18 @@ class MonosemanticPenalty(SelectingLayer):
         self, inputs: Tensor, mask: Tensor | None, selection: Selection
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The inputs with another gradient, or what this replica adds to the loss."""
-        selected, mean, remainder, weight, valid = selection
+        selected, mean, remainder, weight, batch = selection
         if self.form == "l2e":
             penalty = backend.log_penalty(inputs, selected, mean, remainder, weight)
             if backend.num_replicas() > 1:
                 penalty = penalty * _weight_of_this_replica(selected)
             return penalty, {"_penalty": penalty}
-        if valid is None:
-            valid = backend.valid(*as_entries(inputs, mask))
-        of, axes = (selected, valid), self._reduction_axes
+        of = inputs, selected, self._valid(inputs, mask, batch)
+        axes = self._reduction_axes
         if self.form == "relative":
-            pulled, penalty = pull_valid(inputs, *of, weight, axes, near=mean)
+            pulled, penalty = pull_valid(*of, weight, axes, batch)
             return pulled, {"_penalty": penalty}
-        penalty = penalty_of_valid(inputs, *of, axes, self.form, near=mean) * weight
+        penalty = penalty_of_valid(*of, axes, self.form, batch) * weight
         return penalty, {"_penalty": penalty}
 
 

@@ -169,9 +169,9 @@ class RunningStatistics(keras.layers.Layer):
         values = {**(statistics._asdict() if joined else {}), **more}
         backend.assign([getattr(self, name) for name in values], list(values.values()))
         for batch in joined:
-            backend.count_up(self.non_finite, batch.num_skipped, statistics.variance)
+            backend.count_up(self.non_finite, batch.num_skipped, batch.num_skipped)
         if joined:
-            backend.count_up(self.step, len(joined), statistics.variance)
+            backend.count_up(self.step, len(joined), joined[-1].num_skipped)
 
     def score(self, z: Tensor, mask: Tensor | None = None) -> Tensor:
         """φ of `z` against the running statistics; moves no state.

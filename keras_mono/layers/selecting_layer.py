@@ -8,6 +8,7 @@ from keras import ops
 
 from keras_mono import selectors
 from keras_mono._internal import validation
+from keras_mono._internal.masks import as_entries
 from keras_mono._internal.setting import Fixed, Setting, build_settings, settings_of
 from keras_mono._internal.typing import Tensor
 from keras_mono.backend import (
@@ -36,12 +37,13 @@ class Selection(NamedTuple):
     mean: Tensor  # of the neurons, from the statistics that scored the batch
     mean_compensation: Tensor
     factor: Any  # strength or weight
-    valid: Tensor | None = None  # which entries count, where the backend keeps it
+    batch: BatchMoments | None = None  # over all replicas, where they are known
 
     def copied(self) -> "Selection":
         """For a call that repeats this one, when the statistics have moved on."""
         selected, mean, rest = (ops.copy(x) for x in self[:3])
-        return Selection(selected, mean, rest, self.factor)
+        batch = None if self.batch is None else self.batch.copied()
+        return Selection(selected, mean, rest, self.factor, batch)
 
 
 class SelectingLayer(RunningStatistics):
@@ -161,6 +163,14 @@ class SelectingLayer(RunningStatistics):
         """
         raise NotImplementedError
 
+    def _valid(
+        self, inputs: Tensor, mask: Tensor | None, batch: BatchMoments | None
+    ) -> Tensor:
+        """Which entries count, from what was measured of the batch if it was kept."""
+        if batch is None or batch.valid is None:
+            return backend.valid(*as_entries(inputs, mask))
+        return batch.valid
+
     def _factor(self) -> Any:
         """Strength or weight in force, as `_in_force` gives it."""
         raise NotImplementedError
@@ -203,7 +213,8 @@ class SelectingLayer(RunningStatistics):
         selected, state, number = self._select(phi, batch, joined, is_on)
         self._check_selected(selected, phi)
         mean = reference.mean, reference.mean_compensation
-        selection = Selection(selected, *mean, self._factor(), batch.valid)
+        known = None if self._waits() else batch
+        selection = Selection(selected, *mean, self._factor(), known)
         return Learned(updated, joined, selection, state, number)
 
     def _select(

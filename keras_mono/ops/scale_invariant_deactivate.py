@@ -27,11 +27,11 @@ from typing import Any
 from keras import ops
 
 from keras_mono._internal.typing import Axes, Tensor
-from keras_mono.backend import backend
+from keras_mono.backend import BatchMoments, backend
 from keras_mono.backend.replicas import with_these
 from keras_mono.ops.scale_invariant_penalty import (
-    BatchMoments,
-    batch_moments,
+    Standardized,
+    standardized,
     that_count,
     without_shift_and_scale,
 )
@@ -80,26 +80,32 @@ def deactivate_valid(
     mean: Tensor,
     strength: Any,
     axes: Axes,
-    near: Tensor | None = None,
+    batch: BatchMoments | None = None,
 ) -> Tensor:
     """`scale_invariant_deactivate`; what is selected is valid too.
 
-    `near` is something near the neurons' means, if known.
+    `batch` are the moments of the neurons, over all replicas, if known.
     """
     if ops.is_tensor(strength):
         strength = ops.stop_gradient(ops.cast(strength, "float32"))
-    of = selected, valid, mean, strength, axes
+    of = selected, valid, mean, strength, axes, batch
     if backend.num_replicas() > 1:
         return deactivate_as_defined(z, *of)
-    return backend.deactivate(z, *of, near, deactivate_as_defined)
+    return backend.deactivate(z, *of, deactivate_as_defined)
 
 
 def deactivate_as_defined(
-    z: Tensor, selected: Tensor, valid: Tensor, mean: Tensor, strength: Any, axes: Axes
+    z: Tensor,
+    selected: Tensor,
+    valid: Tensor,
+    mean: Tensor,
+    strength: Any,
+    axes: Axes,
+    batch: BatchMoments | None = None,
 ) -> Tensor:
     """`deactivate_valid` operation by operation."""
     fixed = ops.stop_gradient(z)
-    batch = batch_moments(fixed, valid, axes)
+    unit = standardized(fixed, valid, axes, batch)
     away = ops.cast(fixed, "float32") - ops.cast(mean, "float32")
     away = backend.where(selected, ops.stop_gradient(away), 0.0)
     away = ops.sign(away) * strength
@@ -109,14 +115,14 @@ def deactivate_as_defined(
 
     chosen = ops.cast(selected, "float32")
     gradient = with_these(pull)
-    return backend.replace_by(z, selected, mean, gradient, chosen, away, *batch)
+    return backend.replace_by(z, selected, mean, gradient, chosen, away, *unit)
 
 
 def _gradient(
-    axes: Axes, upstream: Tensor, selected: Tensor, away: Tensor, *batch: Tensor
+    axes: Axes, upstream: Tensor, selected: Tensor, away: Tensor, *unit: Tensor
 ) -> Tensor:
     """`away`: Δ·sign(z - mean) of the selected, 0 elsewhere."""
     g = ops.cast(upstream, "float32")
     change = ops.abs(g) * away - g * selected
-    change = without_shift_and_scale(change, BatchMoments(*batch), axes)
+    change = without_shift_and_scale(change, Standardized(*unit), axes)
     return ops.cast(g + change, upstream.dtype)

@@ -28,7 +28,7 @@ from keras import ops
 from keras_mono._internal import validation
 from keras_mono._internal.typing import Axes, Tensor
 from keras_mono._internal.varies import varies
-from keras_mono.backend import backend
+from keras_mono.backend import BatchMoments, backend
 from keras_mono.backend.replicas import with_these
 
 OF = ("log_phi", "phi")
@@ -88,42 +88,42 @@ def penalty_of_valid(
     valid: Tensor,
     axes: Axes,
     of: str,
-    near: Tensor | None = None,
+    batch: BatchMoments | None = None,
 ) -> Tensor:
     """`scale_invariant_penalty`; what is selected is valid too.
 
-    `near` is something near the neurons' means, if known.
+    `batch` are the moments of the neurons, over all replicas, if known.
     """
     if backend.num_replicas() == 1:
         of_z = partial(mean_of, selected=selected, valid=valid, axes=axes, of=of)
         if of == "phi":
             definition = with_these(of_z)
-            return backend.mean_phi(z, selected, valid, axes, near, definition)
+            return backend.mean_phi(z, selected, valid, axes, batch, definition)
         return of_z(z)
     selected = ops.cast(selected, "float32")
     number = _number_a_replica(selected)
     # No gradient passes from one replica to another, so it is given in closed form.
-    batch = batch_moments(ops.stop_gradient(z), valid, axes)
-    value = ops.sum(selected * _of_phi(batch, of)) / number
-    pull = without_shift_and_scale(selected * _slope(batch, of), batch, axes)
+    unit = standardized(ops.stop_gradient(z), valid, axes, batch)
+    value = ops.sum(selected * _of_phi(unit, of)) / number
+    pull = without_shift_and_scale(selected * _slope(unit, of), unit, axes)
     step = backend.where(valid, ops.cast(z, "float32"), 0.0)
-    step = (step - ops.stop_gradient(step)) * batch.precision
+    step = (step - ops.stop_gradient(step)) * unit.precision
     return value + ops.sum(step * pull) / number
 
 
 def mean_of(z: Tensor, selected: Tensor, valid: Tensor, axes: Axes, of: str) -> Tensor:
     """The definition, which can be differentiated any number of times."""
     selected = ops.cast(selected, "float32")
-    batch = batch_moments(z, valid, axes)
+    unit = standardized(z, valid, axes)
     number = backend.clip(backend.total(selected), 1.0)
-    return backend.total(selected * _of_phi(batch, of)) / number
+    return backend.total(selected * _of_phi(unit, of)) / number
 
 
-def mean_phi_of(selected: Tensor, batch: "BatchMoments") -> Tensor:
+def mean_phi_of(selected: Tensor, unit: "Standardized") -> Tensor:
     """Mean φ of the selected; the replicas' average is that of all of them."""
     selected = ops.cast(selected, "float32")
     number = _number_a_replica(selected)
-    return backend.total(selected * _of_phi(batch, "phi")) / number
+    return backend.total(selected * _of_phi(unit, "phi")) / number
 
 
 def _number_a_replica(selected: Tensor) -> Tensor:
@@ -132,8 +132,8 @@ def _number_a_replica(selected: Tensor) -> Tensor:
     return backend.clip(number, 1.0 / backend.num_replicas())
 
 
-class BatchMoments(NamedTuple):
-    """A batch, standardized: each neuron over all replicas."""
+class Standardized(NamedTuple):
+    """A batch, in standard deviations: each neuron over all replicas."""
 
     deviation: Tensor  # in standard deviations; 0 where nothing counts
     valid: Tensor  # float32, 1 where an entry counts
@@ -142,18 +142,25 @@ class BatchMoments(NamedTuple):
     precision: Tensor  # 1 / standard deviation; 0 if the neuron is constant
 
 
-def batch_moments(z: Tensor, valid: Tensor, axes: Axes) -> BatchMoments:
-    """Standardize the entries that are valid; with gradient."""
+def standardized(
+    z: Tensor, valid: Tensor, axes: Axes, batch: BatchMoments | None = None
+) -> Standardized:
+    """Standardize the entries that are valid; with gradient, unless given `batch`."""
     z = backend.where(valid, ops.cast(z, "float32"), 0.0)
     ones = ops.broadcast_to(ops.cast(valid, "float32"), ops.shape(z))
-    count, total = _sums(axes, ones, z)
-    count = backend.clip(count, 1.0)
-    # Twice: the mean of large values is rounded, that of the rest is not.
-    near = ops.stop_gradient(total / count)
-    rest = (z - near) * ones
-    deviation = (rest - _sum(rest, axes) / count) * ones
+    # In two steps: the mean of large values is rounded, that of the rest is not.
+    if batch is not None:
+        count, shift = backend.clip(batch.count, 1.0), batch.shift
+        mean = batch.anchor + shift
+        deviation = ((z - batch.anchor) - shift) * ones
+    else:
+        count, total = _sums(axes, ones, z)
+        count, shift = backend.clip(count, 1.0), None
+        mean = ops.stop_gradient(total / count)
+        rest = (z - mean) * ones
+        deviation = (rest - _sum(rest, axes) / count) * ones
     variance = ops.stop_gradient(_sum(deviation * deviation, axes) / count)
-    changes = varies(near, variance)
+    changes = varies(mean, variance, shift)
     precision = backend.where(
         changes, ops.rsqrt(backend.where(changes, variance, 1.0)), 0.0
     )
@@ -161,32 +168,32 @@ def batch_moments(z: Tensor, valid: Tensor, axes: Axes) -> BatchMoments:
     # Its derivative would overflow were the units not taken out before.
     variance = _sum(deviation * deviation, axes) / count
     variance = backend.where(changes, variance, 1.0)
-    return BatchMoments(deviation, ones, count, variance, precision)
+    return Standardized(deviation, ones, count, variance, precision)
 
 
-def without_shift_and_scale(x: Tensor, batch: BatchMoments, axes: Axes) -> Tensor:
+def without_shift_and_scale(x: Tensor, unit: Standardized, axes: Axes) -> Tensor:
     """`x` less its part along each neuron's shift and scale.
 
     A change along what remains leaves mean and variance of the neuron as they are, to
     first order. 0 for a neuron that is constant in the batch.
     """
-    shift, scale = _sums(axes, x * batch.valid, x * batch.deviation)
-    shift, scale = shift / batch.count, scale / (batch.count * batch.variance)
-    rest = (x - shift) * batch.valid - scale * batch.deviation
-    return backend.where(batch.precision > 0.0, rest, 0.0)
+    shift, scale = _sums(axes, x * unit.valid, x * unit.deviation)
+    shift, scale = shift / unit.count, scale / (unit.count * unit.variance)
+    rest = (x - shift) * unit.valid - scale * unit.deviation
+    return backend.where(unit.precision > 0.0, rest, 0.0)
 
 
-def _of_phi(batch: BatchMoments, of: str) -> Tensor:
-    phi = ops.square(batch.deviation) / batch.variance
+def _of_phi(unit: Standardized, of: str) -> Tensor:
+    phi = ops.square(unit.deviation) / unit.variance
     return phi if of == "phi" else ops.log(backend.clip(phi, 1.0))
 
 
-def _slope(batch: BatchMoments, of: str) -> Tensor:
+def _slope(unit: Standardized, of: str) -> Tensor:
     """Derivative of `_of_phi` by the deviation, with the variance held constant."""
     if of == "phi":
-        return 2.0 * batch.deviation / batch.variance
-    pulled = ops.square(batch.deviation) > batch.variance
-    away = backend.where(pulled, batch.deviation, 1.0)
+        return 2.0 * unit.deviation / unit.variance
+    pulled = ops.square(unit.deviation) > unit.variance
+    away = backend.where(pulled, unit.deviation, 1.0)
     return backend.where(pulled, 2.0 / away, 0.0)
 
 

@@ -25,12 +25,12 @@ from typing import Any
 from keras import ops
 
 from keras_mono._internal.typing import Axes, Tensor
-from keras_mono.backend import backend
+from keras_mono.backend import BatchMoments, backend
 from keras_mono.backend.reference import ROUNDING
 from keras_mono.backend.replicas import with_these
 from keras_mono.ops.scale_invariant_penalty import (
-    batch_moments,
     mean_phi_of,
+    standardized,
     that_count,
     without_shift_and_scale,
 )
@@ -73,43 +73,47 @@ def pull_valid(
     valid: Tensor,
     weight: Any,
     axes: Axes,
-    near: Tensor | None = None,
+    batch: BatchMoments | None = None,
 ) -> tuple[Tensor, Tensor]:
     """`scale_invariant_pull`, and the mean φ of the selected, without gradient.
 
-    What is selected is valid too. `near` is something near the neurons' means, if
-    known.
+    What is selected is valid too. `batch` are the moments of the neurons, over all
+    replicas, if known.
     """
     if ops.is_tensor(weight):
         weight = ops.stop_gradient(ops.cast(weight, "float32"))
-
-    of = selected, valid, weight, axes
+    of = selected, valid, weight, axes, batch
     if backend.num_replicas() > 1:
         return pull_as_defined(z, *of)
-    return backend.pull(z, *of, near, pull_as_defined)
+    return backend.pull(z, *of, pull_as_defined)
 
 
 def pull_as_defined(
-    z: Tensor, selected: Tensor, valid: Tensor, weight: Any, axes: Axes
+    z: Tensor,
+    selected: Tensor,
+    valid: Tensor,
+    weight: Any,
+    axes: Axes,
+    batch: BatchMoments | None = None,
 ) -> tuple[Tensor, Tensor]:
     """`pull_valid` operation by operation."""
-    batch = batch_moments(ops.stop_gradient(z), valid, axes)
-    chosen = ops.cast(selected, "float32") * batch.deviation
-    direction = without_shift_and_scale(chosen, batch, axes)
+    unit = standardized(ops.stop_gradient(z), valid, axes, batch)
+    chosen = ops.cast(selected, "float32") * unit.deviation
+    direction = without_shift_and_scale(chosen, unit, axes)
     squares = backend.all_reduce_sums(_square(direction), _square(chosen))
     # What rounding leaves, as of neurons with two entries, is no direction.
     is_rounding = squares[0] <= ROUNDING**2 * squares[1]
     inverse = ops.rsqrt(backend.where(is_rounding, 1.0, squares[0]))
     inverse = backend.where(is_rounding, 0.0, inverse)
     direction = direction * (inverse * weight)
-    changes = batch.precision > 0.0
+    changes = unit.precision > 0.0
     scale = backend.where(
-        changes, 1.0 / backend.where(changes, batch.precision, 1.0), 0.0
+        changes, 1.0 / backend.where(changes, unit.precision, 1.0), 0.0
     )
-    of = direction, batch.valid * scale, batch.precision
+    of = direction, unit.valid * scale, unit.precision
     nothing, value = ops.zeros_like(z, dtype="bool"), ops.zeros((), z.dtype)
     pulled = backend.replace_by(z, nothing, value, with_these(_gradient), *of)
-    return pulled, mean_phi_of(selected, batch)
+    return pulled, mean_phi_of(selected, unit)
 
 
 def _gradient(
