@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from support import forked_runs
+from support.forked_runs import Run
 from support.shared_batches import KERNELS
 
 PROGRAM = Path(__file__).with_name("program.py")
@@ -20,7 +21,7 @@ WHOLE = ["--whole"] if BACKEND == "jax" else []
 
 @pytest.fixture(scope="module")
 def forks():
-    with forked_runs.Forks(PROGRAM) as made:
+    with forked_runs.Forks() as made:
         yield made
 
 
@@ -30,8 +31,12 @@ def start(forks, folder, replicas, *options):
     ports = free_ports(replicas) if "--workers" in options else []
     ranks = range(replicas) if ports else [0]
     given = [str(folder), f"--replicas={replicas}", *WHOLE, *options]
-    runs = [([*given, f"--rank={rank}"], of_worker(rank, ports)) for rank in ranks]
-    return forks.run(*runs)
+    return forks.run(
+        *(
+            Run(PROGRAM, [*given, f"--rank={rank}"], variables=of_worker(rank, ports))
+            for rank in ranks
+        )
+    )
 
 
 def of_worker(rank, ports):
