@@ -6,9 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from support import forked_runs
-from support.forked_runs import Run
-
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = {"quickstart.py", "code_report.py"}
 EXAMPLES |= {"gallery.py"}  # in tests/programs
@@ -19,25 +16,11 @@ HELPERS = {"digits_report.py"}  # imported by an example
 
 
 @pytest.fixture(scope="module")
-def run():
-    """What a program prints."""
-    with forked_runs.Forks("matplotlib.pyplot") as forks:
-
-        def printed(program, folder, *options):
-            variables = {"COLUMNS": "160"}  # so that no table cell is cut
-            run = Run(ROOT / program, options, folder, variables)
-            ((status, text),) = forks.run(run)
-            assert status == 0, text
-            return text
-
-        yield printed
-
-
-@pytest.fixture(scope="module")
-def quickstart(run, tmp_path_factory):
+def quickstart(run_program, tmp_path_factory):
     output = tmp_path_factory.mktemp("quickstart")
     options = ["--seeds", "2", "--epochs", "3", "--output", output]
-    return run("examples/quickstart.py", output, *options), output
+    program = ROOT / "examples" / "quickstart.py"
+    return run_program(program, *options, folder=output), output
 
 
 @pytest.mark.slow
@@ -66,10 +49,11 @@ def test_quickstart_draws_a_picture(quickstart):
 
 
 @pytest.mark.slow
-def test_penalty_study(run, tmp_path):
+def test_penalty_study(run_program, tmp_path):
     options = ["--seeds", "2", "--epochs", "2", "--weights", "0.1", "--where", "second"]
     files = ["--json", "found.json", "--picture", "study.png"]
-    printed = run("studies/penalty_study.py", tmp_path, *options, *files)
+    program = ROOT / "studies" / "penalty_study.py"
+    printed = run_program(program, *options, *files, folder=tmp_path)
     assert "plain" in printed
     found = json.loads((tmp_path / "found.json").read_text())
     assert found["about"]["penalized"] == ["second"]
@@ -81,9 +65,10 @@ def test_penalty_study(run, tmp_path):
 
 
 @pytest.mark.slow
-def test_code_report(run, tmp_path):
+def test_code_report(run_program, tmp_path):
     options = ["--steps=12", "--texts=80", "--out=page.html"]
-    printed = run("examples/code_report.py", tmp_path, *options)
+    program = ROOT / "examples" / "code_report.py"
+    printed = run_program(program, *options, folder=tmp_path)
     bits = dict(re.findall(r"(plain|L2E): (\d+\.\d+) bits per byte", printed))
     assert set(bits) == {"plain", "L2E"}
     assert all(0 < float(b) < 8 for b in bits.values())
