@@ -2,16 +2,15 @@
 
 import contextlib
 import json
-import os
 import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 
+from support import forked_runs
+from support.forked_runs import Run
 from support.shared_batches import KERNELS
 
 PROGRAM = Path(__file__).with_name("program.py")
@@ -20,22 +19,24 @@ BACKEND = keras.config.backend()
 WHOLE = ["--whole"] if BACKEND == "jax" else []
 
 
-def start(folder, replicas, *options):
-    """The processes of a run."""
+@pytest.fixture(scope="module")
+def forks():
+    with forked_runs.Forks() as made:
+        yield made
+
+
+def start(forks, folder, replicas, *options):
+    """What the processes of a run end with."""
     folder.mkdir()
-    command = [sys.executable, str(PROGRAM), str(folder), f"--replicas={replicas}"]
     ports = free_ports(replicas) if "--workers" in options else []
     ranks = range(replicas) if ports else [0]
-    return [
-        subprocess.Popen(
-            [*command, f"--rank={rank}", *WHOLE, *options],
-            env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"} | of_worker(rank, ports),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
+    given = [str(folder), f"--replicas={replicas}", *WHOLE, *options]
+    return forks.run(
+        *(
+            Run(PROGRAM, [*given, f"--rank={rank}"], variables=of_worker(rank, ports))
+            for rank in ranks
         )
-        for rank in ranks
-    ]
+    )
 
 
 def of_worker(rank, ports):
@@ -56,16 +57,10 @@ def free_ports(number):
         return [each.getsockname()[1] for each in sockets]
 
 
-def run(folder, replicas, *options):
+def run(forks, folder, replicas, *options):
     """What each replica knows at the end, with fixed weights and with learning ones."""
-    processes = start(folder, replicas, *options)
-    try:
-        for process in processes:
-            printed, _ = process.communicate(timeout=300)
-            assert process.returncode == 0, printed
-    finally:
-        for process in processes:
-            process.kill()
+    for status, printed in start(forks, folder, replicas, *options):
+        assert status == 0, printed
     found = {}
     every = ["fixed", "learns", "gradients"]
     for name in ["learns"] if "--only=learns" in options else every:
@@ -76,9 +71,9 @@ def run(folder, replicas, *options):
 
 
 @pytest.fixture(scope="module")
-def one(tmp_path_factory):
+def one(forks, tmp_path_factory):
     """What one device knows."""
-    found = run(tmp_path_factory.mktemp("distribution") / "one", 1)
+    found = run(forks, tmp_path_factory.mktemp("distribution") / "one", 1)
     return {name: knowledge for name, (knowledge,) in found.items()}
 
 
@@ -86,9 +81,10 @@ REPLICAS = {"jax": [4], "tensorflow": [2], "torch": [3]}
 
 
 @pytest.fixture(scope="module", params=REPLICAS[BACKEND])
-def many(request, tmp_path_factory):
+def many(request, forks, tmp_path_factory):
     """What each of several replicas knows."""
-    return run(tmp_path_factory.mktemp("distribution") / "many", request.param)
+    folder = tmp_path_factory.mktemp("distribution") / "many"
+    return run(forks, folder, request.param)
 
 
 def check(of_replicas, alone, rtol):
@@ -153,8 +149,8 @@ def test_replicas_agree_to_the_bit(many):
 
 @pytest.mark.support("`keras.distribution.ModelParallel`")
 @pytest.mark.skipif(BACKEND != "jax", reason="JAX has it")
-def test_model_parallel(one, tmp_path):
-    found = run(tmp_path / "many", 4, "--model-parallel", "--only=learns")
+def test_model_parallel(one, forks, tmp_path):
+    found = run(forks, tmp_path / "many", 4, "--model-parallel", "--only=learns")
     check(found["learns"], one["learns"], rtol=1e-4)
 
 
@@ -162,11 +158,10 @@ def test_model_parallel(one, tmp_path):
     "a last batch that does not divide over the devices", jax="Keras' error"
 )
 @pytest.mark.skipif(BACKEND != "jax", reason="the others take it")
-def test_keras_refuses_a_batch_that_does_not_divide(tmp_path, monkeypatch):
+def test_keras_refuses_a_batch_that_does_not_divide(forks, tmp_path, monkeypatch):
     monkeypatch.setattr(f"{__name__}.WHOLE", [])
-    (process,) = start(tmp_path / "uneven", 4)
-    printed, _ = process.communicate(timeout=300)
-    assert process.returncode != 0
+    ((status, printed),) = start(forks, tmp_path / "uneven", 4)
+    assert status != 0
     assert "divisible" in printed
 
 
@@ -175,8 +170,8 @@ def test_keras_refuses_a_batch_that_does_not_divide(tmp_path, monkeypatch):
     tensorflow="yes, in a loop of your own (with `fit`: Keras' error)",
 )
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="TensorFlow has it")
-def test_several_workers(one, tmp_path):
-    found = run(tmp_path / "workers", 2, "--workers", "--only=learns")
+def test_several_workers(one, forks, tmp_path):
+    found = run(forks, tmp_path / "workers", 2, "--workers", "--only=learns")
     check(found["learns"], one["learns"], rtol=1e-4)
     # Keras' own `fit` fails there for a model without our layers, too.
     error = (tmp_path / "workers" / "error-0.txt").read_text()

@@ -39,18 +39,6 @@ def study(monkeypatch):
     return run
 
 
-def study_as_a_process(out, *options):
-    command = [sys.executable, str(STUDIES / "study.py"), "--quick"]
-    done = subprocess.run(
-        [*command, "--out", str(out), *options],
-        capture_output=True,
-        text=True,
-        timeout=400,
-        env={**os.environ, "COLUMNS": "200"},
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-
-
 def names(path):
     """Of its methods, without their settings."""
     return tuple(method.partition(":")[0] for method in path)
@@ -96,7 +84,7 @@ def test_every_study_runs(name, tmp_path, study):
 
 
 @pytest.mark.slow
-def test_an_interrupted_study_goes_on_and_gives_the_same(tmp_path, study):
+def test_an_interrupted_study_goes_on_and_gives_the_same(tmp_path, study, run_program):
     row = ("--row", "nowcasting/plain > memel")
     study(tmp_path, *row)
     path = tmp_path / "nowcasting-quick.jsonl"
@@ -104,7 +92,7 @@ def test_an_interrupted_study_goes_on_and_gives_the_same(tmp_path, study):
     lines = whole.splitlines()
     # The last run lost, the one before cut off in the middle of its line.
     path.write_text("\n".join([*lines[:-2], lines[-2][:50]]), "utf-8")
-    study_as_a_process(tmp_path, *row)
+    run_program(STUDIES / "study.py", "--quick", "--out", tmp_path, *row)
     again = path.read_text("utf-8").splitlines()
     assert again[: len(lines) - 2] == lines[:-2]
     for old, new in zip(lines[-2:], again[-2:], strict=True):

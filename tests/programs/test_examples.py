@@ -1,10 +1,7 @@
 """The programs of examples/ and studies/ run as a user runs them, in small."""
 
 import json
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -19,20 +16,11 @@ HELPERS = {"digits_report.py"}  # imported by an example
 
 
 @pytest.fixture(scope="module")
-def quickstart(tmp_path_factory):
+def quickstart(run_program, tmp_path_factory):
     output = tmp_path_factory.mktemp("quickstart")
-    script = str(ROOT / "examples" / "quickstart.py")
-    command = [sys.executable, script, "--seeds", "2", "--epochs", "3"]
-    done = subprocess.run(
-        [*command, "--output", str(output)],
-        cwd=output,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        env=os.environ | {"COLUMNS": "160"},  # so that no table cell is cut
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout, output
+    options = ["--seeds", "2", "--epochs", "3", "--output", output]
+    program = ROOT / "examples" / "quickstart.py"
+    return run_program(program, *options, folder=output), output
 
 
 @pytest.mark.slow
@@ -61,19 +49,12 @@ def test_quickstart_draws_a_picture(quickstart):
 
 
 @pytest.mark.slow
-def test_penalty_study(tmp_path):
-    script = str(ROOT / "studies" / "penalty_study.py")
+def test_penalty_study(run_program, tmp_path):
     options = ["--seeds", "2", "--epochs", "2", "--weights", "0.1", "--where", "second"]
     files = ["--json", "found.json", "--picture", "study.png"]
-    done = subprocess.run(
-        [sys.executable, script, *options, *files],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "plain" in done.stdout
+    program = ROOT / "studies" / "penalty_study.py"
+    printed = run_program(program, *options, *files, folder=tmp_path)
+    assert "plain" in printed
     found = json.loads((tmp_path / "found.json").read_text())
     assert found["about"]["penalized"] == ["second"]
     runs = [(r["seed"], r["weight"]) for r in found["runs"]]
@@ -84,17 +65,11 @@ def test_penalty_study(tmp_path):
 
 
 @pytest.mark.slow
-def test_code_report(tmp_path):
-    script = str(ROOT / "examples" / "code_report.py")
-    done = subprocess.run(
-        [sys.executable, script, "--steps=12", "--texts=80", "--out=page.html"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    bits = dict(re.findall(r"(plain|L2E): (\d+\.\d+) bits per byte", done.stdout))
+def test_code_report(run_program, tmp_path):
+    options = ["--steps=12", "--texts=80", "--out=page.html"]
+    program = ROOT / "examples" / "code_report.py"
+    printed = run_program(program, *options, folder=tmp_path)
+    bits = dict(re.findall(r"(plain|L2E): (\d+\.\d+) bits per byte", printed))
     assert set(bits) == {"plain", "L2E"}
     assert all(0 < float(b) < 8 for b in bits.values())
     page = (tmp_path / "page.html").read_text("utf-8")

