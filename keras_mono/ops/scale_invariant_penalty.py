@@ -165,9 +165,11 @@ def standardized(
         changes, ops.rsqrt(backend.where(changes, variance, 1.0)), 0.0
     )
     deviation = deviation * precision
-    # Its derivative would overflow were the units not taken out before.
-    variance = _sum(deviation * deviation, axes) / count
-    variance = backend.where(changes, variance, 1.0)
+    if batch is not None:
+        variance = ops.ones_like(precision)
+    else:  # its derivative would overflow were the units not taken out before
+        variance = _sum(deviation * deviation, axes) / count
+        variance = backend.where(changes, variance, 1.0)
     return Standardized(deviation, ones, count, variance, precision)
 
 
