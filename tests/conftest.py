@@ -78,6 +78,13 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+def pytest_runtest_teardown(item, nextitem) -> None:
+    """What a module of tests leaves, as graphs of functions that are kept, stays too."""
+    if nextitem is None or item.path != nextitem.path:
+        gc.collect()
+        gc.freeze()
+
+
 def pytest_report_header() -> str:
     return f"keras {keras.__version__} on {keras.config.backend()}"
 

@@ -210,7 +210,7 @@ def test_models_are_paired_by_name_and_width(tmp_path):
     z, labels = labelled_data()
     models = {
         "plain": started(),
-        "trained": started(shift=0.1),
+        "trained": started(shift=0.05),
         "another": started(seed=1),
         "wide": started(60),
         "elsewhere": keras.Sequential(
