@@ -79,7 +79,7 @@ def pytest_collection_finish() -> None:
 
 
 def pytest_runtest_teardown(item, nextitem) -> None:
-    """What a module of tests leaves, as graphs of functions that are kept, stays too."""
+    """What a module of tests leaves stays too, as graphs of functions do."""
     if nextitem is None or item.path != nextitem.path:
         gc.collect()
         gc.freeze()
