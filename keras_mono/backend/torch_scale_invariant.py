@@ -21,6 +21,9 @@ from keras_mono.backend.torch_constants import constant
 from keras_mono.backend.torch_sums import compiled_sums_over
 from keras_mono.backend.types import BatchMoments
 
+# Of the variance below which a neuron is constant: what the mean may be rounded by.
+_ROUNDED_MEAN = 2.0**-6
+
 
 class Along(NamedTuple):
     """Reductions of each neuron, along axes that are kept."""
@@ -57,18 +60,20 @@ class Deviations(NamedTuple):
     mean: Tensor
     shift: Tensor  # the part of the mean that was taken out last
 
-    def variance(self, squares: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def variance(self, squares: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """From Σ deviation²: the biased variance, whether it is one, and 1 / it or 0.
 
-        As `varies` has it: what rounding leaves of equal values is no variance.
+        As `varies` has it: what rounding leaves of equal values is no variance. And the
+        least that is one.
         """
         variance, mean, shift = squares / self.count, self.mean, self.shift
         least = constant(SMALLEST_DENOMINATOR, mean.device)
         least = torch.addcmul(least, mean, mean, value=CONSTANT**2)
-        varies = variance > torch.addcmul(least, shift, shift, value=CONSTANT_AWAY**2)
+        least = torch.addcmul(least, shift, shift, value=CONSTANT_AWAY**2)
+        varies = variance > least
         infinity = constant(torch.inf, mean.device)
         precision = torch.where(varies, variance, infinity).reciprocal_()
-        return variance, varies, precision
+        return variance, varies, precision, least
 
 
 def deviations(
@@ -115,17 +120,21 @@ class Pull(torch.autograd.Function):
         found = deviations(z, valid, along, batch)
         direction = torch.where(selected, found.deviation, zero)
         squares, total, chosen = along.sums_and_squares(found.deviation, direction)
-        variance, varies, precision = found.variance(squares)
+        variance, varies, precision, least = found.variance(squares)
         # Of the mean φ; without the part along the neuron's shift and scale.
         phi = chosen * precision
         shift, scale = torch._foreach_div([total, phi], [found.count] * 2)
         direction.addcmul_(found.deviation, scale, value=-1.0)
         direction.addcmul_(valid, shift, value=-1.0)
         square = (along.squares(direction) * precision).sum()
-        phi = phi.sum()
-        # What rounding leaves, as of neurons with two entries, is no direction.
+        # What rounding leaves, as of neurons with two entries, is no direction; and the
+        # mean is rounded the more, the further it is from where it was measured.
+        share = constant(ROUNDING**2, z.device)
+        share = torch.addcmul(share, least, precision, value=_ROUNDED_MEAN)
+        left = torch.dot(phi.flatten(), share.flatten())
         infinity = constant(torch.inf, z.device)
-        square = torch.where(square <= ROUNDING**2 * phi, infinity, square)
+        square = torch.where(square <= left, infinity, square)
+        phi = phi.sum()
         factor = square.rsqrt() * weight * precision
         spread = torch.where(varies, variance, zero).sqrt_()
         ctx.along = along
@@ -164,7 +173,7 @@ class Deactivate(torch.autograd.Function):
         batch: BatchMoments | None,
     ) -> Tensor:
         found = deviations(z, valid, along, batch)
-        _, varies, precision = found.variance(along.squares(found.deviation))
+        _, varies, precision, _ = found.variance(along.squares(found.deviation))
         sign = _as_int8(z > mean) - _as_int8(z < mean)
         ctx.along, ctx.strength = along, strength
         scale = precision / found.count

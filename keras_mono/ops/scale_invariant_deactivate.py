@@ -113,7 +113,7 @@ def deactivate_as_defined(
     def pull(upstream: Tensor, *tensors: Tensor) -> Tensor:
         return _gradient(axes, upstream, *tensors)
 
-    chosen = ops.cast(selected, "float32")
+    chosen = ops.cast(selected, "float32")  # whose gradient on JAX is a float
     gradient = with_these(pull)
     return backend.replace_by(z, selected, mean, gradient, chosen, away, *unit)
 
@@ -123,6 +123,7 @@ def _gradient(
 ) -> Tensor:
     """`away`: Δ·sign(z - mean) of the selected, 0 elsewhere."""
     g = ops.cast(upstream, "float32")
-    change = ops.abs(g) * away - g * selected
+    # g may be infinite elsewhere.
+    change = backend.where(selected > 0.0, ops.abs(g) * away - g, 0.0)
     change = without_shift_and_scale(change, Standardized(*unit), axes)
     return ops.cast(g + change, upstream.dtype)

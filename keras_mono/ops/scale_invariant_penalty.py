@@ -148,19 +148,19 @@ def standardized(
     """Standardize the entries that are valid; with gradient, unless given `batch`."""
     z = backend.where(valid, ops.cast(z, "float32"), 0.0)
     ones = ops.broadcast_to(ops.cast(valid, "float32"), ops.shape(z))
-    # In two steps: the mean of large values is rounded, that of the rest is not.
     if batch is not None:
-        count, shift = backend.clip(batch.count, 1.0), batch.shift
-        mean = batch.anchor + shift
-        deviation = ((z - batch.anchor) - shift) * ones
+        count, near = batch.count, batch.anchor + batch.shift
     else:
         count, total = _sums(axes, ones, z)
-        count, shift = backend.clip(count, 1.0), None
-        mean = ops.stop_gradient(total / count)
-        rest = (z - mean) * ones
-        deviation = (rest - _sum(rest, axes) / count) * ones
+    count = backend.clip(count, 1.0)
+    if batch is None:
+        near = ops.stop_gradient(total / count)
+    # Twice: the mean of large values is rounded, that of the rest is not.
+    rest = (z - near) * ones
+    shift = _sum(rest, axes) / count
+    deviation = (rest - shift) * ones
     variance = ops.stop_gradient(_sum(deviation * deviation, axes) / count)
-    changes = varies(mean, variance, shift)
+    changes = varies(near, variance, None if batch is None else shift)
     precision = backend.where(
         changes, ops.rsqrt(backend.where(changes, variance, 1.0)), 0.0
     )

@@ -7,6 +7,7 @@ from keras import ops
 from keras_mono._internal import validation
 from keras_mono._internal.typing import Tensor
 from keras_mono.backend import backend
+from keras_mono.backend.reference import SMALLEST_PHI
 from keras_mono.selectors.selector import Selector
 
 _LARGEST = 2**31 - 1  # of a hash without its sign
@@ -72,7 +73,7 @@ class Random(Selector):
         state = self._present(state, "the number of batches")
         phi = ops.convert_to_tensor(phi)
         drawn = self._hashes(phi, state[1]) < int(self.fraction * _LARGEST)
-        return ops.logical_and(drawn, phi > 0.0)
+        return ops.logical_and(drawn, phi >= SMALLEST_PHI)
 
     def update(
         self,

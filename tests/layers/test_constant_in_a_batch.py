@@ -50,3 +50,19 @@ def test_it_gets_the_gradient_unchanged(form, rows, masked):
     _, gradient = value_and_gradient(called, z[-1], upstream, mask=mask)
     np.testing.assert_array_equal(gradient[:, :3], upstream[:, :3])
     assert np.abs(gradient[:, 3] - upstream[:, 3]).max() > 1e-4
+
+
+@pytest.mark.parametrize("jump", [1e3, 1e4, 1e5])
+@pytest.mark.parametrize("rows", [32, 4096])
+def test_a_neuron_all_of_which_is_selected_is_not_pulled(rows, jump):
+    """It varies little, far from where it was: its mean must not be taken for more."""
+    z = normal(10, rows, 2)
+    z[-1, :, 0] = 20.0 + z[-1, :, 0] * 20.0 / jump
+    upstream = normal(rows, 2, seed=1)
+    layer = km.layers.MonosemanticPenalty(0.1, 1, form="relative", start_step=2)
+    layer.build((rows, 2))
+    for batch in z[:-1]:
+        layer.update_statistics(batch)
+    _, gradient = value_and_gradient(layer, z[-1], upstream)
+    assert layer.penalty == pytest.approx(1.0, rel=1e-3)  # the mean φ of all entries
+    np.testing.assert_array_equal(gradient, upstream)

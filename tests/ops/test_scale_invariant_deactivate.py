@@ -116,6 +116,17 @@ def test_entries_that_are_not_finite_pass_through():
     np.testing.assert_allclose(pull, expected, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_bad_gradient_where_nothing_is_selected_stays_where_it_is(bad):
+    z, selected, upstream, _ = batch(0)
+    _, expected = value_and_pull(z, selected & (z != z[0, 0, 0]), upstream)
+    selected[0, 0, 0], upstream[0, 0, 0] = False, bad
+    _, pull = value_and_pull(z, selected, upstream)
+    assert not np.isfinite(pull[0, 0, 0])
+    pull[0, 0, 0] = expected[0, 0, 0]
+    np.testing.assert_array_equal(pull, expected)
+
+
 def test_nothing_selected_changes_nothing():
     z, _, upstream, _ = batch(0)
     value, pull = value_and_pull(z, np.zeros(SHAPE, bool), upstream)

@@ -64,6 +64,15 @@ def test_what_is_selected_is_what_was_shown_and_the_share_is_told():
     assert told == pytest.approx(shown.mean(), rel=1e-6)
 
 
+def test_a_phi_that_some_backends_take_for_0_is_not_drawn():
+    select = km.selectors.Random(0.5, seed=1)
+    phi = np.full((64, 2), 1e-39, "float32")
+    phi[:, 1] = 1.0
+    drawn = numbers(select(phi, state=keras.ops.zeros((2,)))).sum(axis=0)
+    assert drawn[0] == 0
+    assert drawn[1] > 16
+
+
 def test_entries_that_do_not_count_are_not_drawn():
     made = layer(0.9)
     draws(made, 2)
