@@ -94,7 +94,7 @@ class MeanPhi(torch.autograd.Function):
         deviation = found.deviation
         chosen = torch.where(selected, deviation, zero)
         squares, total, phi = along.sums_and_squares(deviation, chosen)
-        _, _, precision, _ = found.variance(squares)
+        precision = found.variance(squares).precision
         phi = phi * precision
         means = torch._foreach_div([total, phi], [found.count] * 2)
         ctx.save_for_backward(deviation, chosen, valid, precision, number, *means)

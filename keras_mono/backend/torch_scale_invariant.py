@@ -52,6 +52,15 @@ class Along(NamedTuple):
         return x.abs().amax(self.axes, keepdim=True)
 
 
+class Variance(NamedTuple):
+    """Of each neuron; see `varies` for what is none."""
+
+    value: Tensor  # biased
+    least: Tensor  # that is one
+    varies: Tensor  # boolean: whether it is one
+    precision: Tensor  # 1 / it; 0 if it is none
+
+
 class Deviations(NamedTuple):
     """The valid entries of a batch about the means of their neurons."""
 
@@ -60,12 +69,8 @@ class Deviations(NamedTuple):
     mean: Tensor
     shift: Tensor  # the part of the mean that was taken out last
 
-    def variance(self, squares: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """From Σ deviation²: the biased variance, whether it is one, and 1 / it or 0.
-
-        As `varies` has it: what rounding leaves of equal values is no variance. And the
-        least that is one.
-        """
+    def variance(self, squares: Tensor) -> Variance:
+        """From Σ deviation²."""
         variance, mean, shift = squares / self.count, self.mean, self.shift
         least = constant(SMALLEST_DENOMINATOR, mean.device)
         least = torch.addcmul(least, mean, mean, value=CONSTANT**2)
@@ -73,7 +78,7 @@ class Deviations(NamedTuple):
         varies = variance > least
         infinity = constant(torch.inf, mean.device)
         precision = torch.where(varies, variance, infinity).reciprocal_()
-        return variance, varies, precision, least
+        return Variance(variance, least, varies, precision)
 
 
 def deviations(
@@ -120,7 +125,7 @@ class Pull(torch.autograd.Function):
         found = deviations(z, valid, along, batch)
         direction = torch.where(selected, found.deviation, zero)
         squares, total, chosen = along.sums_and_squares(found.deviation, direction)
-        variance, varies, precision, least = found.variance(squares)
+        variance, least, varies, precision = found.variance(squares)
         # Of the mean φ; without the part along the neuron's shift and scale.
         phi = chosen * precision
         shift, scale = torch._foreach_div([total, phi], [found.count] * 2)
@@ -173,12 +178,12 @@ class Deactivate(torch.autograd.Function):
         batch: BatchMoments | None,
     ) -> Tensor:
         found = deviations(z, valid, along, batch)
-        _, varies, precision, _ = found.variance(along.squares(found.deviation))
+        variance = found.variance(along.squares(found.deviation))
         sign = _as_int8(z > mean) - _as_int8(z < mean)
         ctx.along, ctx.strength = along, strength
-        scale = precision / found.count
-        kept = selected & varies, valid, sign, scale, found.count, found.deviation
-        ctx.save_for_backward(*kept)
+        scale, pulled = variance.precision / found.count, selected & variance.varies
+        of_batch = scale, found.count, found.deviation
+        ctx.save_for_backward(pulled, valid, sign, *of_batch)
         return torch.where(selected, mean.to(z.dtype), z)
 
     @staticmethod

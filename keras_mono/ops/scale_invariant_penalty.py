@@ -148,13 +148,12 @@ def standardized(
     """Standardize the entries that are valid; with gradient, unless given `batch`."""
     z = backend.where(valid, ops.cast(z, "float32"), 0.0)
     ones = ops.broadcast_to(ops.cast(valid, "float32"), ops.shape(z))
-    if batch is not None:
-        count, near = batch.count, batch.anchor + batch.shift
-    else:
-        count, total = _sums(axes, ones, z)
-    count = backend.clip(count, 1.0)
     if batch is None:
+        count, total = _sums(axes, ones, z)
+        count = backend.clip(count, 1.0)
         near = ops.stop_gradient(total / count)
+    else:
+        count, near = backend.clip(batch.count, 1.0), batch.anchor + batch.shift
     # Twice: the mean of large values is rounded, that of the rest is not.
     rest = (z - near) * ones
     shift = _sum(rest, axes) / count
@@ -165,11 +164,11 @@ def standardized(
         changes, ops.rsqrt(backend.where(changes, variance, 1.0)), 0.0
     )
     deviation = deviation * precision
-    if batch is not None:
-        variance = ops.ones_like(precision)
-    else:  # its derivative would overflow were the units not taken out before
+    if batch is None:  # its derivative would overflow were the units still in it
         variance = _sum(deviation * deviation, axes) / count
         variance = backend.where(changes, variance, 1.0)
+    else:
+        variance = ops.ones_like(precision)
     return Standardized(deviation, ones, count, variance, precision)
 
 

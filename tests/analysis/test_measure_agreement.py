@@ -55,7 +55,9 @@ def test_agreement_is_spearmans():
             assert agreement.neurons[i, j] == known.sum()
             expected = stats.spearmanr(every[first][known], every[second][known])
             np.testing.assert_allclose(agreement.correlation[i, j], expected.statistic)
-    assert agreement.neurons.min() < agreement.neurons.max()
+    # The one that is not known is left out of hoyer's, and of no other's.
+    lost = A.measure_agreement(profile_of()).neurons - agreement.neurons
+    assert np.diag(lost).tolist() == [int(name == "hoyer") for name in MEASURES]
 
 
 def test_agreement_that_is_not_known():
