@@ -10,8 +10,14 @@ def summary(z: np.ndarray, variance_compensation: float = 0.01) -> dict[str, flo
     """How monosemantic a layer's activations are, by their own statistics.
 
     φ of each activation is taken against the mean and unbiased variance of its neuron
-    over the samples of `z`. The mean of φ is about 1 whatever the neurons do, so the
-    tail is reported. Of the measures of `measures` it gives those that need no labels.
+    over the samples of `z`. The mean of φ is about 1 for every neuron that varies, so
+    the tail is reported. Of the measures of `measures` it gives those that need no
+    labels.
+
+    Dead neurons have φ = 0, and their activations are counted: they lower `top1`,
+    `threshold`, `tail` and `kurtosis`. Half of the neurons dead lower the tail of
+    normal ones from 7.2 to 6.0. Compare layers with as many live neurons, or pass those
+    alone.
 
     Every position of a sample is a neuron here, as for a layer with `axis=None`.
     `profile`, `measures` and the other functions with labels pool the positions: a

@@ -1,6 +1,8 @@
 from collections.abc import Callable, Sequence
 
 import keras
+import numpy as np
+from keras import ops
 
 from keras_mono._internal import validation
 from keras_mono._internal.model_layers import find_layers, named_layers
@@ -122,6 +124,9 @@ class InhibitionSchedule(keras.callbacks.Callback):
         value = self.fn(count)
         if value is None:
             return None
+        if ops.is_tensor(value) or isinstance(value, np.ndarray):
+            value = ops.convert_to_numpy(value)
+            value = value.item() if value.ndim == 0 else value
         return validation.finite_number(f"fn({count})", value, " Return None for off.")
 
     def _set(self, value: float | None) -> None:

@@ -99,7 +99,14 @@ class RunningStatistics(keras.layers.Layer):
     def compute_output_spec(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
         if not args and kwargs.get("mask") is kwargs.get("padding_mask") is None:
             lost_masks.warn_of_lost_mask(self.name, inputs)
-        return super().compute_output_spec(inputs, *args, **kwargs)
+        # By `call`, which checks the inputs; Keras' layers would take the shape alone.
+        of_operation = super(keras.layers.Layer, self).compute_output_spec
+        return of_operation(inputs, *args, **kwargs)
+
+    def compute_output_shape(
+        self, input_shape: tuple[int | None, ...]
+    ) -> tuple[int | None, ...]:
+        return tuple(input_shape)
 
     def call(
         self,

@@ -32,8 +32,8 @@ class Adapter(HoldsLayer, torch.nn.Module):
 
     Call arguments:
         x: Activations, `(batch, ...)`.
-        padding_mask: Optional, not 0 where an entry counts, shape `(batch,)` to the
-            shape of `x`; a HuggingFace `attention_mask` is one.
+        padding_mask: Optional, boolean or integer, not 0 where an entry counts, shape
+            `(batch,)` to the shape of `x`; a tokenizer's `attention_mask` is one.
 
     Attributes:
         layer: The Keras layer: `layer.score(z)`, `layer.strength`, `layer.reset()`. Get
@@ -44,7 +44,8 @@ class Adapter(HoldsLayer, torch.nn.Module):
     Raises:
         ImportError: on import, if Keras does not run on PyTorch.
         ValueError: for another layer, without `input_shape` for an unbuilt one, and in
-            training if a tool left memory in the buffers that holds no statistics.
+            training if a tool left memory in the buffers that holds no statistics; for
+            a `padding_mask` of floats.
         TypeError: for an input that is not one tensor.
         RuntimeError: in training mode under `torch.func.vmap` and the like, unless the
             transformed function is given the buffers.
@@ -99,6 +100,7 @@ class Adapter(HoldsLayer, torch.nn.Module):
             path = x.tracer.path_of_module(self)
             return x.tracer.create_proxy("call_module", path, (x, padding_mask), {})
         _check_is_tensor(x)
+        _check_is_no_bias(padding_mask)
         layer = self._held[0]
         if _uses_state(layer, self.training):
             self._bind()
@@ -248,6 +250,17 @@ def _build(layer: RunningStatistics, input_shape: Any) -> None:
     device = torch.get_default_device()  # not Keras' own, which is the GPU if any
     with keras.device("cpu" if device.type == "meta" else str(device)):
         layer.build(tuple(input_shape))
+
+
+def _check_is_no_bias(padding_mask: Any) -> None:
+    """A mask that is added to attention scores is 0 where an entry counts."""
+    if isinstance(padding_mask, torch.Tensor) and padding_mask.is_floating_point():
+        raise ValueError(
+            "`padding_mask` must be boolean or integer, not 0 where an entry counts. "
+            f"Received: dtype {padding_mask.dtype}. Pass the tokenizer's "
+            "`attention_mask`, not what a model makes of it for its attention; of "
+            "zeros and ones in floats pass `padding_mask.bool()`."
+        )
 
 
 def _check_is_tensor(x: Any) -> None:

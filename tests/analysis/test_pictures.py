@@ -70,6 +70,7 @@ def test_ablation_by_feature():
     heights = [[bar.get_height() for bar in bars] for bars in axes.containers]
     np.testing.assert_array_equal(np.transpose(heights), found.increase)
     assert ticks(axes) == ["a", "b", "c"]
+    assert axes.get_xlabel() == "feature"
     assert [t.get_text() for t in axes.get_legend().get_texts()] == [
         "neuron 4",
         "neuron 7",
@@ -79,6 +80,7 @@ def test_ablation_by_feature():
 def test_heat_map(data):
     scores = A.feature_scores(*data)
     axes, _ = plots.feature_heat_map(scores, neurons=3).axes
+    assert axes.get_xlabel() == "feature"
     shown = np.asarray(axes.images[0].get_array())
     np.testing.assert_array_equal(shown, scores.phi[:, scores.ranking()[:3]].T)
     names = [text.get_text() for text in axes.get_yticklabels()]

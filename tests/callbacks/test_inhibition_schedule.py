@@ -181,3 +181,18 @@ def test_a_value_beyond_float32(value):
         fit(network(), km.callbacks.InhibitionSchedule(lambda _: value))
     with pytest.raises(ValueError, match=r"`weight` must be a finite number"):
         km.layers.MonosemanticPenalty(value)
+
+
+@pytest.mark.parametrize("kind", ["array", "tensor", "Keras' schedule"])
+def test_a_value_that_is_an_array(kind):
+    decay = keras.optimizers.schedules.PolynomialDecay(0.5, 10, 0.5)
+    fn = {
+        "array": lambda _: np.array(0.5),
+        "tensor": lambda _: keras.ops.convert_to_tensor(0.5),
+        "Keras' schedule": decay,
+    }[kind]
+    model = network()
+    fit(model, km.callbacks.InhibitionSchedule(fn))
+    assert model.get_layer("inhibition").strength == 0.5
+    with pytest.raises(ValueError, match=r"`fn\(0\)` must be a finite number"):
+        fit(model, km.callbacks.InhibitionSchedule(lambda _: np.ones(2)))

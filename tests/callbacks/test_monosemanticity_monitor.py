@@ -399,6 +399,9 @@ def test_to_frame_and_plot():
     drawn = lines["inhibition"].get_ydata()
     np.testing.assert_allclose(drawn, frame[frame.layer == "inhibition"].top1)
     assert [line.get_label() for line in figure.axes[-1].get_lines()] == ["inhibition"]
+    for axes in figure.axes:  # no mark is cut off
+        highest = max(max(line.get_ydata()) for line in axes.get_lines())
+        assert axes.get_ylim()[1] > 1.04 * highest
 
 
 @pytest.mark.one_backend

@@ -308,3 +308,27 @@ def test_masks_are_passed_on(layer_class, training):
     tokens = np.array([[1, 2, 0, 0, 0], [0, 4, 5, 0, 6]])
     out = numbers(model(tokens, training=training))
     np.testing.assert_array_equal(out[:, :, 0], tokens != 0)
+
+
+def test_the_output_shape_is_told_without_a_call():
+    layer = km.layers.MonosemanticScale()
+    assert layer.compute_output_shape((None, 3)) == (None, 3)
+    block = keras.Sequential([keras.layers.Dense(8), km.layers.MonosemanticPenalty()])
+    assert block.compute_output_shape((None, 3)) == (None, 8)
+
+
+def test_time_distributed_over_a_functional_input():
+    inputs = keras.Input((5, 8))
+    layer = km.layers.MonosemanticInhibition(start_step=1)
+    outputs = keras.layers.TimeDistributed(layer)(inputs)
+    assert outputs.shape == (None, 5, 8)
+    model = keras.Model(inputs, outputs)
+    model.compile("sgd", "mse")
+    x = np.ones((6, 5, 8), "float32")
+    model.fit(x, x, verbose=0)
+    assert int(layer.step) == 5
+
+
+def test_a_model_of_integers_is_an_error_where_it_is_built():
+    with pytest.raises(ValueError, match="expected a float input"):
+        km.layers.MonosemanticScale()(keras.Input((3,), dtype="int32"))

@@ -150,3 +150,12 @@ def test_an_input_of_another_width_is_an_error(kind):
     with pytest.raises(ValueError, match="was built for inputs of shape"):
         adapter(batch(0, (12, 1)))
     assert int(adapter.step) == 0
+
+
+def test_a_mask_for_attention_scores_is_an_error():
+    adapter = Adapter(km.layers.MonosemanticScale(axis=-1), (None, None, 8)).train()
+    x, kept = torch.randn(2, 5, 8), torch.tensor([[1, 1, 1, 0, 0]] * 2)
+    with pytest.raises(ValueError, match=r"must be boolean or integer.*attention_mask"):
+        adapter(x, (1.0 - kept) * -1e9)
+    adapter(x, kept)
+    assert adapter.count.unique().tolist() == [6.0]

@@ -80,8 +80,10 @@ def _draw(axes: Any, panel: Any, rows: Sequence[Mapping[str, Any]], unit: str) -
     axes.set_title(title, fontsize=10)
     axes.set_xlabel(unit)
     axes.set_ylabel(label)
-    if axes.get_ylim()[0] > 0 or name != "penalty":
-        axes.set_ylim(bottom=0)
+    low, high = axes.get_ylim()
+    if low > 0 or name != "penalty":
+        # matplotlib's margin is a share of what the lines span, not of the axis.
+        axes.set_ylim(0, max(high, 1.05 * axes.dataLim.y1))
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", alpha=0.25)

@@ -77,6 +77,7 @@ def neuron_response(
     figure, axes = panel(_width(features, 0.6, 1.5))
     axes.boxplot(parts, **_BOXES)
     _name(axes.set_xticks, features, first=1)
+    axes.set_xlabel("feature")
     axes.set_ylabel("activation")
     title = f"Neuron {neuron} by feature" if name is None else plain(name, most=60)
     axes.set_title(title + part_of, fontsize=10)
@@ -132,6 +133,7 @@ def ablation_by_feature(found: Ablation) -> Any:
         )
     _name(axes.set_xticks, found.features)
     axes.axhline(0, color="0.3", linewidth=0.8)
+    axes.set_xlabel("feature")
     axes.set_ylabel("increase of the loss")
     axes.set_title("Loss with one neuron at its mean", fontsize=10)
     axes.legend(frameon=False, fontsize=8)
@@ -175,6 +177,7 @@ def feature_heat_map(
     axes.scatter(best, np.arange(len(order)), s=14, color=COLOURS[1])
     _name(axes.set_xticks, features)
     axes.set_yticks(range(len(order)), [str(n) for n in order], fontsize=7)
+    axes.set_xlabel("feature")
     axes.set_ylabel("neuron")
     figure.colorbar(image, ax=axes, label="φ of a feature's inputs")
     return figure
