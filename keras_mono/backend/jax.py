@@ -1,6 +1,6 @@
 """What JAX does otherwise."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -29,6 +29,14 @@ class Jax(OnePass):
             block = ops.cast(valid[start : start + 64], "int8")
             total = total + ops.cast(_sum_by_halves(block), "float32")
         return total
+
+    def sum_and_squares(self, x: Tensor, axes: Axes) -> Sequence[Tensor]:
+        """Of halves that are squared: of squares that are halved XLA may keep all."""
+        if not _adds_rows(x, axes) or x.shape[0] % 2:
+            return super().sum_and_squares(x, axes)
+        half = x.shape[0] // 2
+        squares = ops.square(x[:half]) + ops.square(x[half:])
+        return [self.sum_over(x, axes), self.sum_over(squares, axes)]
 
     def computed_once(self, phi: Tensor) -> Tensor:
         """`phi`, which XLA may not compute a second time for another use of it.

@@ -94,7 +94,7 @@ class Reference:
         num_valid = self.clip(count, 1.0)
         anchor = statistics.mean + total / num_valid
         centered = self.where(valid, z - anchor, 0.0)
-        sums = self.sums_over(axes, centered, ops.square(centered))
+        sums = self.sum_and_squares(centered, axes)
         offset, squares = self.all_reduce_sums(*sums)
         offset = offset / num_valid
         variance = self.clip(squares / num_valid - ops.square(offset), 0.0)
@@ -368,6 +368,10 @@ class Reference:
             else self.sum_over(x, axes)
             for x in xs
         ]
+
+    def sum_and_squares(self, x: Tensor, axes: Axes) -> Sequence[Tensor]:
+        """`sum_over` of `x` and of its squares."""
+        return self.sums_over(axes, x, ops.square(x))
 
     def num_entries(self, z: Tensor, mask: Tensor | None, axes: Axes) -> Any:
         """How many entries of each neuron are not masked; a number or a tensor."""

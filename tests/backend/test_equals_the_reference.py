@@ -150,6 +150,17 @@ def test_numbers(chosen):
 
 
 @pytest.mark.parametrize("chosen", CHOSEN)
+@pytest.mark.parametrize("rows", [1, 2, 7, 12])
+def test_sums_over_any_number_of_rows(rows, chosen):
+    x = tensor(RNG.normal(size=(rows, 4)))
+
+    def of(one):
+        return [*one.sum_and_squares(x, (0,)), one.count_over(x > 0.0, (0,))]
+
+    expect_same(of(CHOSEN[chosen]), of(REFERENCE))
+
+
+@pytest.mark.parametrize("chosen", CHOSEN)
 @pytest.mark.parametrize("strength", [1.0, 0.0, -2.5])
 def test_replace(strength, chosen):
     z, mean = RNG.normal(size=(9, 7)).astype("float32"), tensor(RNG.normal(size=(1, 7)))
