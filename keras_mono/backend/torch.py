@@ -25,7 +25,7 @@ from keras_mono.backend.reference import (
 from keras_mono.backend.torch_constants import constant, exponents, on_device_of
 from keras_mono.backend.torch_penalties import MeanLogarithm, MeanPhi
 from keras_mono.backend.torch_scale_invariant import Along, Deactivate, Pull
-from keras_mono.backend.torch_sums import compiled_sums_over
+from keras_mono.backend.torch_sums import compiled_moments, compiled_sums_over
 from keras_mono.backend.types import BatchMoments, Statistics
 from keras_mono.backend.xla import OUTWEIGHED
 
@@ -226,6 +226,25 @@ class Torch(TorchReference):
         if not self.has_plain_tensors():
             return [x / y for x, y in zip(numerators, denominators, strict=True)]
         return torch._foreach_div(numerators, denominators)
+
+    def moments(
+        self,
+        z: Tensor,
+        mask: Tensor | None,
+        deviation: Tensor,
+        valid: Tensor,
+        statistics: Statistics,
+        axes: Axes,
+    ) -> BatchMoments:
+        if not self.is_compiling() or self.num_replicas() > 1:
+            return super().moments(z, mask, deviation, valid, statistics, axes)
+        mean = statistics.mean
+        count, near, rest, variance = compiled_moments(z - mean, valid, axes)
+        anchor = mean + near
+        offset = (near - (anchor - mean)) + rest
+        skipped = torch.sum(self.num_entries(z, mask, axes) - count)
+        entries = count.sum() + skipped
+        return BatchMoments(count, anchor, offset, variance, skipped, entries)
 
     def valid(self, z: Tensor, mask: Tensor | None) -> Tensor:
         return z.abs() < (LARGEST_ENTRY if mask is None else mask * LARGEST_ENTRY)

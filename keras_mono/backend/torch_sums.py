@@ -1,6 +1,7 @@
 """Sums as PyTorch's compiler writes few kernels for them."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 
@@ -19,3 +20,42 @@ def compiled_sums_over(axes: Axes, *xs: Tensor) -> Sequence[Tensor]:
         return [x.sum(batch, keepdim=True) for x in xs]
     parts = torch.stack([x.sum(others, keepdim=True) for x in xs])
     return parts.sum(1 + batch, keepdim=True).unbind()
+
+
+class CompiledMoments(NamedTuple):
+    """Of valid entries, along axes that are kept."""
+
+    count: Tensor
+    near: Tensor  # a value near the mean of them
+    rest: Tensor  # of the mean
+    variance: Tensor  # biased
+
+
+def compiled_moments(x: Tensor, valid: Tensor, axes: Axes) -> CompiledMoments:
+    """In two passes as the definition, but in one kernel, or in two.
+
+    A kernel can pass twice over what it reduces. So each sample is measured from its
+    own mean, then all are joined. `x` is read anew in each pass: what it is computed
+    from must be little, or the compiler keeps it in memory.
+    """
+    batch, *others = axes
+    inner = tuple(others) or (batch,)
+    count = valid.to(torch.float32).sum(inner, keepdim=True)
+    number = count.clamp_min(1.0)
+    near = torch.where(valid, x, 0.0).sum(inner, keepdim=True) / number
+    centered = torch.where(valid, x - near, 0.0)
+    rest = centered.sum(inner, keepdim=True)
+    squares = centered.square().sum(inner, keepdim=True)
+    if others:
+        total = count.sum(batch, keepdim=True)
+        number = total.clamp_min(1.0)
+        middle = (count * near).sum(batch, keepdim=True) / number
+        shift = near - middle
+        # Σ (centered + shift)², of which `rest` and `squares` are sums.
+        squares = squares + shift * (2.0 * rest + count * shift)
+        squares = squares.sum(batch, keepdim=True)
+        rest = (rest + count * shift).sum(batch, keepdim=True)
+        count, near = total, middle
+    rest = rest / number
+    variance = (squares / number - rest * rest).clamp_min(0.0)
+    return CompiledMoments(count, near, rest, variance)

@@ -45,13 +45,13 @@ SEARCH = 4.1  # activations that a search moves beyond an ordinary batch
 # Kernels that torch.compile writes for a GPU, and the traffic of a call; without the
 # search, which is a branch that one batch in 32 takes.
 COMPILED = {
-    "MonosemanticScale": (5, 2.1),
-    "MonosemanticInhibition, top-1": (10, 9.6),
-    "MonosemanticInhibition, threshold": (13, 9.6),
-    "MonosemanticInhibition scale_invariant, threshold": (23, 17.7),
-    "MonosemanticPenalty l2e, threshold": (14, 9.6),
-    "MonosemanticPenalty phi, threshold": (19, 16.7),
-    "MonosemanticPenalty relative, threshold": (24, 19),
+    "MonosemanticScale": (3, 1.1),
+    "MonosemanticInhibition, top-1": (10, 9.1),
+    "MonosemanticInhibition, threshold": (11, 8.6),
+    "MonosemanticInhibition scale_invariant, threshold": (19, 16.7),
+    "MonosemanticPenalty l2e, threshold": (12, 8.6),
+    "MonosemanticPenalty phi, threshold": (18, 16.7),
+    "MonosemanticPenalty relative, threshold": (22, 18),
 }
 COMPILED_SEARCH = 5  # kernels of the search
 
