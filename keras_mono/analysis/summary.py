@@ -10,18 +10,12 @@ def summary(z: np.ndarray, variance_compensation: float = 0.01) -> dict[str, flo
     """How monosemantic a layer's activations are, by their own statistics.
 
     φ of each activation is taken against the mean and unbiased variance of its neuron
-    over the samples of `z`. The mean of φ is about 1 for every neuron that varies, so
-    the tail is reported. Of the measures of `measures` it gives those that need no
-    labels.
+    over the samples of `z`; its mean is about 1 for a neuron that varies, so the tail
+    is reported. Dead neurons count with φ = 0 and lower these figures: half of them
+    dead, a tail of 7.2 becomes 6.0. Compare layers with as many live ones.
 
-    Dead neurons have φ = 0, and their activations are counted: they lower `top1`,
-    `threshold`, `tail` and `kurtosis`. Half of the neurons dead lower the tail of
-    normal ones from 7.2 to 6.0. Compare layers with as many live neurons, or pass those
-    alone.
-
-    Every position of a sample is a neuron here, as for a layer with `axis=None`.
-    `profile`, `measures` and the other functions with labels pool the positions: a
-    neuron is an index of the last axis, and each position an input. For that pass
+    Every position of a sample is a neuron here, as for a layer with `axis=None`. To
+    pool the positions, as `profile` and `measures` do, pass
     `z.reshape(-1, z.shape[-1])`.
 
     Reference: MEmeL (arXiv:2312.11560), Def. 3.1; the 2 % is L2E's (arXiv:2503.23298).

@@ -76,8 +76,7 @@ def neuron_response(
     parts, features = [parts[i] for i in shown], features[shown]
     figure, axes = panel(_width(features, 0.6, 1.5))
     axes.boxplot(parts, **_BOXES)
-    _name(axes.set_xticks, features, first=1)
-    axes.set_xlabel("feature")
+    _name(axes, "feature", features, first=1)
     axes.set_ylabel("activation")
     title = f"Neuron {neuron} by feature" if name is None else plain(name, most=60)
     axes.set_title(title + part_of, fontsize=10)
@@ -131,9 +130,8 @@ def ablation_by_feature(found: Ablation) -> Any:
             hatch=hatches[index % len(hatches)],
             edgecolor="white",
         )
-    _name(axes.set_xticks, found.features)
+    _name(axes, "feature", found.features)
     axes.axhline(0, color="0.3", linewidth=0.8)
-    axes.set_xlabel("feature")
     axes.set_ylabel("increase of the loss")
     axes.set_title("Loss with one neuron at its mean", fontsize=10)
     axes.legend(frameon=False, fontsize=8)
@@ -175,9 +173,8 @@ def feature_heat_map(
     image = axes.imshow(shown, cmap="Greys", aspect="auto", vmin=0)
     best = np.searchsorted(features, scores.best_feature[order])
     axes.scatter(best, np.arange(len(order)), s=14, color=COLOURS[1])
-    _name(axes.set_xticks, features)
+    _name(axes, "feature", features)
     axes.set_yticks(range(len(order)), [str(n) for n in order], fontsize=7)
-    axes.set_xlabel("feature")
     axes.set_ylabel("neuron")
     figure.colorbar(image, ax=axes, label="φ of a feature's inputs")
     return figure
@@ -275,7 +272,7 @@ def _by_layer(
             markersize=5,
             **look(index),
         )
-    _name(axes.set_xticks, names)
+    _name(axes, "layer", names)
     axes.set_xlim(-0.5, len(names) - 0.5)
     axes.margins(y=0.1)
     axes.set_ylim(bottom=0)
@@ -318,11 +315,16 @@ def panel(width: float, height: float = 3.4) -> tuple[Any, Any]:
     return figure, axes
 
 
-def _name(set_ticks: Any, names: Sequence[Any] | np.ndarray, first: int = 0) -> None:
+def _name(
+    axes: Any, what: str, names: Sequence[Any] | np.ndarray, first: int = 0
+) -> None:
+    """The horizontal axis, on which each tick has a name."""
     texts = [plain(name) for name in names]
     crowded = len(texts) > 24
     tilted = {"rotation": 30, "ha": "right"} if max(map(len, texts)) > 6 else {}
     if crowded:
         tilted = {"rotation": 90, "ha": "center"}
     size = 6 if crowded else 8
-    set_ticks(range(first, first + len(texts)), texts, fontsize=size, **tilted)
+    places = range(first, first + len(texts))
+    axes.set_xticks(places, texts, fontsize=size, **tilted)
+    axes.set_xlabel(what)
