@@ -109,6 +109,8 @@ def test_layers(profiles, which):
     figure = getattr(plots, f"{which}_by_layer")(profiles)
     (axes,) = figure.axes
     assert ticks(axes) == ["neurons", "more"]
+    assert axes.get_ylim()[0] == 0
+    assert axes.get_ylim()[1] > 1.04 * axes.dataLim.y1  # no mark is cut off
     for bars, layers in zip(axes.containers, profiles.values(), strict=True):
         values = [
             p.scores.best_phi if which == "phi" else p.ks for p in layers.values()

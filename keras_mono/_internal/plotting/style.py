@@ -21,6 +21,14 @@ def look(index: int) -> dict[str, str]:
     }
 
 
+def from_zero(axes: Any) -> None:
+    """The vertical axis from 0 on, with room for a mark above the highest value.
+
+    matplotlib's own margin is a share of what the values span, not of the axis.
+    """
+    axes.set_ylim(0, max(axes.get_ylim()[1], 1.05 * axes.dataLim.y1))
+
+
 def plain(text: Any, most: int = 24) -> str:
     """A name as it is written: no mathematics, no name that matplotlib hides, short.
 

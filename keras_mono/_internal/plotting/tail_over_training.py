@@ -4,7 +4,7 @@ from typing import Any
 import numpy as np
 
 from keras_mono._internal.optional_imports import require
-from keras_mono._internal.plotting.style import look, plain
+from keras_mono._internal.plotting.style import from_zero, look, plain
 
 _PANELS = (
     ("top1", "Largest φ of a sample", "mean over samples", 1.0),
@@ -80,10 +80,8 @@ def _draw(axes: Any, panel: Any, rows: Sequence[Mapping[str, Any]], unit: str) -
     axes.set_title(title, fontsize=10)
     axes.set_xlabel(unit)
     axes.set_ylabel(label)
-    low, high = axes.get_ylim()
-    if low > 0 or name != "penalty":
-        # matplotlib's margin is a share of what the lines span, not of the axis.
-        axes.set_ylim(0, max(high, 1.05 * axes.dataLim.y1))
+    if axes.get_ylim()[0] > 0 or name != "penalty":
+        from_zero(axes)
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", alpha=0.25)

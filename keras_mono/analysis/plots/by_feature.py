@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from keras_mono._internal.optional_imports import require
-from keras_mono._internal.plotting.style import COLOURS, look, plain
+from keras_mono._internal.plotting.style import COLOURS, from_zero, look, plain
 from keras_mono.analysis.ablation import Ablation
 from keras_mono.analysis.feature_scores import FeatureScores
 from keras_mono.analysis.known import known
@@ -204,7 +204,7 @@ def fkr_by_fraction(profiles: Mapping[str, Profile]) -> Any:
         axes.plot(fraction, chance, color="0.6", linestyle=":", label=label)
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter("{x:g}")
-    axes.set_ylim(bottom=0)
+    from_zero(axes)
     axes.set_xlabel("activations selected, %")
     axes.set_ylabel("on another feature than ℓ*, %")
     axes.set_title("False killing rate", fontsize=10)
@@ -275,7 +275,7 @@ def _by_layer(
     _name(axes, "layer", names)
     axes.set_xlim(-0.5, len(names) - 0.5)
     axes.margins(y=0.1)
-    axes.set_ylim(bottom=0)
+    from_zero(axes)
     axes.set_ylabel(label)
     axes.set_title(title, fontsize=10)
     axes.legend(frameon=False, fontsize=8)
