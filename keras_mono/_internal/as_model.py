@@ -9,6 +9,6 @@ def as_model(model: Any) -> Any:
     """A PyTorch module wrapped to be called like a Keras model; others unchanged."""
     if not backend.is_foreign_module(model):
         return model
-    from keras_mono.backend.torch_module import ModuleAsModel
+    from keras_mono.backend.torch.module import ModuleAsModel
 
     return ModuleAsModel(model)

@@ -47,8 +47,7 @@ def positive_steps_or_none(name: str, value: int | None) -> int | None:
 
 def finite_number(name: str, value: float, advice: str = "") -> float:
     """`value` as a float that float32 can hold, or an error that names the argument."""
-    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    if not is_number or not abs(value) <= LARGEST_FLOAT32:  # nor NaN
+    if not _is_within(value, LARGEST_FLOAT32):
         raise ValueError(
             f"`{name}` must be a finite number, of at most {LARGEST_FLOAT32:.1e}. "
             f"Received: {name}={value!r}.{advice}"
@@ -58,14 +57,19 @@ def finite_number(name: str, value: float, advice: str = "") -> float:
 
 def factor(name: str, value: float) -> float:
     """`value` as a float with which a gradient can be multiplied in float32."""
-    number = finite_number(name, value)
-    if abs(number) > LARGEST_FACTOR:
+    if not _is_within(value, LARGEST_FACTOR):
         raise ValueError(
-            f"`{name}` must lie between -{LARGEST_FACTOR:g} and {LARGEST_FACTOR:g}, so "
-            f"that float32 can hold the gradient. Received: {name}={value!r}. Pass a "
-            "smaller one."
+            f"`{name}` must be a finite number between -{LARGEST_FACTOR:g} and "
+            f"{LARGEST_FACTOR:g}, so that float32 can hold the gradient. Received: "
+            f"{name}={value!r}."
         )
-    return number
+    return float(value)
+
+
+def _is_within(value: Any, largest: float) -> bool:
+    """Whether it is a number, and neither NaN nor larger either way."""
+    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    return is_number and abs(value) <= largest
 
 
 def truth(name: str, value: bool) -> bool:

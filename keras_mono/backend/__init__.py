@@ -40,7 +40,7 @@ backend = _chosen()
 
 _IS_TORCH = keras.config.backend() == "torch"
 calls = importlib.import_module(
-    f"keras_mono.backend.{'torch_checkpoints' if _IS_TORCH else 'calls'}"
+    f"keras_mono.backend.{'torch.checkpoints' if _IS_TORCH else 'calls'}"
 )
 
 TrainingCall: Any = calls.TrainingCall

@@ -1,6 +1,6 @@
 """Calls that a backend may repeat in the backward pass; nothing of the kind by default.
 
-`torch_checkpoints.py` has the same names for PyTorch.
+`torch/checkpoints.py` has the same names for PyTorch.
 """
 
 from collections.abc import Callable

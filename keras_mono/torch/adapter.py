@@ -7,8 +7,8 @@ import torch
 from keras_mono._internal.model_layers import check_is_monosemantic
 from keras_mono._internal.setting import settings_of
 from keras_mono.backend import backend, current_backward
-from keras_mono.backend.torch_constants import on_device_of
-from keras_mono.backend.torch_module import HoldsLayer
+from keras_mono.backend.torch.constants import on_device_of
+from keras_mono.backend.torch.module import HoldsLayer
 from keras_mono.layers.monosemantic_inhibition import MonosemanticInhibition
 from keras_mono.layers.monosemantic_penalty import MonosemanticPenalty
 from keras_mono.layers.running_statistics import RunningStatistics

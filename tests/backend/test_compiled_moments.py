@@ -9,7 +9,7 @@ if keras.config.backend() != "torch":
 
 import torch
 
-from keras_mono.backend.torch_sums import compiled_moments
+from keras_mono.backend.torch.sums import compiled_moments
 
 RNG = np.random.default_rng(0)
 

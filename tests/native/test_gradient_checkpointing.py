@@ -14,7 +14,7 @@ if keras.config.backend() != "torch":
 
 from torch.utils.checkpoint import checkpoint, checkpoint_sequential  # noqa: E402
 
-from keras_mono.backend import torch_checkpoints  # noqa: E402
+from keras_mono.backend.torch import checkpoints  # noqa: E402
 from keras_mono.torch import Adapter  # noqa: E402
 
 WIDTH = 16
@@ -319,13 +319,13 @@ def test_what_is_kept_goes_with_the_graph(reentrant):
     network = Network("top-k", checkpointed(reentrant))
     trained(network)
     gc.collect()
-    before = len(torch_checkpoints._calls)  # graphs that other tests left
+    before = len(checkpoints._calls)  # graphs that other tests left
     for _ in range(3):
         y = network(batch(0))
-        assert len(torch_checkpoints._calls) == before + 2
+        assert len(checkpoints._calls) == before + 2
         y.sum().backward()
         del y
-    assert len(torch_checkpoints._calls) == before
+    assert len(checkpoints._calls) == before
 
 
 def test_a_penalty_does_not_hold_the_block_that_was_computed_again():

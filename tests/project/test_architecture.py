@@ -4,11 +4,13 @@ Every rule is also shown a piece of code that breaks it.
 """
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
 
 PACKAGE = Path(__file__).resolve().parents[2] / "keras_mono"
+GUIDE = PACKAGE.parent / "CONTRIBUTING.md"
 SOURCES = {
     path.relative_to(PACKAGE).as_posix(): path.read_text("utf-8")
     for path in sorted(PACKAGE.rglob("*.py"))
@@ -91,6 +93,24 @@ def private_read_elsewhere(sources):
     ]
 
 
+def not_where_the_guide_says(guide, sources):
+    """Names of its table "Where the method stands" that their file does not define."""
+    rows = re.findall(r"^\|[^|]*\| `([\w/]+\.py)` \|([^|]*)\|$", guide, re.MULTILINE)
+    assert len(rows) >= 10
+    definitions = (ast.FunctionDef, ast.ClassDef)
+    return [
+        f"{file}: {name}"
+        for file, names in rows
+        for name in re.findall(r"`(\w+)`", names)
+        if name
+        not in {
+            node.name
+            for node in ast.walk(ast.parse(sources.get(file, "")))
+            if isinstance(node, definitions)
+        }
+    ]
+
+
 def breaks(rule):
     """What breaks a rule, in the modules that are for no backend."""
     return [
@@ -122,6 +142,10 @@ def test_private_modules_stand_in_rooms():
 
 def test_no_class_reads_what_is_private_to_another():
     assert private_read_elsewhere(SOURCES) == []
+
+
+def test_the_method_stands_where_the_guide_says():
+    assert not_where_the_guide_says(GUIDE.read_text("utf-8"), SOURCES) == []
 
 
 @pytest.mark.parametrize(
@@ -164,3 +188,9 @@ def test_a_private_attribute_read_elsewhere_is_noticed():
         "b.py": "class B(A):\n    def f(self, a):\n        return self._x + a._x",
     }
     assert private_read_elsewhere(sources) == ["b.py, line 3: a._x"]
+
+
+def test_a_formula_that_has_moved_is_noticed():
+    row = "| φ | `a.py` | `phi`, `psi` |\n"
+    found = not_where_the_guide_says(10 * row, {"a.py": "def phi():\n    pass"})
+    assert set(found) == {"a.py: psi"}

@@ -20,9 +20,7 @@ import sentences  # noqa: E402
 MODULES = ["keras_mono"] + [
     found.name
     for found in pkgutil.walk_packages(keras_mono.__path__, "keras_mono.")
-    if found.ispkg
-    and not any(part.startswith("_") for part in found.name.split("."))
-    and found.name not in public_names.NOT_FOR_USERS
+    if found.ispkg and public_names.is_public(found.name)
 ]
 PAGES = api_pages.pages()
 

@@ -61,7 +61,7 @@ _ONLY_WRITE = {"copy_", "fill_", "zero_"}  # and do not read what they are appli
 
 # Not by name: the environment of the tests may be called torch, too.
 _FOLDERS = tuple(f"{Path(part.__file__).parent}/" for part in (torch, keras))
-_ONCE = "torch_constants.py"  # what it makes is kept for the whole process
+_ONCE = "constants.py"  # what it makes is kept for the whole process
 
 
 class HostRead(AssertionError):

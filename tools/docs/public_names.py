@@ -10,7 +10,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 # How the layers ask what backends do differently: for who works on this library.
-NOT_FOR_USERS = {"keras_mono.backend"}
+NOT_FOR_USERS = "keras_mono.backend"
 
 
 @dataclass(frozen=True)
@@ -30,13 +30,19 @@ class Public:
         return f"{self.defined_in}.{self.name}"
 
 
+def is_public(module: str) -> bool:
+    """Whether a package of keras_mono is for users."""
+    if any(part.startswith("_") for part in module.split(".")):
+        return False
+    return not f"{module}.".startswith(f"{NOT_FOR_USERS}.")
+
+
 def public_modules() -> dict[str, list[Public]]:
     """Each public module's names, in the order of the module's `__init__.py`."""
     found = {}
     for path in sorted((ROOT / "keras_mono").rglob("__init__.py")):
-        parts = path.parent.relative_to(ROOT).parts
-        module = ".".join(parts)
-        if module in NOT_FOR_USERS or any(part.startswith("_") for part in parts):
+        module = ".".join(path.parent.relative_to(ROOT).parts)
+        if not is_public(module):
             continue
         found[module] = [
             Public(alias.name, module, _followed(node.module or "", alias.name))

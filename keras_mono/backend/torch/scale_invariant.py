@@ -17,8 +17,8 @@ from keras_mono.backend.reference import (
     ROUNDING,
     SMALLEST_DENOMINATOR,
 )
-from keras_mono.backend.torch_constants import constant
-from keras_mono.backend.torch_sums import compiled_sums_over
+from keras_mono.backend.torch.constants import constant
+from keras_mono.backend.torch.sums import compiled_sums_over
 from keras_mono.backend.types import BatchMoments
 
 # Of the variance below which a neuron is constant: what the mean may be rounded by.

@@ -12,8 +12,8 @@ import torch
 
 from keras_mono._internal.typing import Tensor
 from keras_mono.backend.reference import SMALLEST_DEVIATION
-from keras_mono.backend.torch_constants import constant, on_device_of
-from keras_mono.backend.torch_scale_invariant import Along, deviations
+from keras_mono.backend.torch.constants import constant, on_device_of
+from keras_mono.backend.torch.scale_invariant import Along, deviations
 from keras_mono.backend.types import BatchMoments
 
 

@@ -1,161 +1,46 @@
-"""What PyTorch does otherwise, eager on a CPU and on an accelerator.
+"""Few kernels, and nothing is read.
 
 An accelerator must never be read from: it would wait for all that is queued. A kernel
-costs more than what it calculates on statistics, so they take few. On a CPU, reading is
-free, and a pass over the activations that can be left out is the gain.
+costs more than what it calculates on statistics, so they take few.
 """
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from typing import Any
 
 import keras
-import numpy as np
 import torch
 
 from keras_mono._internal.typing import Axes, Tensor
-from keras_mono.backend import replicas
 from keras_mono.backend.reference import (
     LARGEST_COUNTER,
     LARGEST_ENTRY,
     SMALLEST_DENOMINATOR,
-    SMALLEST_DEVIATION,
-    Reference,
 )
-from keras_mono.backend.torch_constants import constant, exponents, on_device_of
-from keras_mono.backend.torch_penalties import MeanLogarithm, MeanPhi
-from keras_mono.backend.torch_scale_invariant import Along, Deactivate, Pull
-from keras_mono.backend.torch_sums import compiled_moments, compiled_sums_over
+from keras_mono.backend.torch.constants import constant, exponents
+from keras_mono.backend.torch.definition import TorchDefinition, has_transform
+from keras_mono.backend.torch.distribution import keras_shards_arrays
+from keras_mono.backend.torch.penalties import MeanLogarithm, MeanPhi
+from keras_mono.backend.torch.replacement import Replace
+from keras_mono.backend.torch.scale_invariant import Along, Deactivate, Pull
+from keras_mono.backend.torch.sums import compiled_moments, compiled_sums_over
 from keras_mono.backend.types import BatchMoments, Statistics
-from keras_mono.backend.xla import OUTWEIGHED
 
 _NEARLY_ONE = 1.0 - 2.0**-23
 _JUST_ABOVE_ONE = 1.0 + 2.0**-22
-# Standard deviations by which a compensation may be left out of a deviation.
-_NEGLIGIBLE = 1e-4
 
 
-def chosen(form: str) -> Reference:
-    """The form that `KERAS_MONO_BACKEND` names; the fastest if it names none."""
-    forms = {"reference": TorchReference, "accelerator": Torch, "": TorchOnCpu}
-    if form not in forms:
-        raise ValueError(
-            f"KERAS_MONO_BACKEND must be one of {sorted(forms)}. Received: {form!r}."
-        )
-    return forms[form]()
-
-
-class TorchReference(Reference):
-    """The definition, with what is not arithmetic."""
-
-    def device_of(self, variable: keras.Variable) -> AbstractContextManager[Any]:
-        return on_device_of(variable.value)
-
-    def max_over(self, x: Tensor, axes: Any) -> Tensor:
-        if x.numel():
-            return x.amax(axes, keepdim=True)  # `ops.max` cannot be compiled
-        return x.sum(axes, keepdim=True)
-
-    def where(self, condition: Tensor, yes: Any, no: Any) -> Tensor:
-        return torch.where(condition, yes, no)
-
-    def clip(self, x: Tensor, low: float | None, high: float | None = None) -> Tensor:
-        return torch.clamp(x, low, high)
-
-    def cond(
-        self, condition: Any, yes: Callable[[], Any], no: Callable[[], Any]
-    ) -> Any:
-        """In a compiled graph as a branch of it; `yes` and `no` return one tensor."""
-        if isinstance(condition, torch.Tensor):
-            if self.is_compiling():
-                return torch.cond(condition, yes, lambda: no().clone(), ())
-            if self.is_transformed():  # it has no value
-                return torch.where(condition, yes(), no())
-        return yes() if condition else no()
-
-    def replace_by(
-        self,
-        z: Tensor,
-        selected: Tensor,
-        mean: Tensor,
-        gradient: Callable[..., Tensor],
-        *tensors: Tensor,
-    ) -> Tensor:
-        """Keras' own does not work within `torch.func`."""
-        return _ReplaceBy.apply(z, selected, mean.to(z.dtype), gradient, *tensors)
-
-    def replaced(self, state: Tensor, names: Sequence[str], **values: Any) -> Tensor:
-        """In one kernel: of parts that are joined the compiler writes one each."""
-        values = {
-            name: constant(x, state.device) if isinstance(x, float) else x
-            for name, x in values.items()
-        }
-        if not self.is_compiling():
-            return torch.stack([values.get(n, state[i]) for i, n in enumerate(names)])
-        index = torch.arange(len(names), device=state.device)
-        for name, value in values.items():
-            state = torch.where(index == names.index(name), value, state)
-        return state
-
-    def num_replicas(self) -> int:
-        """Processes of the layer's group, or as Keras' distribution has it."""
-        distributed = torch.distributed
-        if not (distributed.is_available() and distributed.is_initialized()):
-            return 1
-        if replicas.is_alone():
-            return 1
-        if replicas.process_group() is None and _keras_shards_arrays():
-            return 1
-        return int(distributed.get_world_size(_process_group()))
-
-    def replica_index(self) -> int:
-        if self.num_replicas() == 1:
-            return 0
-        return int(torch.distributed.get_rank(_process_group()))
-
-    def all_reduce_sum(self, x: Tensor) -> Tensor:
-        if self.num_replicas() == 1:
-            return x
-        x = x.detach().contiguous().clone()
-        torch.distributed.all_reduce(x, group=_process_group())
-        return x
-
-    def is_compiling(self) -> bool:
-        return bool(torch.compiler.is_compiling())
-
-    def is_transformed(self) -> bool:
-        return not self.is_compiling() and _has_transform()
-
-    def variables_are_parameters(self) -> bool:
-        return True
-
-    def is_foreign_module(self, x: Any) -> bool:
-        return isinstance(x, torch.nn.Module) and not isinstance(x, keras.layers.Layer)
-
-    def random_state(self) -> Callable[[], None]:
-        """Keras' dropout takes PyTorch's own random numbers."""
-        state = torch.get_rng_state()
-        on_gpus = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
-
-        def restore() -> None:
-            torch.set_rng_state(state)
-            torch.cuda.set_rng_state_all(on_gpus)
-
-        return restore
-
-
-class Torch(TorchReference):
+class TorchOnAccelerator(TorchDefinition):
     """Few kernels, and nothing is read: for an accelerator."""
 
     def has_plain_tensors(self) -> bool:
         """Whether tensors have values, on one device each: no `DTensor`, no tracer."""
         if self.is_compiling() or self.is_transformed():
             return False
-        return not _keras_shards_arrays()
+        return not keras_shards_arrays()
 
     def takes_gradients(self) -> bool:
         """Whether a gradient can be written out, as an `autograd.Function`."""
-        return not (_has_transform() or _keras_shards_arrays())
+        return not (has_transform() or keras_shards_arrays())
 
     # ---- Statistics ----
 
@@ -351,7 +236,7 @@ class Torch(TorchReference):
     ) -> Tensor:
         if not self.has_plain_tensors():  # no autograd.Function there
             return super().replace(z, selected, mean, strength)
-        return _Replace.apply(z, selected, mean.to(z.dtype), -strength)
+        return Replace.apply(z, selected, mean.to(z.dtype), -strength)
 
     def log_penalty(
         self,
@@ -431,7 +316,7 @@ class Torch(TorchReference):
         self, state: Tensor, number: Tensor, counted: Any, fraction: Any
     ) -> Tensor:
         """In place, in as few kernels as there are kinds of operations."""
-        if not self.has_plain_tensors() or _is_stateless():
+        if not self.has_plain_tensors() or is_stateless():
             return super().follow(state, number, counted, fraction)
         torch.div(number, counted, out=state[1])
         error = state[1] - fraction
@@ -446,7 +331,7 @@ class Torch(TorchReference):
     def assign(self, variables: Sequence[Any], values: Sequence[Tensor]) -> None:
         """In one kernel."""
         held = [variable.value for variable in variables]
-        if not self.has_plain_tensors() or _is_stateless():
+        if not self.has_plain_tensors() or is_stateless():
             super().assign(variables, values)
             return
         pairs = [(x, y) for x, y in zip(held, values, strict=True) if x is not y]
@@ -456,7 +341,7 @@ class Torch(TorchReference):
             torch._foreach_copy_([x for x, _ in pairs], [y for _, y in pairs])
 
     def count_up(self, counter: Any, by: Any, after: Tensor) -> None:
-        if not self.has_plain_tensors() or _is_stateless():
+        if not self.has_plain_tensors() or is_stateless():
             # The compiler joins what reads `after` to what computes it.
             by = by * (after >= 0.0).to(torch.float32) if isinstance(by, int) else by
             super().count_up(counter, by, after)
@@ -478,7 +363,7 @@ class Torch(TorchReference):
         Except through `.data`, of which PyTorch keeps no record.
         """
         value = variable.value
-        if not self.has_plain_tensors() or _is_stateless() or value.is_inference():
+        if not self.has_plain_tensors() or is_stateless() or value.is_inference():
             return None
         seen = getattr(value, "_keras_mono_known", None)
         if seen is not None and seen[:3] == _identity(value):
@@ -496,133 +381,7 @@ class Torch(TorchReference):
             value._keras_mono_known = (*_identity(value), number)
 
 
-class TorchOnCpu(Torch):
-    """For tensors on a CPU where they have values; else as on an accelerator."""
-
-    def known(self, variable: Any, index: int | None = None) -> Any:
-        """Read anew: what is written through `.data` leaves no trace."""
-        value = variable.value
-        if not self._reads_for_free(value) or _is_stateless():
-            return super().known(variable, index)
-        return (value if index is None else value[index]).item()
-
-    def _reads_for_free(self, x: Tensor) -> bool:
-        if not isinstance(x, torch.Tensor) or x.device.type != "cpu":
-            return False
-        return self.has_plain_tensors()
-
-    def measure(
-        self,
-        z: Tensor,
-        mask: Tensor | None,
-        statistics: Statistics,
-        axes: Axes,
-        has_history: bool | None = None,
-    ) -> tuple[Tensor, BatchMoments]:
-        """Sums tell first whether any entry has to be left out.
-
-        Comparisons of all entries are half of the time without a compiler
-        (benchmarks/layer.py).
-        """
-        if not self._reads_for_free(z) or self.num_replicas() > 1:
-            return super().measure(z, mask, statistics, axes, has_history)
-        entries = z.numel() // max(statistics.count.numel(), 1)
-        if float(statistics.count.min()) < entries / OUTWEIGHED:
-            return Reference.measure(self, z, mask, statistics, axes)
-        if mask is None and z.numel() and _compensations_are_small(statistics):
-            deviation = z - statistics.mean
-            total = deviation.sum(axes, keepdim=True)
-            squared = deviation.square_()
-            squares = squared.sum(axes, keepdim=True)
-            if float(squares.sum()) < LARGEST_ENTRY**2:  # False for NaN too
-                count = torch.full_like(total, entries)
-                none = torch.zeros((), device="cpu")
-                moments = self._moments(
-                    count, total, squares, none, z.numel(), statistics
-                )
-                rest = statistics.mean_compensation
-                offset = moments.offset - rest
-                return squared, moments._replace(
-                    offset=offset, anchor_compensation=rest
-                )
-        return super().measure(z, mask, statistics, axes, has_history=True)
-
-    def _along(self, z: Tensor, axes: Axes) -> Along:
-        return Along(axes, in_one_kernel=not self._reads_for_free(z))
-
-    def at_least(self, phi: Tensor, level: Tensor) -> Tensor:
-        """NumPy compares four times as fast as PyTorch on a CPU."""
-        if self._reads_for_free(phi) and phi.dtype == torch.float32:
-            return torch.from_numpy(phi.detach().numpy() >= level.detach().numpy())
-        return phi >= level
-
-    def count_true(self, condition: Tensor) -> Tensor:
-        if self._reads_for_free(condition):
-            number = float(np.count_nonzero(condition.numpy()))
-            return torch.tensor(number, device="cpu")
-        return super().count_true(condition)
-
-    def log_penalty(
-        self,
-        z: Tensor,
-        selected: Tensor,
-        mean: Tensor,
-        compensation: Tensor | None,
-        weight: Any = 1.0,
-    ) -> Tensor:
-        """Of the selected only: the logarithm of all would take longer than the rest.
-
-        Autograd keeps their indices and deviations, not `z`, which a module after this
-        one may change in place.
-        """
-        if not self._reads_for_free(z):
-            return super().log_penalty(z, selected, mean, compensation, weight)
-        indices = torch.from_numpy(np.flatnonzero(selected.numpy()))
-        deviation = z.reshape(-1).index_select(0, indices).to(torch.float32)
-        for part in (mean, compensation):
-            if part is not None:
-                part = part.detach().expand(z.shape).reshape(-1)
-                deviation = deviation - part.index_select(0, indices)
-        logarithm = deviation.abs().clamp_min(SMALLEST_DEVIATION).log()
-        return 2.0 * logarithm.sum() / max(len(indices), 1) * weight
-
-
-@torch.compiler.assume_constant_result
-def _has_transform() -> bool:
-    """Of `torch.func`, around the call or in the graph that is compiled."""
-    return torch._C._functorch.peek_interpreter_stack() is not None
-
-
-def _process_group() -> Any:
-    """The layer's group, else the batch axis of Keras' distribution; None: all."""
-    if replicas.process_group() is not None:
-        return replicas.process_group()
-    distribution = keras.distribution.distribution()
-    mesh = _mesh_of(distribution)
-    return None if mesh is None else mesh.get_group(distribution.batch_dim_name)
-
-
-def _keras_shards_arrays() -> bool:
-    """Whether Keras makes arrays `DTensor`s of the whole batch."""
-    distribution = keras.distribution.distribution()
-    parallel = isinstance(distribution, keras.distribution.ModelParallel)
-    return parallel and _mesh_of(distribution) is not None
-
-
-def _mesh_of(distribution: Any) -> Any:
-    """PyTorch's mesh; None before Keras 3.16, which distributes nothing on PyTorch."""
-    if distribution is None:
-        return None
-    return getattr(distribution.device_mesh, "backend_mesh", None)
-
-
-def _compensations_are_small(statistics: Statistics) -> bool:
-    """Whether deviations from `mean` alone show no difference."""
-    compensation, variance = statistics.mean_compensation, statistics.variance
-    return not bool((compensation.abs() > variance.sqrt() * _NEGLIGIBLE).any())
-
-
-def _is_stateless() -> bool:
+def is_stateless() -> bool:
     """Whether variables keep their values, and changes are collected instead."""
     with keras.StatelessScope(initialize_variables=False) as scope:
         return scope.original_scope is not None
@@ -630,49 +389,3 @@ def _is_stateless() -> bool:
 
 def _identity(value: Tensor) -> tuple[int, int, int]:
     return id(value), value._version, value.data_ptr()
-
-
-class _Replace(torch.autograd.Function):
-    """`Reference.replace` in two passes over the activations."""
-
-    @staticmethod
-    def forward(
-        ctx: Any, z: Tensor, selected: Tensor, mean: Tensor, factor: Any
-    ) -> Tensor:
-        kept = selected.logical_not()
-        tensors = [kept, factor] if isinstance(factor, torch.Tensor) else [kept]
-        ctx.save_for_backward(*tensors)
-        ctx.factor = factor
-        return torch.where(selected, mean, z)
-
-    @staticmethod
-    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None, None, None]:
-        kept, *factor = ctx.saved_tensors
-        if factor:
-            scaled = factor[0].to(upstream.dtype) * upstream
-            return torch.where(kept, upstream, scaled), None, None, None
-        # `upstream` where `kept` is above 0, else times the factor.
-        scaled = torch.ops.aten.leaky_relu_backward(upstream, kept, ctx.factor, False)
-        return scaled, None, None, None
-
-
-class _ReplaceBy(torch.autograd.Function):
-    """`Reference.replace_by`."""
-
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(z: Tensor, selected: Tensor, mean: Tensor, *_: Any) -> Tensor:
-        return torch.where(selected, mean, z)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: Any, output: Tensor) -> None:  # noqa: ARG004
-        _, _, _, ctx.gradient, *tensors = inputs
-        ctx.save_for_backward(*tensors)
-
-    @staticmethod
-    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
-        tensors = ctx.saved_tensors
-        with on_device_of(upstream):
-            found = ctx.gradient(upstream, *tensors)
-        return found, None, None, None, *[None] * len(tensors)
