@@ -23,6 +23,7 @@ import keras
 import numpy as np
 
 from keras_mono._internal.data import as_array, as_arrays, batches, number_of_samples
+from keras_mono._internal.forward import forward
 from keras_mono._internal.model_layers import find_layers
 from keras_mono._internal.optional_imports import require
 from keras_mono._internal.recording.call_hooks import changed_output, single_tensor
@@ -201,7 +202,8 @@ def _losses(
     parts = []
     for start, batch in enumerate(batches(x, batch_size)):
         target = y[start * batch_size : (start + 1) * batch_size]
-        parts.append(per_sample(target, single_tensor(of, model(batch), _ONE_OUTPUT)))
+        output = single_tensor(of, forward(model, batch), _ONE_OUTPUT)
+        parts.append(per_sample(target, output))
     return np.concatenate(parts)
 
 

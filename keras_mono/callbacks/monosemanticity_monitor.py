@@ -7,6 +7,7 @@ import keras
 
 from keras_mono._internal import validation
 from keras_mono._internal.data import batches, check, repeatable
+from keras_mono._internal.forward import forward
 from keras_mono._internal.model_layers import (
     find_layers,
     monosemantic_layers,
@@ -343,7 +344,7 @@ class MonosemanticityMonitor(keras.callbacks.Callback):
         scores = {name: Scores(layer) for name, layer in self._watched().items()}
         try:
             if not model.built:  # as a subclassed model on TensorFlow before training
-                model(batch, training=False)
+                forward(model, batch)
             self._run([batch], scores)
         except NeverCalledError as error:
             if self.layers is not None or len(error.layers) == len(scores):

@@ -21,6 +21,7 @@ import keras
 
 from keras_mono._internal.as_model import as_model
 from keras_mono._internal.data import batches, check
+from keras_mono._internal.forward import forward
 from keras_mono._internal.model_layers import some_monosemantic_layers
 from keras_mono._internal.snapshot import Snapshot
 from keras_mono.layers.running_statistics import RunningStatistics
@@ -62,7 +63,7 @@ def calibrate(
             layer.reset()
             stack.enter_context(layer.listeners.added(layer.update_statistics))
         for batch in batches(data, batch_size, steps):
-            called(batch, training=False)
+            forward(called, batch)
     return model
 
 

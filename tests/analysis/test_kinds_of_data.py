@@ -153,6 +153,25 @@ def test_data_that_end_too_early_or_never():
 
 
 @pytest.mark.one_backend
+def test_labels_beside_the_inputs_of_a_sequential_model():
+    """It would take the first array, and say nothing."""
+    x, y = planted_data()
+    model = model_of()
+    model.compile("sgd", "mse")
+    monitor = km.callbacks.MonosemanticityMonitor((x, y))
+    for use in (
+        lambda: km.calibrate(model, (x, y)),
+        lambda: A.activations(model, [x, y], ["ours"]),
+        lambda: A.profile(model, {"x": x, "y": y}, y, ["ours"], verbose=0),
+        lambda: model.fit(x, x[:, :4], callbacks=[monitor], verbose=0),
+    ):
+        with pytest.raises(ValueError, match=r"takes one input\. Received: 2 arrays"):
+            use()
+    assert km.status(model)[0]["steps"] == 0
+    A.activations(model, [x], ["ours"])
+
+
+@pytest.mark.one_backend
 def test_labels_that_do_not_fit_the_data():
     x, y = planted_data()
     model = model_of()

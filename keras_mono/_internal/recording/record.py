@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
+from keras_mono._internal.forward import forward
 from keras_mono._internal.model_layers import named_layers
 from keras_mono._internal.recording.call_hooks import hooked, single_output
 from keras_mono._internal.recording.masks import Masks, at_positions
@@ -66,7 +67,7 @@ def record_batches(
     with recorder.attached(model):
         for batch in inputs:
             recorder.masks.new_batch()
-            model(batch, training=False)
+            forward(model, batch)
             if recorder.errors:
                 raise recorder.errors[0]
     missed = [name for name in layers if name not in recorder.reached]
