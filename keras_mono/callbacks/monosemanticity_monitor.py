@@ -131,6 +131,9 @@ class MonosemanticityMonitor(keras.callbacks.Callback):
     0.0625
     """
 
+    # What ends a training that gives nothing finite.
+    _ending = " `keras.callbacks.TerminateOnNaN()` ends such a training."
+
     def __init__(
         self,
         data: Any = None,
@@ -388,8 +391,7 @@ class MonosemanticityMonitor(keras.callbacks.Callback):
             warnings.warn(
                 f"All activations of the layers {new} on `data` are NaN or "
                 f"infinite in {self._now()}, so that most of their figures are NaN. "
-                "Lower the learning rate, or look for NaN in the data. "
-                "`keras.callbacks.TerminateOnNaN()` ends such a training.",
+                f"Lower the learning rate, or look for NaN in the data.{self._ending}",
                 stacklevel=4,  # Keras, which runs the callback
             )
 

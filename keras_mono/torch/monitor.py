@@ -8,6 +8,8 @@ from keras_mono.callbacks.monosemanticity_monitor import MonosemanticityMonitor
 class _WithoutFit(MonosemanticityMonitor):
     """A monitor that does not expect training batches between measurements."""
 
+    _ending = ""
+
     def _tell_of_layers_without_batches(self, before: dict[str, int]) -> None:
         pass
 

@@ -211,6 +211,17 @@ def test_the_monitor_tells_of_a_layer_that_collapses():
     assert "Lower its `strength` (now 1)" in text
 
 
+def test_the_monitor_tells_of_nothing_finite_without_a_callback_of_keras():
+    model = made()
+    monitor = Monitor(model, data(9), layers=["penalty"])
+    model.norm.bias.data.fill_(torch.nan)
+    with pytest.warns(UserWarning, match="are NaN or infinite") as caught:
+        monitor.measure()
+    (text,) = [str(w.message) for w in caught if "NaN or infinite" in str(w.message)]
+    assert "in measurement 1" in text
+    assert "callbacks" not in text
+
+
 def test_the_monitor_without_data():
     model = made()
     monitor = Monitor(model)
