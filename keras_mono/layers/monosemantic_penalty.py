@@ -243,6 +243,9 @@ class MonosemanticPenalty(SelectingLayer):
 
         Returns:
             Scalar, float32, with gradient; `weight` included.
+
+        Raises:
+            RuntimeError: with `form="relative"`, which adds nothing.
         """
         if not self.adds_to_loss:
             raise RuntimeError(_NOT_ADDED)
