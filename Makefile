@@ -9,7 +9,7 @@ export TOX_OVERRIDE = testenv.base_python=$(PYTHON)
 .PHONY: help demo docs test soak lint clean supported
 
 help:
-	@echo "make demo    train on handwritten digits, plain and with inhibition (under 1 min)"
+	@echo "make demo    train on handwritten digits: plain, inhibited and penalized (under 1 min)"
 	@echo "make test    set up and run every check, on each backend"
 	@echo "make soak    the same with thousands of random examples a property (long)"
 	@echo "make lint    style, types and imports only"

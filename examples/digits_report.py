@@ -125,14 +125,14 @@ def draw(runs, y_test):
         runs,
         lambda run: run.class_selectivity(DRAWN),
         "class selectivity index, mean",
-        "Selectivity: a line a seed",
+        "Selectivity: one line per seed",
     )
     _draw_pairs(
         right,
         runs,
         lambda run: 100 * run.accuracy,
         "test accuracy, %",
-        "Accuracy: a line a seed",
+        "Accuracy: one line per seed",
     )
     _draw_all_neurons(middle, runs, y_test)
     _draw_a_neuron(bottom, runs, y_test)

@@ -1,4 +1,4 @@
-"""Find monosemantic neurons while a Keras model trains, and train it off them."""
+"""Find monosemantic neurons while a Keras model trains, and inhibit them."""
 
 from keras_mono import analysis as analysis
 from keras_mono import callbacks as callbacks

@@ -39,7 +39,7 @@ def measure_agreement(found: Profile) -> MeasureAgreement:
     need not: a heavy tail of φ, sparseness and selectivity differ (see `measures`).
 
     Args:
-        found: From `profile`.
+        found: The `Profile` of one layer.
 
     Returns:
         `MeasureAgreement`.

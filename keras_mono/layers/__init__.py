@@ -1,4 +1,4 @@
-"""Keras layers that measure monosemantic neurons and train networks off them."""
+"""Keras layers that measure and inhibit monosemantic neurons."""
 
 from keras_mono.layers.conv_gru2d import ConvGRU2D as ConvGRU2D
 from keras_mono.layers.conv_gru2d_cell import ConvGRU2DCell as ConvGRU2DCell

@@ -16,7 +16,7 @@ from keras_mono.ops.scale_invariant_deactivate import deactivate_valid
 
 @keras.saving.register_keras_serializable(package="keras_mono")
 class MonosemanticInhibition(SelectingLayer):
-    """Trains a network off its monosemantic neurons (MEmeL).
+    """Inhibits the most monosemantic activations during training (MEmeL).
 
     Put it after the layer whose neurons should become less monosemantic. While training
     it finds the activations that lie furthest from their neuron's own history and
@@ -26,9 +26,9 @@ class MonosemanticInhibition(SelectingLayer):
 
     `selected: mean - Δ·(z - ng(z))`, that is the value `mean` with the gradient -Δ
 
-    What follows sees a value that carries no information and learns to use other
-    neurons; the reversed gradient is to move the true activation towards its mean. That
-    presumes that the loss pulls it back, which it often does not (docs/results.md).
+    The layers behind it get a value without information and learn to use other neurons;
+    the reversed gradient is to move the true activation towards its mean. That presumes
+    that the loss pulls it back, which it often does not (docs/results.md).
     `gradient="scale_invariant"` has the same value and always pulls towards the mean,
     without shrinking or switching off neurons: `km.ops.scale_invariant_deactivate`. At
     inference the layer is the identity and can be removed.

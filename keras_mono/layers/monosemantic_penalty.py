@@ -27,9 +27,9 @@ _NOT_ADDED = (
 class MonosemanticPenalty(SelectingLayer):
     """Penalizes the most monosemantic activations.
 
-    Put it after the layer whose neurons should become less monosemantic, in pretraining
-    too: where `MonosemanticInhibition` replaces activations, which presumes a trained
-    network, this one passes all values through unchanged. The penalty is
+    Put it after the layer whose neurons should become less monosemantic. It passes all
+    values through unchanged, so it suits pretraining too; `MonosemanticInhibition`
+    replaces activations, which presumes a trained network. The penalty is
 
     `P = mean over the selected activations of (z - m)² / v`
 
@@ -243,6 +243,9 @@ class MonosemanticPenalty(SelectingLayer):
 
         Returns:
             Scalar, float32, with gradient; `weight` included.
+
+        Raises:
+            RuntimeError: with `form="relative"`, which adds nothing.
         """
         if not self.adds_to_loss:
             raise RuntimeError(_NOT_ADDED)

@@ -42,7 +42,7 @@ def insert_after(
     dry_run: bool = False,
     output: int | None = None,
 ) -> keras.Model | Table:
-    """A new model with a copy of `layer` after every layer that `where` means.
+    """A new model with a copy of `layer` after every layer that matches `where`.
 
     It has the class and name of `model` and shares its layers and weights. All calls of
     a layer with weights share one copy; each call of another layer has its own.
@@ -51,6 +51,7 @@ def insert_after(
         model: Functional or Sequential model, built or not.
         where: A layer's name or path such as `"encoder/dense"`, a glob of either, a
             `re.Pattern`, a layer class, a function of the layer, or a list of these.
+            Names and patterns that match no layer may match an operation.
         layer: The layer of this library to copy. Copies compute in the dtype of the
             layer before them.
         exclude: Layers not to follow, in the forms of `where`.

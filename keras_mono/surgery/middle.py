@@ -5,7 +5,7 @@ from keras_mono.surgery.places import Where, matching
 
 
 def middle(model: keras.Model, where: Where, count: int = 4) -> list[str]:
-    """The `count` middle ones of the layers that `where` means, for `insert_after`.
+    """The `count` middle layers of those that match `where`, for `insert_after`.
 
     Of 12 blocks, 4 middle ones are the blocks 4 to 7, counted from 0: where the papers
     put the method in BERT-base. In a hierarchical vision model they take the 4 middle

@@ -64,8 +64,8 @@ def status(model: keras.Model) -> Table:
         - `form`: that of a penalty, the `gradient` of an inhibition. `factor`: its
           `weight` or `strength` in force.
         - `select`: the selector. `selected_fraction`: of the activations, how many are
-          selected: by a `MovingThreshold` in the latest training batch, k of those
-          ranked by `TopK`.
+          selected: by a `MovingThreshold` or `Random` in the latest training batch, k
+          of those ranked by `TopK`.
         - `threshold`: τ of a `MovingThreshold` that has started.
         - `scale`: mean running standard deviation of the neurons. Compare it with an
           earlier one: nothing tells a small layer from one that has shrunk. The

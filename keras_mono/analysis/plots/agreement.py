@@ -13,7 +13,7 @@ def measure_agreement(found: Profile) -> Any:
     """How alike the measures order a layer's neurons, as a table of colours.
 
     Args:
-        found: From `profile`.
+        found: The `Profile` of one layer.
 
     Returns:
         A matplotlib `Figure`: Spearman's rank correlation of every two measures. Orange

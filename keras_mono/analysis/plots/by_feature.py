@@ -144,7 +144,7 @@ def feature_heat_map(
     """φ_ℓ of the most monosemantic neurons, features across.
 
     Args:
-        scores: From `feature_scores` or a `Profile`.
+        scores: From `feature_scores`, or `scores` of a `Profile`.
         neurons: How many to show.
         most: How many features to show at most: ℓ* of the neurons shown, then those
             with the largest φ.
