@@ -76,11 +76,19 @@ def decrease_ratio(
         y: The targets, an array.
         strength: Δ, one or several.
         batch_size: Samples per step. An incomplete batch at the end is not used.
+
+    Padding is not selected; the model's masks and `padding_mask` tell of it.
     """
     ((_, watched),) = find_layers(model, [layer]).items()
     _check(model, layer, watched)
     x, y = _checked_data(x, y, batch_size)
-    conditions = [None, *np.atleast_1d(np.asarray(strength, np.float64)).tolist()]
+    strengths = np.atleast_1d(np.asarray(strength, np.float64)).tolist()
+    if not strengths:
+        raise ValueError(
+            "`strength` must be a number or several. Received: none. Pass 1.0 for "
+            "reversed deactivation."
+        )
+    conditions = [None, *strengths]
     with _switched_off(_others(model, watched)):
         experiment = _Experiment(model, layer, watched)
         pairs = _full_batches(x, y, batch_size)
@@ -155,9 +163,9 @@ class _Experiment:
             self.before.restore()
 
     def _activations(self, inputs: Any) -> np.ndarray:
-        # All samples at once: one forward pass per batch.
-        number = number_of_samples(inputs)
-        return activations(self.model, inputs, [self.name], number)[self.name]
+        # All samples at once: one forward pass per batch. NaN is not selected.
+        of = self.model, inputs, [self.name], number_of_samples(inputs)
+        return activations(*of, masked=np.nan)[self.name]
 
 
 def _others(
@@ -218,27 +226,33 @@ def _check(model: keras.Model, name: str, layer: keras.layers.Layer) -> None:
 
 def _ratios(old: np.ndarray, new: np.ndarray, mean: np.ndarray) -> tuple[float, float]:
     """Decrease and update ratio of a batch, in percent; the variance cancels."""
-    decrease = 1 - ((new - mean) / (old - mean)) ** 2
     with np.errstate(divide="ignore", invalid="ignore"):
         update = np.abs(new / old - 1)
-    known = update[np.isfinite(update)]
-    return (
-        100 * float(decrease.mean()) if len(decrease) else math.nan,
-        100 * float(known.mean()) if len(known) else math.nan,
-    )
+    decrease = 1 - ((new - mean) / (old - mean)) ** 2
+    decrease_of_all = float(decrease.mean()) if len(decrease) else math.nan
+    return 100 * decrease_of_all, 100 * _mean(update)
 
 
 def _row(
     strength: float | None, found: np.ndarray, plain: np.ndarray, number: int
 ) -> dict[str, Any]:
-    more = found[:, 0] - plain[:, 0]
+    more = _finite(found[:, 0] - plain[:, 0])
     error = more.std(ddof=1) / math.sqrt(len(more)) if len(more) > 1 else math.nan
     return {
         "method": "plain" if strength is None else f"strength {strength:g}",
-        "decrease_ratio": float(np.nanmean(found[:, 0])),
-        "update_ratio": float(np.nanmean(found[:, 1])),
-        "more_than_plain": None if strength is None else float(np.nanmean(more)),
+        "decrease_ratio": _mean(found[:, 0]),
+        "update_ratio": _mean(found[:, 1]),
+        "more_than_plain": None if strength is None else _mean(more),
         "standard_error": None if strength is None else float(error),
         "batches": int(np.isfinite(found[:, 0]).sum()),
         "activations": number,
     }
+
+
+def _mean(x: np.ndarray) -> float:
+    found = _finite(x)
+    return float(found.mean()) if len(found) else math.nan
+
+
+def _finite(x: np.ndarray) -> np.ndarray:
+    return x[np.isfinite(x)]

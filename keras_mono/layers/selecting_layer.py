@@ -152,7 +152,8 @@ class SelectingLayer(RunningStatistics):
         """
         self.check_present("select")
         with self._on_its_device():
-            return self._frozen_selection()(ops.convert_to_tensor(z), mask)
+            z = self._with_its_neurons(z)
+            return self._frozen_selection()(z, mask)
 
     def _act(
         self, inputs: Tensor, mask: Tensor | None, selection: Selection

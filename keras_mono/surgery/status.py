@@ -105,7 +105,7 @@ def _row(name: str, layer: RunningStatistics) -> dict[str, Any]:
             "selected_fraction", _share_of_top_k(layer)
         )
         if state.get("num_batches", 0) > 0:  # before, it selects nothing
-            row["threshold"] = state["threshold"]
+            row["threshold"] = state.get("threshold")
     return row
 
 

@@ -38,7 +38,9 @@ def configure_replicas(
         TypeError: if `process_group` is not a process group of this process.
     """
     _check_group(process_group)
-    reduce_every = validation.positive_steps("reduce_every", reduce_every)
+    reduce_every = validation.positive_integer(
+        "reduce_every", reduce_every, "of batches"
+    )
     layers = some_monosemantic_layers(as_model(model))
     for layer in layers:
         _check_may_wait(layer, reduce_every)

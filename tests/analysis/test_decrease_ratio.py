@@ -84,6 +84,54 @@ def test_it_equals_steps_taken_by_hand():
     assert rd > 0 > naive
 
 
+def sequences():
+    """Padded with activations that stand out, and trained."""
+    keras.utils.set_random_seed(0)
+    random = np.random.default_rng(0)
+    tokens = random.integers(1, 20, (96, 6))
+    tokens[np.arange(6) >= random.integers(1, 7, 96)[:, None]] = 0
+    inputs = keras.Input((6,), dtype="int32")
+    z = keras.layers.Embedding(20, 5, mask_zero=True, name="embedding")(inputs)
+    layer = km.layers.MonosemanticInhibition(2, axis=-1, start_step=2, name="layer")
+    pooled = keras.layers.GlobalAveragePooling1D()(layer(z))
+    model = keras.Model(inputs, keras.layers.Dense(1)(pooled))
+    table = keras.ops.convert_to_numpy(model.get_layer("embedding").embeddings).copy()
+    table[0] = 5.0
+    model.get_layer("embedding").embeddings.assign(table)
+    model.compile(keras.optimizers.SGD(0.05), "mse")
+    y = random.normal(size=(96, 1)).astype("float32")
+    model.fit(tokens, y, batch_size=32, verbose=0)
+    return model, tokens, y
+
+
+def test_padding_takes_no_part():
+    model, x, y = sequences()
+    (row, _) = km.analysis.decrease_ratio(model, "layer", x, y, batch_size=32)
+    layer, embedding = model.get_layer("layer"), model.get_layer("embedding")
+    z = keras.ops.convert_to_numpy(embedding.embeddings)[x]
+    selected = keras.ops.convert_to_numpy(layer.selected(z, x != 0))
+    assert row["activations"] == selected.sum() > 100
+    assert keras.ops.convert_to_numpy(layer.selected(z)).sum() > selected.sum()
+
+
+@pytest.mark.one_backend
+def test_a_batch_of_which_nothing_is_selected_is_left_out():
+    model, x, y = trained()
+    x[64:128] = 0.0  # of which the mean is what the layer gets: φ is 0
+    layer = model.get_layer("inhibition")
+    layer.mean.assign(np.maximum(weights(model)[1], 0.0)[None])
+    layer.mean_compensation.assign(np.zeros((1, 32)))
+    _, row = km.analysis.decrease_ratio(model, "inhibition", x, y)
+    more = [
+        np.subtract(by_hand(model, *batch, 1.0), by_hand(model, *batch, None))[0]
+        for batch in ((x[:64], y[:64]), (x[128:192], y[128:192]))
+    ]
+    assert row["batches"] == 2
+    np.testing.assert_allclose(row["more_than_plain"], np.mean(more), rtol=1e-3)
+    error = np.std(more, ddof=1) / np.sqrt(2)
+    np.testing.assert_allclose(row["standard_error"], error, rtol=1e-2)
+
+
 def test_the_model_is_as_before():
     model, x, y = trained(keras.optimizers.Adam(0.01))
     layer = model.get_layer("inhibition")

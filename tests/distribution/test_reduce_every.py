@@ -126,7 +126,9 @@ def test_what_waits_is_forgotten(found):
 
 @pytest.mark.parametrize("wrong", [0, -1, 1.5, "2"])
 def test_a_bad_reduce_every(wrong):
-    with pytest.raises(ValueError, match="reduce_every"):
+    with pytest.raises(
+        ValueError, match="`reduce_every` must be a positive integer number of batches"
+    ):
         configure_replicas(km.layers.MonosemanticScale(), reduce_every=wrong)
 
 

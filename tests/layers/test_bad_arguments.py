@@ -146,4 +146,14 @@ def test_an_input_of_another_shape(shape, training):
     layer(np.ones((64, 8), "float32"), training=True)
     with pytest.raises(ValueError, match=r"'mine' was built for .*\(None, 8\)"):
         layer(np.ones(shape, "float32"), training=training)
+    for method in (layer.selected, layer.score, layer.update_statistics):
+        with pytest.raises(ValueError, match=r"'mine' was built for .*\(None, 8\)"):
+            method(np.ones(shape, "float32"))
     assert int(keras.ops.convert_to_numpy(layer.step)) == 1
+
+
+@pytest.mark.one_backend
+def test_before_it_is_built_a_layer_selects_nothing():
+    layer = km.layers.MonosemanticInhibition()
+    assert not keras.ops.any(layer.selected(np.ones((4, 3), "float32")))
+    assert layer.built

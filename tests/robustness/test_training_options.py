@@ -177,7 +177,6 @@ def test_our_layers_are_not_rematerialized():
 @pytest.mark.support(
     "`RematScope` around a whole model with our layer",
     jax="Keras' error, BatchNormalization too",
-    torch="error that says why",
     tensorflow="Keras' error, BatchNormalization too",
 )
 def test_rematerialization_of_a_model_that_holds_our_layer():

@@ -81,6 +81,18 @@ def test_neurons_without_a_history_are_not_dead():
 
 
 @pytest.mark.one_backend
+def test_status_of_a_layer_that_selects_at_random():
+    """It has a share, and no threshold."""
+    select = km.selectors.Random(0.25, seed=1)
+    layer = km.layers.MonosemanticPenalty(select=select, start_step=1)
+    model = keras.Sequential([keras.Input((8,)), layer])
+    for seed in range(3):
+        model(np.random.default_rng(seed).normal(size=(16, 8)), training=True)
+    (row,) = km.status(model)
+    assert row["selected_fraction"] == layer.selector_state["selected_fraction"] > 0
+    assert row["threshold"] is None
+
+
 def test_what_is_off_says_so():
     model = watched()
     model.get_layer("penalty").enabled = False
