@@ -77,27 +77,30 @@ def decrease_ratio(
         strength: Δ, one or several.
         batch_size: Samples per step. An incomplete batch at the end is not used.
 
-    Padding is not selected; the model's masks and `padding_mask` tell of it.
+    Padding (Keras masks, `padding_mask`) is left out.
     """
     ((_, watched),) = find_layers(model, [layer]).items()
     _check(model, layer, watched)
     x, y = _checked_data(x, y, batch_size)
+    conditions = _conditions(strength)
+    with _switched_off(_others(model, watched)):
+        experiment = _Experiment(model, layer, watched)
+        pairs = _full_batches(x, y, batch_size)
+        found = [experiment.ratios(*pair, conditions) for pair in pairs]
+    number, ratios = experiment.selected, np.array(found)
+    of = zip(conditions, ratios.swapaxes(0, 1), strict=True)
+    rows = [_row(c, found, ratios[:, 0], number) for c, found in of]
+    return Table(_COLUMNS, rows, f"one step's effect on what '{layer}' selects, %")
+
+
+def _conditions(strength: float | Sequence[float]) -> list[float | None]:
     strengths = np.atleast_1d(np.asarray(strength, np.float64)).tolist()
     if not strengths:
         raise ValueError(
             "`strength` must be a number or several. Received: none. Pass 1.0 for "
             "reversed deactivation."
         )
-    conditions = [None, *strengths]
-    with _switched_off(_others(model, watched)):
-        experiment = _Experiment(model, layer, watched)
-        pairs = _full_batches(x, y, batch_size)
-        found = [experiment.ratios(*pair, conditions) for pair in pairs]
-    number, ratios = experiment.selected, np.array(found)
-    rows = [
-        _row(c, ratios[:, i], ratios[:, 0], number) for i, c in enumerate(conditions)
-    ]
-    return Table(_COLUMNS, rows, f"one step's effect on what '{layer}' selects, %")
+    return [None, *strengths]
 
 
 def _checked_data(x: Any, y: Any, batch_size: int) -> tuple[Any, np.ndarray]:

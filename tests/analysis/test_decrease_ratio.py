@@ -175,6 +175,7 @@ def test_other_layers_take_no_part():
         ({"batch_size": 201}, "at least one batch"),
         ({"y": np.zeros(3)}, "same samples"),
         ({"layer": "nowhere"}, "hidden"),
+        ({"strength": []}, "`strength` must be a number or several"),
     ],
 )
 def test_bad_input(change, message):
