@@ -27,7 +27,7 @@ from keras_mono._internal.forward import forward
 from keras_mono._internal.model_layers import find_layers
 from keras_mono._internal.optional_imports import require
 from keras_mono._internal.recording.call_hooks import changed_output, single_tensor
-from keras_mono._internal.recording.masks import keras_mask
+from keras_mono._internal.recording.masks import Masks, keras_mask
 from keras_mono._internal.recording.record import (
     Recorded,
     record_batches,
@@ -44,7 +44,8 @@ class Ablation:
     Attributes:
         features: The labels, sorted, shape `(features,)`.
         neurons: Numbers of the neurons, as given.
-        loss: Mean loss by feature of the unchanged model, shape `(features,)`.
+        loss: Mean loss by feature of the unchanged model, shape `(features,)`; NaN,
+            as the increase, where every sample is padding alone.
         increase: Its increase with one neuron at its mean, in units of the loss, shape
             `(features, neurons)`.
     """
@@ -86,8 +87,9 @@ def ablation(
     """The increase of the loss, feature by feature, with one neuron at its mean.
 
     A neuron is an index into the last axis of the layer's output; its mean is taken
-    over all unmasked positions of `x`. A loss per position is averaged over the
-    unmasked ones of a sample, as Keras does. (MEmeL, arXiv:2312.11560, Fig. 2)
+    over all unmasked positions of `x`. A loss per position is averaged over those of a
+    sample that neither the model nor the loss masks. A sample without any is left out.
+    (MEmeL, arXiv:2312.11560, Fig. 2)
 
     Args:
         model: A built Keras model.
@@ -102,15 +104,15 @@ def ablation(
     ((_, watched),) = find_layers(model, [layer]).items()
     per_sample = _per_sample_loss(model, loss)
     x, y, labels = _checked_data(x, y, labels, batch_size)
-    mean = _mean_activation(model, x, watched, batch_size)
+    mean, masks = _means_and_masks(model, x, watched, batch_size)
     chosen = _checked_neurons(neurons, layer, len(mean))
     features, numbers = np.unique(labels, return_inverse=True)
-    run = partial(_losses, model, x, y, per_sample, batch_size)
-    plain = _by_feature(run(), numbers)
+    run = partial(_losses, model, x, y, masks, per_sample, batch_size)
+    plain = _by_feature(*run(), numbers)
     increases = []
     for neuron in chosen:
         with changed_output(watched, partial(_at_mean, neuron, mean)):
-            increases.append(_by_feature(run(), numbers) - plain)
+            increases.append(_by_feature(*run(), numbers) - plain)
     return Ablation(features, chosen, plain, np.stack(increases, axis=1))
 
 
@@ -120,6 +122,12 @@ def _checked_data(
     next(batches(x, batch_size))  # or an error that says what `x` must be
     x, y, labels = as_arrays(x), as_array(y), as_labels(labels)
     length = number_of_samples(x)
+    if y is None:
+        raise ValueError(
+            "`y` must hold the targets that the loss compares with. Received: None. "
+            "Pass an array with one entry per sample of `x`; of a model that gives its "
+            "inputs back, `x` itself."
+        )
     if labels.shape != (length,) or y.shape[:1] != (length,):
         raise ValueError(
             f"`y` and `labels` must have one entry per sample of `x`: {length}. "
@@ -142,9 +150,13 @@ def _checked_neurons(neurons: Any, layer: str, number: int) -> np.ndarray:
     return chosen
 
 
-def _by_feature(losses: np.ndarray, numbers: np.ndarray) -> np.ndarray:
-    """The mean loss of each feature."""
-    return np.bincount(numbers, weights=losses) / np.bincount(numbers)
+def _by_feature(
+    losses: np.ndarray, counts: np.ndarray, numbers: np.ndarray
+) -> np.ndarray:
+    """The mean loss of each feature over the samples that count; NaN if none does."""
+    total = np.bincount(numbers, weights=np.where(counts, losses, 0.0))
+    samples = np.bincount(numbers, weights=counts)
+    return np.where(samples > 0, total, np.nan) / np.maximum(samples, 1)
 
 
 def _at_mean(neuron: int, mean: np.ndarray, z: Tensor) -> Tensor:
@@ -153,8 +165,11 @@ def _at_mean(neuron: int, mean: np.ndarray, z: Tensor) -> Tensor:
     return keras.ops.where(fixed, keras.ops.cast(mean, z.dtype), z)
 
 
-def _per_sample_loss(model: keras.Model, loss: Any) -> Callable[[Any, Any], Any]:
-    """A function of targets and predictions that gives one loss per sample."""
+_Losses = tuple[np.ndarray, np.ndarray]
+
+
+def _per_sample_loss(model: keras.Model, loss: Any) -> Callable[..., _Losses]:
+    """A function of targets, predictions and their mask: see `_unreduced`."""
     given = getattr(model, "loss", None) if loss is None else loss
     if given is None:
         raise ValueError(
@@ -164,29 +179,33 @@ def _per_sample_loss(model: keras.Model, loss: Any) -> Callable[[Any, Any], Any]
     if not isinstance(given, str | keras.losses.Loss) and not callable(given):
         raise ValueError(f"`loss` must be one Keras loss. Received: {given!r}.")
     found = keras.losses.get(given)
-    function = found.call if isinstance(found, keras.losses.Loss) else found
+    if isinstance(found, keras.losses.Loss):
+        return partial(_unreduced, found.call, found.dtype)
+    return partial(_unreduced, found, keras.config.floatx())
 
-    return partial(_unreduced, function)
 
-
-def _unreduced(function: Any, target: np.ndarray, predicted: Tensor) -> np.ndarray:
-    """The loss of each sample."""
+def _unreduced(
+    function: Any, dtype: str, target: np.ndarray, predicted: Tensor, mask: Any
+) -> _Losses:
+    """The loss of each sample, and whether it has a position that counts."""
     if target.ndim == predicted.ndim - 1 and predicted.shape[-1] == 1:
         target = target[..., None]  # else they would broadcast against each other
-    target = keras.ops.cast(target, keras.config.floatx())  # as Keras does
-    losses = keras.ops.convert_to_numpy(function(target, predicted))
+    target = keras.ops.cast(target, dtype)  # both as Keras does
+    losses = function(target, keras.ops.cast(predicted, dtype))
+    masks = mask, keras_mask(losses)  # a loss masks the targets that it ignores
+    losses = keras.ops.convert_to_numpy(losses)
     if losses.ndim == 0 or len(losses) != len(target):
         raise ValueError(
             "`loss` must give one number a sample or position. Received: a loss of "
             f"shape {losses.shape} for {len(target)} samples."
         )
-    mask = keras_mask(predicted)
-    there = np.ones(losses.shape, bool)
-    if mask is not None and tuple(mask.shape) == losses.shape:
-        there = keras.ops.convert_to_numpy(mask).astype(bool)
-    weighted = np.where(there, losses, 0.0).astype(np.float64)
-    number = there.reshape(len(target), -1).sum(axis=1)
-    return weighted.reshape(len(target), -1).sum(axis=1) / np.maximum(number, 1)
+    # Its entries are the positions; masks of others do not count.
+    there = [valid_positions(Recorded(losses[..., None], m)) for m in masks]
+    counts = np.logical_and(*there).reshape(len(target), -1)
+    losses = losses.reshape(len(target), -1).astype(np.float64)
+    number = counts.sum(axis=1)
+    total = np.where(counts, losses, 0.0).sum(axis=1)
+    return total / np.maximum(number, 1), number > 0
 
 
 _ONE_OUTPUT = (
@@ -195,38 +214,63 @@ _ONE_OUTPUT = (
 )
 
 
+def _single_output(model: keras.Model, outputs: Any) -> Tensor:
+    return single_tensor(f"Model '{model.name}'", outputs, _ONE_OUTPUT)
+
+
 def _losses(
-    model: keras.Model, x: Any, y: np.ndarray, per_sample: Any, batch_size: int
-) -> np.ndarray:
-    of = f"Model '{model.name}'"
+    model: keras.Model,
+    x: Any,
+    y: np.ndarray,
+    masks: list[Any],
+    per_sample: Callable[..., _Losses],
+    batch_size: int,
+) -> _Losses:
+    """`per_sample` of all samples, in batches, with the mask of each batch."""
     parts = []
-    for start, batch in enumerate(batches(x, batch_size)):
-        target = y[start * batch_size : (start + 1) * batch_size]
-        output = single_tensor(of, forward(model, batch), _ONE_OUTPUT)
-        parts.append(per_sample(target, output))
-    return np.concatenate(parts)
+    for number, batch in enumerate(batches(x, batch_size)):
+        target = y[number * batch_size : (number + 1) * batch_size]
+        output = _single_output(model, forward(model, batch))
+        parts.append(per_sample(target, output, masks[number]))
+    losses, counts = zip(*parts, strict=True)
+    return np.concatenate(losses), np.concatenate(counts)
 
 
-def _mean_activation(
+def _means_and_masks(
     model: keras.Model, x: Any, layer: keras.layers.Layer, batch_size: int
-) -> np.ndarray:
-    """The mean of each neuron over all inputs and positions, float64."""
+) -> tuple[np.ndarray, list[Any]]:
+    """The mean of each neuron over all inputs and positions, float64.
+
+    Also the mask of the model's output in each batch, or None. It is that of the
+    unchanged model: a neuron at its mean does not change which positions count.
+    """
     total: list[Any] = [0.0, 0]
     samples = broken = 0
+    masks: list[Any] = []
 
     def add(_: str, recorded: Recorded) -> None:
         nonlocal samples, broken
-        z = keras.ops.convert_to_numpy(keras.ops.cast(recorded.value, "float32"))
-        there = valid_positions(recorded).reshape(-1)
+        z, there = recorded.as_float32(), valid_positions(recorded)
         samples += len(z)
-        broken += int((~np.isfinite(z)).reshape(len(z), -1).any(axis=1).sum())
-        z = z.reshape(-1, z.shape[-1])[there].astype(np.float64)
+        wrong = ~np.isfinite(z).all(axis=-1) & there
+        broken += int(wrong.any(axis=tuple(range(1, wrong.ndim))).sum())
+        z = z[there].astype(np.float64)
         total[0], total[1] = total[0] + z.sum(axis=0), total[1] + len(z)
 
-    record_batches(model, batches(x, batch_size), {layer.name: layer}, add)
+    def add_mask(outputs: Any, known: Masks) -> None:
+        mask = known.of(_single_output(model, outputs))
+        masks.append(None if mask is None else keras.ops.convert_to_numpy(mask))
+
+    data = batches(x, batch_size)
+    record_batches(model, data, {layer.name: layer}, add, add_mask)
     if broken:
         raise ValueError(
             f"Layer '{layer.name}' gives NaN or infinite values on {broken} of "
             f"{samples} samples, which have no loss to compare. Leave them out."
         )
-    return np.atleast_1d(total[0] / total[1])
+    if not total[1]:
+        raise ValueError(
+            f"Layer '{layer.name}' must have positions that are not padding. Received: "
+            f"{samples} samples, all masked. Add others, or change the mask."
+        )
+    return np.atleast_1d(total[0] / total[1]), masks

@@ -19,7 +19,8 @@ class Masks:
     The mask of a call's output is the first of these: the mask that Keras attached to
     the output; the one that `compute_mask` gives for the masks of the inputs; the masks
     of the inputs themselves, if the output has the same positions. It is combined with
-    padding masks among the call's arguments.
+    padding masks among the call's arguments. A functional model may have several
+    inputs: what a layer inside found for its output comes before their masks.
 
     Masks are remembered here because Keras drops them at a layer that does not support
     masking, and `MultiHeadAttention` removes them from its inputs. The model does not
@@ -91,14 +92,22 @@ class Masks:
     def _from_keras(
         self, layer: Any, first: Any, known: Any, outputs: list[Tensor]
     ) -> list[Tensor | None]:
-        """The masks that Keras attaches to the outputs after the call."""
+        """The masks that Keras, or a functional model, gives the outputs."""
         masks = [self._taker.mask_of(x) for x in outputs]
+        if _has_input_names(layer):
+            pairs = zip(outputs, masks, strict=True)
+            masks = [self._from_inside(x) if m is None else m for x, m in pairs]
         supports = getattr(layer, "supports_masking", False)
         if supports and any(m is None for m in masks):
             computed = keras.tree.flatten(layer.compute_mask(first, known))
             for i, mask in enumerate(computed[: len(masks)]):
                 masks[i] = mask if masks[i] is None else masks[i]
         return masks
+
+    def _from_inside(self, x: Tensor) -> Tensor | None:
+        """The remembered mask of `x`, if it has one entry per position."""
+        mask = self.of(x)
+        return mask if mask is not None and mask.ndim == x.ndim - 1 else None
 
     def _remember(self, x: Any, mask: Tensor | None) -> None:
         if mask is not None and keras.ops.is_tensor(x):

@@ -44,6 +44,7 @@ def record_batches(
     inputs: Iterable[Any],
     layers: Mapping[str, keras.layers.Layer],
     consume: Callable[[str, Recorded], None],
+    consume_outputs: Callable[[Any, Masks], None] | None = None,
 ) -> None:
     """Run `model` on batches at inference and hand over the activations of `layers`.
 
@@ -56,6 +57,8 @@ def record_batches(
         inputs: Batches of the model's inputs, such as `batches` gives.
         layers: The layers to watch, by name.
         consume: Called as `consume(name, recorded)` for each call and batch.
+        consume_outputs: Called as `consume_outputs(outputs, masks)` after each batch,
+            with what the model returns.
     """
     if not model.built:
         raise ValueError(
@@ -67,9 +70,11 @@ def record_batches(
     with recorder.attached(model):
         for batch in inputs:
             recorder.masks.new_batch()
-            forward(model, batch)
+            outputs = forward(model, batch)
             if recorder.errors:
                 raise recorder.errors[0]
+            if consume_outputs is not None:
+                consume_outputs(outputs, recorder.masks)
     missed = [name for name in layers if name not in recorder.reached]
     if missed:
         raise NeverCalledError(missed)
