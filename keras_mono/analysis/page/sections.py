@@ -25,7 +25,7 @@ _IN_TABLE = 10  # neurons of a layer
 _UNFOLDED = 20  # rows of a table
 _CHANCE = (
     "In the tables below, values in parentheses are by chance: the labels are "
-    "permuted. A neuron selects a feature only as far as the value lies above "
+    "dealt anew at random, so that each keeps its share of the inputs. A neuron selects a feature only as far as the value lies above "
     "chance: one that answers to a single input has a class selectivity of 1 "
     "either way."
 )
