@@ -95,9 +95,9 @@ def rate_for(
 def checked_fractions(name: str, fraction: Any) -> np.ndarray:
     """Fractions between 0 and 1 as an array, or a `ValueError`."""
     fractions = np.atleast_1d(np.asarray(fraction, np.float64))
-    if not ((fractions > 0) & (fractions < 1)).all():
+    if not fractions.size or not ((fractions > 0) & (fractions < 1)).all():
         raise ValueError(
-            f"`{name}` must lie between 0 and 1. Received: {name}={fraction!r}. "
-            "Pass 0.02 for L2E's setting."
+            f"`{name}` must lie between 0 and 1, one or several. Received: "
+            f"{name}={fraction!r}. Pass 0.02 for L2E's setting."
         )
     return fractions

@@ -228,7 +228,7 @@ BAD_NUMBERS = [
     *[("variance_compensation", value) for value in (-0.9, np.nan)],
     *[("most", value) for value in (-1, 0, 1.5)],
     *[("held_out", value) for value in (5, 0, 1, np.nan)],
-    *[("fractions", value) for value in (2, [0.1, 0], np.nan)],
+    *[("fractions", value) for value in (2, [0.1, 0], [], np.nan)],
     *[("sampled_entries", value) for value in (3000.0, 0, True)],
 ]
 
