@@ -51,14 +51,13 @@ def compare(
 
     The first model is the reference. The effect is Cliff's δ of φ_ℓ*: the probability
     that a neuron of this model is more monosemantic than one of the reference's layer
-    in the same place of its list, minus the probability of the reverse; from -1 to 1, 0
-    for no difference. With it come a 95 % bootstrap interval over neurons and the p
-    value of Mann and Whitney's test. They hold for these networks, not for others.
-    `compare_measures` does the same for the measures beside φ.
+    in the same place of its list, minus that of the reverse, from -1 to 1. With it come
+    a 95 % bootstrap interval over neurons and the p value of Mann and Whitney's test.
+    They hold for these networks, not for others. See also `compare_measures`.
 
     Args:
         profiles: Model name to the result of `profile`; layers in the same order.
-        fraction: At which the false killing rate is shown; the nearest one profiled.
+        fraction: Of the false killing rate shown, 0 to 1; the nearest one profiled.
         resamples: Of the bootstrap.
         seed: Of the bootstrap.
 
@@ -68,9 +67,10 @@ def compare(
 
     Raises:
         ImportError: if scipy is missing, naming the extra.
-        ValueError: for fewer than two models, and different numbers of layers.
+        ValueError: for fewer than two models, unlike numbers of layers, a bad fraction.
     """
     validation.positive_integer("resamples", resamples, "of bootstrap samples")
+    fraction = validation.fraction_to_select(fraction)
     check_profiles(profiles)
     reference = list(next(iter(profiles.values())).values())
     rows = []

@@ -65,15 +65,13 @@ def rate_for(
     scores: FeatureScores,
     fraction: float | Sequence[float],
 ) -> FalseKillingRate:
-    """`false_killing_rate` with the features ℓ* of given scores."""
-    fractions = np.atleast_1d(np.asarray(fraction, np.float64))
-    if not ((fractions > 0) & (fractions < 1)).all():
-        raise ValueError(
-            f"`fraction` must lie between 0 and 1. Received: fraction={fraction!r}. "
-            "Pass 0.02 for L2E's setting."
-        )
+    """`false_killing_rate` with the features ℓ* of given scores.
+
+    Neurons whose ℓ* has no input in `z`, which may be a sample, are left out.
+    """
+    fractions = checked_fractions("fraction", fraction)
     z, numbers, features = labelled(z, labels)
-    changes = ~np.isnan(scores.best_phi)
+    changes = ~np.isnan(scores.best_phi) & np.isin(scores.best_feature, features)
     phi = own_phi(z, 0.0)[:, changes]
     other = features[numbers][:, None] != scores.best_feature[changes][None, :]
     counted = ~np.isnan(phi)
@@ -92,3 +90,14 @@ def rate_for(
     if np.ndim(fraction) == 0:
         return FalseKillingRate(*(float(x[0]) for x in found))
     return FalseKillingRate(*found)
+
+
+def checked_fractions(name: str, fraction: Any) -> np.ndarray:
+    """Fractions between 0 and 1 as an array, or a `ValueError`."""
+    fractions = np.atleast_1d(np.asarray(fraction, np.float64))
+    if not fractions.size or not ((fractions > 0) & (fractions < 1)).all():
+        raise ValueError(
+            f"`{name}` must lie between 0 and 1, one or several. Received: "
+            f"{name}={fraction!r}. Pass 0.02 for L2E's setting."
+        )
+    return fractions

@@ -19,10 +19,11 @@ class FeatureScores:
         count: Inputs of each feature with a finite activation, shape `(features,
             neurons)`.
         phi: φ_ℓ, mean φ of a neuron over the inputs of a feature, same shape; NaN where
-            there are none.
+            there are none, and for a constant neuron.
         phi_of_others: φ⁻_ℓ, the same over all other inputs.
         best_feature: ℓ*, each neuron's relatively monosemantic feature, shape
-            `(neurons,)`; the first one if there are ties.
+            `(neurons,)`; the first one if there are ties, without meaning for a
+            constant neuron.
         best_phi: φ_ℓ* of each neuron: 1 for equal responses to all features, at most
             the number of inputs over that of ℓ*, NaN for a constant neuron.
     """
@@ -105,7 +106,7 @@ class FeatureStatistics:
         count, mean, within = self._moments.values[:, self._moments.of(known)]
         # Sums of squared deviations: within the feature, and of its mean.
         sums = within + count * (mean - center) ** 2
-        scale = np.where(changes, variance, 1.0)
+        scale = np.where(changes, variance, np.nan)
         with np.errstate(invalid="ignore"):
             phi = np.where(count > 0, sums / count / scale, np.nan)
             others = np.where(

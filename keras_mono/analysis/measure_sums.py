@@ -23,6 +23,19 @@ class ClassSums:
         new = [groups.number(batch), *map(groups.total, added)]
         self._rows.values[:, rows] += np.stack(new)
 
+    def with_counts_of(self, other: "ClassSums") -> "ClassSums":
+        """The same means by feature and neuron, with the numbers of inputs of `other`.
+
+        Equal to itself where these agree.
+        """
+        found = ClassSums(self._rows.values.shape[2])
+        features = other._rows.features()
+        ours, theirs, new = (x._rows.of(features) for x in (self, other, found))
+        count, wanted = self._rows.values[0, ours], other._rows.values[0, theirs]
+        factor = np.where(count > 0, wanted / np.maximum(count, 1), 0.0)
+        found._rows.values[:, new] = self._rows.values[:, ours] * factor
+        return found
+
     def magnitudes(self) -> np.ndarray:
         """Σ|z| of each neuron."""
         _, sums, rectified, _ = self._rows.values.sum(axis=1)
@@ -104,9 +117,10 @@ class MeasureSums:
 
         Args:
             moments: Count, mean and sum of squared deviations of each neuron.
-            sums: Of the same activations under other labels. None: `own`.
+            sums: Of the same activations under labels dealt anew. Each label counts as
+                often as it does in `own`. None: `own`.
         """
-        sums = self.own if sums is None else sums
+        sums = self.own if sums is None else sums.with_counts_of(self.own)
         number, mean, deviations = moments
         with np.errstate(invalid="ignore"):
             squares = deviations + number * (mean - self.least) ** 2

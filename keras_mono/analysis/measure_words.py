@@ -19,7 +19,8 @@ _WORDS = {
     ),
     "mono_score": (
         "MonoScore",
-        "how often two inputs that activate it have the same feature",
+        "how often two inputs that activate it have the same feature, weighted by "
+        "(z - min) / (max - min): for activations of at least 0",
     ),
     "hoyer": ("Hoyer", "0: the same activation everywhere, 1: one input only"),
     "treves_rolls": (

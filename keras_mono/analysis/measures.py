@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from keras_mono._internal.optional_imports import require
+from keras_mono.analysis.dealt_labels import dealt
 from keras_mono.analysis.distribution import of_distribution
 from keras_mono.analysis.feature_rows import Finite, Grouping
 from keras_mono.analysis.feature_scores import FeatureStatistics
@@ -27,10 +28,11 @@ class Measures:
         class_purity: Of the inputs at which the neuron is active (z > 0), the share of
             the feature that has most. NaN if it is never active. (MonoLoss,
             arXiv:2602.12403)
-        mono_score: How alike pairs of inputs are, weighted by how strongly both
-            activate the neuron: here 1 if they have the same feature, else 0. NaN if
-            fewer than two inputs activate it. (MonoScore, arXiv:2504.02821, from sums
-            as in arXiv:2602.12403)
+        mono_score: How alike pairs of inputs are, here 1 if they have the same feature,
+            else 0: a mean weighted by a·a', a = (z - min) / (max - min) of the neuron.
+            It suits activations of at least 0: of others negative ones have a weight
+            too. NaN if fewer than two inputs have one.
+            (MonoScore, arXiv:2504.02821, from sums as in arXiv:2602.12403)
         hoyer: (√n - Σ|z| / √Σz²) / (√n - 1) over n inputs. 0: the same magnitude
             everywhere, 1: one input only. (Hoyer 2004)
         treves_rolls: (1 - mean|z|² / mean z²) / (1 - 1/n), likewise from 0 to 1.
@@ -104,8 +106,11 @@ def permuted_measures(
 ) -> dict[str, np.ndarray]:
     """Chance level of the measures that use labels: their values for permuted labels.
 
-    The labels are permuted as they are given: one of a sample holds for all of its
-    positions, and they stay together.
+    The labels are dealt anew at random, as they are given: one of a sample holds for
+    all of its positions, and they stay together. Each label keeps its share of the
+    positions, also where samples of some labels are longer than those of others. Of
+    samples of one length the labels are permuted. Samples without activations, such as
+    those of padding alone, take no part.
 
     Args:
         z: As in `measures`.
@@ -135,7 +140,7 @@ def permuted_units(
     """`permuted_measures` of `(inputs, neurons)`, whose labels are given by units.
 
     Args:
-        z: Activations. Inputs without any, as those of padding, keep no label.
+        z: Activations. Inputs without any, as those of padding, take no part.
         labels: One per input, the same for all inputs of a unit.
         units: What was labelled, one per input, such as the number of its sample.
         seed: Of the permutation.
@@ -143,7 +148,7 @@ def permuted_units(
     there = np.isfinite(z).any(axis=1)
     z, labels = z[there], labels[there]
     _, first, numbers = np.unique(units[there], return_index=True, return_inverse=True)
-    permuted = np.random.default_rng(seed).permutation(labels[first])
+    permuted = dealt(labels[first], np.bincount(numbers), seed)
     sums, moments = _summed(z, labels)
     other = ClassSums(z.shape[1])
     other.add(Finite(z), Grouping(permuted[numbers]))

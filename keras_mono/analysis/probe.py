@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_mono._internal import validation
 from keras_mono._internal.optional_imports import require
 from keras_mono.analysis.labelled import labelled
 
@@ -77,14 +78,19 @@ def probe(z: np.ndarray, labels: Any, held_out: float = 0.3, seed: int = 0) -> P
         z: Activations, shape `(inputs, neurons)` or `(samples, ..., neurons)`. Infinite
             and NaN entries count as not beyond any threshold.
         labels: The feature of each sample, or of each input.
-        held_out: Share of the inputs to evaluate on.
+        held_out: Share of the inputs to evaluate on, between 0 and 1.
         seed: Of the split.
 
     Raises:
         ImportError: if scikit-learn is missing, naming the extra.
-        ValueError: if the lengths do not agree, for fewer than two features, and for a
-            feature of which one part would have no input.
+        ValueError: if the lengths do not agree, for fewer than two features, for a
+            feature of which one part would have no input, and a share that is none.
     """
+    if not 0 < validation.finite_number("held_out", held_out) < 1:
+        raise ValueError(
+            "`held_out` must lie between 0 and 1: the share of the inputs to evaluate "
+            f"on. Received: held_out={held_out!r}. Pass 0.3 for three of ten."
+        )
     z, numbers, features = labelled(z, labels)
     train, test = _split(numbers, features, held_out, seed)
     shape = (len(features), z.shape[1])

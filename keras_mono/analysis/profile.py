@@ -24,6 +24,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_mono._internal import validation
 from keras_mono._internal.as_model import as_model
 from keras_mono._internal.data import check, number_of_batches, pairs
 from keras_mono._internal.model_layers import find_layers
@@ -36,7 +37,11 @@ from keras_mono._internal.recording.record import (
 from keras_mono._internal.tail_figures import own_phi, tail_figures
 from keras_mono.analysis.batch_labels import BatchLabels, checked_labels
 from keras_mono.analysis.distribution import of_distribution
-from keras_mono.analysis.false_killing_rate import FalseKillingRate, rate_for
+from keras_mono.analysis.false_killing_rate import (
+    FalseKillingRate,
+    checked_fractions,
+    rate_for,
+)
 from keras_mono.analysis.feature_rows import Finite, Grouping
 from keras_mono.analysis.feature_scores import FeatureScores, FeatureStatistics
 from keras_mono.analysis.ks_statistic import ks_for
@@ -60,17 +65,19 @@ class Profile:
             `wasserstein` and `phi_tail`, are from: all of them if they fit, else a
             random sample.
         scores: From all inputs.
-        ks: `ks_statistic` of each neuron.
+        ks: `ks_statistic` of each neuron. NaN for one that never changes, and for one
+            whose ℓ* has no input among the sampled ones: give more `sampled_entries`.
         ks_error: Half the width of a 95 % band around `ks`, by the inequality of
             Dvoretzky, Kiefer, Wolfowitz and Massart for the rarest feature; 0 if all
             inputs are used.
-        fkr: `false_killing_rate` by fraction.
+        fkr: `false_killing_rate` by fraction, of the neurons that have a K-S.
         tail: `top1`, `threshold`, `tail` and `kurtosis` as `summary` gives them for
             `(inputs, neurons)`. All positions are inputs of one neuron, and `top1` is
             of a position; `summary` of `(samples, ..., neurons)` does not pool them.
         measures: `measures` of each neuron. None if they were left out.
         permuted: `permuted_measures`, the chance level of those that use labels. Over
-            all inputs if `labels` has one entry per sample. Over the sampled inputs if
+            all inputs if `labels` has one entry per sample and all samples have as many
+            positions. Over the sampled inputs if they have not, as with padding, if
             labels are per position, come with the batches or `steps` are taken: of few
             inputs it is higher. Empty if the measures were left out.
     """
@@ -115,9 +122,11 @@ class _Collected:
     def __init__(
         self, labels: BatchLabels, entries: int, seed: int, measured: bool
     ) -> None:
-        self.labels, self.entries, self.seed = labels, entries, seed
-        self.measured = measured
+        self.labels, self.seed, self.measured = labels, seed, measured
+        of_what = "of activations"
+        self.entries = validation.positive_integer("sampled_entries", entries, of_what)
         self.inputs = self.samples = self.units = 0
+        self.positions: set[int] = set()  # how many of a sample count
 
     def _begin(self, neurons: int) -> None:
         self.statistics = FeatureStatistics(neurons)
@@ -146,7 +155,12 @@ class _Collected:
         if not self.measured:
             return
         self.sums.add(batch, groups)
-        if self.labels.permuted is not None:
+        if self.labels.permuted is None or len(self.positions) > 1:
+            return
+        of_unit = units - (self.units - given.size)
+        counted = np.bincount(of_unit[batch.counted.any(axis=1)], minlength=given.size)
+        self.positions.update(counted.tolist())
+        if len(self.positions) < 2:
             permuted = label_of_inputs(self.labels.permuted, inputs)[there]
             self.permuted.add(batch, Grouping(permuted))
 
@@ -174,7 +188,7 @@ class _Collected:
         scores = self.statistics.scores()
         z, labels, units = self.sample.taken()
         complete = len(z) == self.inputs
-        self._check_sample(layer, complete, z.shape, len(scores.features))
+        self._check_sample(layer, labels, scores)
         rarest = min((labels == f).sum() for f in scores.features)
         band = np.sqrt(np.log(40) / 2)
         error = band / np.sqrt(max(rarest, 1)) + band / np.sqrt(len(z))
@@ -191,13 +205,24 @@ class _Collected:
         )
 
     def _check_sample(
-        self, layer: str, complete: bool, shape: tuple[int, ...], features: int
+        self, layer: str, sampled: np.ndarray, scores: FeatureScores
     ) -> None:
-        if not complete and shape[0] < 10 * features:
+        """Refuse a sample that is too small. `sampled` are its labels."""
+        features, neurons = scores.count.shape
+        if len(sampled) == self.inputs:
+            return
+        if len(sampled) < 10 * features:
             raise ValueError(
                 "`sampled_entries` must hold ten inputs a feature, that is at least "
-                f"{10 * features * shape[1]} for layer '{layer}'. "
+                f"{10 * features * neurons} for layer '{layer}'. "
                 f"Received: {self.entries}."
+            )
+        if len(np.unique(sampled)) < 2:
+            raise ValueError(
+                "`sampled_entries` must be so large that inputs of two features are "
+                f"among the sampled ones of layer '{layer}'. Received: {self.entries}, "
+                f"with which all {len(sampled)} are of {sampled[:1].tolist()}. Pass "
+                f"{self.inputs * neurons} to take all inputs."
             )
 
     def _measures(
@@ -211,7 +236,7 @@ class _Collected:
         selective_for = self.sums.own.selective_for()
         of_neuron = of_sums | of_distribution(z)
         found = Measures(selective_for=selective_for, **of_neuron)
-        if self.labels.permuted is None:
+        if self.labels.permuted is None or len(self.positions) > 1:
             return found, permuted_units(z, labels, units, self.seed)
         return found, self.sums.by_feature(moments, self.permuted)
 
@@ -246,12 +271,13 @@ def profile(
         fractions: Of the false killing rate's curve, one or several.
         batch_size: Samples per forward pass.
         sampled_entries: Largest random sample, in activations per layer. K-S, FKR and
-            tail come from it; scores by feature are sums over all inputs.
+            tail come from it. It may lack a rare feature: see `Profile.ks`.
         seed: Of the sample, and of the permutation of labels.
         verbose: 1 shows a progress bar, 0 nothing.
         steps: How many batches of `data` to take. None: all.
         measures: False leaves out `Profile.measures` and `permuted`, and their time.
     """
+    curve = checked_fractions("fractions", fractions)
     model = as_model(model)
     watched = find_layers(model, layers)
     check(data, batch_size, steps)
@@ -261,8 +287,7 @@ def profile(
     number = number_of_batches(data, batch_size, steps)
     inputs = of_batches.inputs_of(pairs(data, batch_size, steps))
     record_batches(model, inputs, watched, _collect_in(collected, number, verbose))
-    curve = np.atleast_1d(fractions).tolist()
-    return {name: c.profile(name, curve) for name, c in collected.items()}
+    return {name: c.profile(name, curve.tolist()) for name, c in collected.items()}
 
 
 def _collect_in(

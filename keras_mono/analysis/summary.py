@@ -1,5 +1,6 @@
 import numpy as np
 
+from keras_mono._internal import validation
 from keras_mono._internal.data import as_array
 from keras_mono._internal.tail_figures import own_phi, tail_figures
 from keras_mono.analysis.known import mean_known
@@ -32,7 +33,7 @@ def summary(z: np.ndarray, variance_compensation: float = 0.01) -> dict[str, flo
         `measures`, means over the neurons that change. NaN where nothing can be scored.
 
     Raises:
-        ValueError: for fewer than two samples or no neurons.
+        ValueError: for fewer than two samples, no neurons, or an ε below 0.
 
     Example:
 
@@ -41,7 +42,8 @@ def summary(z: np.ndarray, variance_compensation: float = 0.01) -> dict[str, flo
     >>> {name: round(found[name], 1) for name in ("top1", "threshold", "treves_rolls")}
     {'top1': 4.9, 'threshold': 5.4, 'treves_rolls': 0.4}
     """
+    epsilon = validation.compensation("variance_compensation", variance_compensation)
     z = as_array(z)
-    figures = tail_figures(own_phi(z, variance_compensation))
+    figures = tail_figures(own_phi(z, epsilon))
     measures = without_labels(z.reshape(len(z), -1))
     return figures | {name: mean_known(x) for name, x in measures.items()}

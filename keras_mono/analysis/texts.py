@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from keras_mono._internal import validation
 from keras_mono._internal.optional_imports import require
 
 LOCALES = ("de", "en", "es", "fi", "fr", "it", "nl", "pl", "pt", "ru", "sv", "tr")
@@ -99,8 +100,8 @@ def natural_languages(
 
     Raises:
         ImportError: if Babel is missing, naming the extra.
-        ValueError: for a locale that Babel does not know, and one of which nothing is
-            left.
+        ValueError: for a locale that Babel does not know, one of which nothing is
+            left, and a `most` below 1.
 
     Example:
 
@@ -108,6 +109,7 @@ def natural_languages(
     >>> len(found.texts), found.as_bytes(16).shape
     (100, (100, 16))
     """
+    _check_most(most)
     phrases = {name: _phrases(name) for name in locales}
     return _drawn(_of_one_only(phrases), most, seed)
 
@@ -155,8 +157,8 @@ def code_languages(
         do the texts.
 
     Raises:
-        ValueError: if a language has no file, naming those that have, and if no piece
-            of it is left.
+        ValueError: if a language has no file, naming those that have, if no piece of
+            it is left, and for a `most` below 1.
 
     Example:
 
@@ -164,6 +166,7 @@ def code_languages(
     >>> sorted(set(found.labels.tolist()))
     ['c', 'python']
     """
+    _check_most(most)
     folders = [Path(r) for r in (_interpreter_paths() if roots is None else roots)]
     files = _files_of(languages, folders)
     pieces = {name: _pieces(paths, length) for name, paths in files.items()}
@@ -225,6 +228,12 @@ def _of_one_only(texts: Mapping[str, set[str]]) -> dict[str, list[str]]:
         name: sorted(own - set().union(*(o for n, o in texts.items() if n != name)))
         for name, own in texts.items()
     }
+
+
+def _check_most(most: int | None) -> None:
+    if most is not None:
+        advice = " Pass None for all of them."
+        validation.positive_integer("most", most, "of texts a language", advice)
 
 
 def _drawn(texts: Mapping[str, list[str]], most: int | None, seed: int) -> Any:

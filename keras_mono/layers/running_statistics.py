@@ -114,7 +114,10 @@ class RunningStatistics(keras.layers.Layer):
         mask: Tensor | None = None,
         training: bool | None = None,
         padding_mask: Tensor | None = None,
+        inputs_mask: Tensor | None = None,  # by Keras: of `inputs`, beside other tensors
     ) -> Tensor:
+        if mask is None:
+            mask = inputs_mask
         inputs = ops.convert_to_tensor(inputs)  # on the device that Keras computes on
         self._check_call(inputs)
         mask = combine_masks(mask, padding_mask)

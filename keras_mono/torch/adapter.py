@@ -14,6 +14,22 @@ from keras_mono.layers.monosemantic_penalty import MonosemanticPenalty
 from keras_mono.layers.running_statistics import RunningStatistics
 
 
+class _SettingOfLayer:
+    """Set on the adapter it would change nothing."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __get__(self, adapter: Any, owner: type) -> NoReturn:
+        raise AttributeError(
+            f"`{self.name}` is a setting of the adapter's layer: `adapter.layer."
+            f"{self.name}`."
+        )
+
+    def __set__(self, adapter: Any, value: Any) -> NoReturn:
+        self.__get__(adapter, type(adapter))
+
+
 class Adapter(HoldsLayer, torch.nn.Module):
     """A layer of this library as a PyTorch module.
 
@@ -59,6 +75,11 @@ class Adapter(HoldsLayer, torch.nn.Module):
         model.train()   # inhibits
         model.eval()    # passes values through
     """
+
+    enabled = _SettingOfLayer()
+    select = _SettingOfLayer()
+    strength = _SettingOfLayer()
+    weight = _SettingOfLayer()
 
     def __init__(
         self,

@@ -214,3 +214,39 @@ def test_a_report_of_a_layer_that_never_changes(tmp_path):
         warnings.simplefilter("error", UserWarning)
         km.analysis.report(model, x, labels, ["units"], out, verbose=0)
     assert "<img " in out.read_text("utf-8")
+
+
+def profiles():
+    x, labels = good()
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Identity(name="same")])
+    found = A.profile(model, x, labels, ["same"], verbose=0)
+    return {"one": found, "other": found}
+
+
+BAD_NUMBERS = [
+    *[("fraction", value) for value in (0, -1, 1, 1.5, np.nan)],
+    *[("variance_compensation", value) for value in (-0.9, np.nan)],
+    *[("most", value) for value in (-1, 0, 1.5)],
+    *[("held_out", value) for value in (5, 0, 1, np.nan)],
+    *[("fractions", value) for value in (2, [0.1, 0], [], np.nan)],
+    *[("sampled_entries", value) for value in (3000.0, 0, True)],
+]
+
+
+@pytest.mark.one_backend
+@pytest.mark.parametrize(("name", "value"), BAD_NUMBERS)
+def test_a_number_out_of_its_range(name, value):
+    x, labels = good()
+    calls = {
+        "fraction": lambda **given: A.compare(profiles(), **given),
+        "variance_compensation": lambda **given: A.summary(x, **given),
+        "most": lambda **given: A.natural_languages(["de"], **given),
+        "held_out": lambda **given: A.probe(x, labels, **given),
+    }
+
+    def profile(**given):  # of inputs that would end in another error
+        model = keras.Sequential([keras.Input((3,)), keras.layers.Identity(name="a")])
+        return A.profile(model, x, labels, ["a"], verbose=0, **given)
+
+    with pytest.raises(ValueError, match=rf"`{name}` must .*Received: {name}="):
+        calls.get(name, profile)(**{name: value})

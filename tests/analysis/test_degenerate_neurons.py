@@ -37,3 +37,25 @@ def test_a_neuron_seen_once_has_no_score():
     z[0, 0] = 5.0
     z[:, 1] = np.random.default_rng(0).normal(size=50)
     assert A.summary(z, 0.5)["top1"] == pytest.approx(A.summary(z[:, 1:], 0.5)["top1"])
+
+
+def test_phi_of_a_constant_neuron_is_not_known():
+    z = np.random.default_rng(0).normal(size=(1000, 3))
+    z[:, 1], z[:, 2] = 0.1, 0.0
+    scores = A.feature_scores(z, np.arange(1000) % 4)
+    for phi in (scores.phi, scores.phi_of_others):
+        assert np.isnan(phi[:, 1:]).all()
+        assert np.isfinite(phi[:, 0]).all()
+    frame = scores.to_frame().set_index("neuron")
+    assert frame.loc[[1, 2], [f"phi {f}" for f in range(4)]].isna().all(axis=None)
+
+
+def test_a_large_neuron_that_float32_cannot_tell_from_a_constant():
+    """Its squared deviations are large, its φ is not known."""
+    z = np.full((1000, 1), 1e9)
+    z[::2] += 100.0
+    scores = A.feature_scores(z, np.arange(1000) % 2)
+    assert np.isnan(scores.best_phi[0])
+    assert np.isnan(scores.phi).all()
+    figure = A.plots.feature_heat_map(scores)
+    assert "no neuron has a score" in figure.axes[0].texts[0].get_text()

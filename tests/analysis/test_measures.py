@@ -158,3 +158,15 @@ def test_to_frame():
     frame = km.analysis.measures(*activations()).to_frame()
     assert list(frame.columns) == [NAMES[0], "selective_for", *NAMES[1:]]
     assert len(frame) == 5
+
+
+def test_negative_activations_weigh_in_mono_score():
+    """As the docs say: 1 on one of four classes, minus the size of noise elsewhere."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(4, size=4000)
+    z = np.where(labels == 0, 1.0, -np.abs(rng.normal(size=4000)))[:, None]
+    found = km.analysis.measures(z, labels)
+    assert found.class_selectivity[0] == found.class_purity[0] == 1.0
+    assert found.mono_score[0] == pytest.approx(0.27, abs=0.01)
+    rectified = km.analysis.measures(np.maximum(z, 0), labels)
+    assert rectified.mono_score[0] == pytest.approx(1.0)

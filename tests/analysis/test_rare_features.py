@@ -1,5 +1,6 @@
 """Features of few inputs: in probes, samples, pictures and reports."""
 
+import keras
 import numpy as np
 import pytest
 
@@ -65,3 +66,46 @@ def test_a_report_with_two_features_of_which_one_is_rare(tmp_path):
     labels = (np.arange(9000) == 3) * 1
     A.report(one_layer(), z, labels, ["units"], tmp_path / "a.html", verbose=0)
     assert (tmp_path / "a.html").exists()
+
+
+def rare_in_a_sample(features):
+    """20,000 inputs of three neurons; features beyond 0 and 1 have one input each."""
+    rng = np.random.default_rng(0)
+    z, labels = rng.normal(size=(20_000, 3)), np.arange(20_000) % 2
+    labels[: features - 2] = np.arange(2, features)
+    z[0, 0] += 100  # the neuron of feature 2
+    z[labels == 1, 1] *= 3
+    return z.astype("float32"), labels
+
+
+def same(units):
+    layers = [keras.Input((units,)), keras.layers.Identity(name="same")]
+    return keras.Sequential(layers)
+
+
+def test_a_feature_that_is_not_in_the_sample():
+    """A neuron of it has no K-S, and counts in no false killing rate."""
+    z, labels = rare_in_a_sample(3)
+    options = {"sampled_entries": 3 * 1000, "seed": 1, "verbose": 0}
+    found = A.profile(same(3), z, labels, ["same"], **options)["same"]
+    assert found.scores.best_feature[0] == 2
+    assert np.isnan(found.ks).tolist() == [True, False, False]
+    without = A.profile(
+        same(2), z[:, 1:], labels, ["same"], **options | {"sampled_entries": 2 * 1000}
+    )["same"]
+    np.testing.assert_array_equal(found.fkr.rate, without.fkr.rate)
+    np.testing.assert_array_equal(found.fkr.chance, without.fkr.chance)
+
+
+def test_a_sample_of_one_feature_alone():
+    z = np.random.default_rng(0).normal(size=(20_000, 3)).astype("float32")
+    labels = (np.arange(20_000) == 5) * 1
+    options = {"sampled_entries": 3000, "seed": 1, "verbose": 0}
+    message = (
+        r"`sampled_entries` must be so large.*'same'. Received: 3000, with which all "
+        r"1000 are of \[0\]. Pass 60000 to take all"
+    )
+    with pytest.raises(ValueError, match=message):
+        A.profile(same(3), z, labels, ["same"], **options)
+    found = A.profile(same(3), z, labels, ["same"], sampled_entries=60_000, verbose=0)
+    assert found["same"].sampled == 20_000

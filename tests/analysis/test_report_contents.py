@@ -132,6 +132,8 @@ def test_a_dead_neuron_and_values_that_are_not_finite(tmp_path):
     assert layer["dead"] == [0, 1, 0, 0, 0]
     assert layer["not_finite"] == [0, 0, 0, 1, 0]
     assert layer["measures"]["best_phi"][1:4:2] == [None, None]
+    assert layer["neurons"][1]["phi"] == [None] * 3
+    assert layer["neurons"][1]["mean"] == [3] * 3
     strongest = layer["neurons"][2]["strongest"]
     expected = np.argsort(-np.where(np.isfinite(z[:, 2]), z[:, 2], -np.inf))[:6]
     assert strongest["sample"] == expected.tolist()
@@ -240,6 +242,30 @@ def test_the_correlations_of_pairs(tmp_path):
         A.activations(model, z, ["units"])["units"] for model in models.values()
     )
     between = np.corrcoef(one.T, other.T)[:4, 4:]
+    assert found["paired"] == pytest.approx(np.diag(between).mean(), abs=1e-3)
+    apart = between[~np.eye(4, dtype=bool)]
+    assert found["shuffled"] == pytest.approx(apart.mean(), abs=1e-3)
+
+
+def with_constants(constant, seed):
+    """Twelve units on inputs of five numbers, the first of them constant."""
+    rng = np.random.default_rng(seed)
+    model = one_layer(12)
+    kernel, bias = rng.normal(size=(5, 12)), np.zeros(12)
+    kernel[:, :constant] = 0
+    bias[:constant] = 0.1 + 0.05 * np.arange(constant)  # of no exact float32 mean
+    model.set_weights([kernel, bias])
+    return model
+
+
+def test_constant_neurons_of_two_models_are_no_pairs(tmp_path):
+    x = np.random.default_rng(0).normal(size=(3000, 5)).astype("float32")
+    labels = np.arange(3000) % 2
+    models = {"a": with_constants(8, 1), "b": with_constants(8, 2)}
+    content = written(tmp_path, models, x, labels, layers=["units"])
+    found = content["comparisons"][0]["layers"][0]
+    one, other = (x @ model.get_weights()[0][:, 8:] for model in models.values())
+    between = np.corrcoef(one.T, other.T)[:4, 4:]  # of the four that change
     assert found["paired"] == pytest.approx(np.diag(between).mean(), abs=1e-3)
     apart = between[~np.eye(4, dtype=bool)]
     assert found["shuffled"] == pytest.approx(apart.mean(), abs=1e-3)

@@ -291,3 +291,16 @@ def test_measuring_draws_no_random_numbers_from_the_model():
         return fit(keras.Sequential(layers), *callbacks, epochs=2)["loss"]
 
     assert losses(Monitor(inputs(8), layers=["dense"])) == losses()
+
+
+def test_a_layer_in_a_sequential_that_is_built_on_the_way():
+    """As the guide puts a penalty behind a Dense inside of a block."""
+    penalty = km.layers.MonosemanticPenalty(start_step=1, name="penalty")
+    activation = keras.Sequential([keras.layers.Activation("gelu"), penalty])
+    dense = keras.layers.Dense(6, activation=activation)
+    model = keras.Sequential([keras.Input((8,)), dense, keras.layers.Dense(1)])
+    x = inputs(16, 8)
+    model.compile("sgd", "mse")
+    monitor = Monitor(x)
+    history = small.fit(model, x, x[:, :1], monitor, epochs=2).history
+    assert np.isfinite(history["penalty_ms_tail"][-1])

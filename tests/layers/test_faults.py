@@ -76,6 +76,25 @@ def test_batches_of_one():
     assert is_finite(layer)
 
 
+PENALTIES = ["relative", "phi", "log_phi", "l2e"]
+
+
+@pytest.mark.parametrize("shape", [(0, 5), (3, 0, 5)])
+@pytest.mark.parametrize("form", PENALTIES)
+def test_an_empty_batch_has_a_gradient_of_nothing(form, shape):
+    """As of an expert that gets no token."""
+    options = {"form": form, "axis": -1, "start_step": 1}
+    layer = km.layers.MonosemanticPenalty(0.5, **options)
+    layer.build((*[None] * (len(shape) - 1), 5))
+    for seed in range(2):
+        layer.update_statistics(normal(4, *[2] * (len(shape) - 2), 5, seed=seed))
+    before = numbers(layer.mean)
+    nothing = np.zeros(shape, "float32")
+    _, gradient = value_and_gradient(layer, nothing, nothing)
+    assert gradient.shape == shape
+    np.testing.assert_array_equal(numbers(layer.mean), before)
+
+
 def test_an_empty_batch_changes_nothing():
     layer = layer_after(normal(8, 5))
     before = [numbers(v) for v in (layer.mean, layer.variance, layer.count)]

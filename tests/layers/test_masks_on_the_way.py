@@ -125,3 +125,24 @@ def test_a_layer_that_is_told_to_passes_its_mask_on():
     layer = keras.layers.GRU(3, return_sequences=True)
     layer.supports_masking = True
     assert told(layer) == (0, 5.0)
+
+
+@pytest.mark.parametrize("how", ["called", "functional"])
+def test_a_padding_mask_does_not_end_the_mask_of_keras(how):
+    """An entry counts where both say so, and a `mask` that is given is the mask."""
+    padding = np.array([[1, 1, 1, 1, 1], [1, 0, 0, 0, 0]])  # of 5, 3 count in both
+    layer = km.layers.MonosemanticScale(axis=-1, name="ours")
+    embedding = keras.layers.Embedding(9, 4, mask_zero=True)
+    if how == "called":
+        marks = keras.ops.convert_to_tensor(padding)
+        layer(embedding(TOKENS), padding_mask=marks, training=True)
+    else:
+        ids, marks = keras.Input((5,)), keras.Input((5,), name="padding_mask")
+        model = keras.Model([ids, marks], layer(embedding(ids), padding_mask=marks))
+        model.compile("sgd", "mse")
+        model.fit([TOKENS, padding], np.zeros((2, 5, 4)), verbose=0)
+    assert float(keras.ops.convert_to_numpy(layer.count).ravel()[0]) == 3
+    if how == "called":
+        layer.reset()
+        layer(embedding(TOKENS), mask=marks > 0, training=True)
+        assert float(keras.ops.convert_to_numpy(layer.count).ravel()[0]) == 6

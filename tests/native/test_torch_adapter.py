@@ -167,6 +167,14 @@ def test_moving_keeps_statistics_float32_and_connected():
     assert model.double()(data().double()).dtype == torch.float64
 
 
+@pytest.mark.parametrize("name", ["enabled", "select", "strength", "weight"])
+def test_settings_are_the_layers(name):
+    adapter = module()[2]
+    with pytest.raises(AttributeError, match=rf"adapter\.layer\.{name}"):
+        setattr(adapter, name, 1)
+    assert not hasattr(adapter, name)
+
+
 def test_autocast():
     model = run(module())
     with torch.autocast("cpu", torch.bfloat16):

@@ -28,7 +28,7 @@ class Masks:
     """
 
     def __init__(self) -> None:
-        self._taker = _MaskTaker(autocast=False)
+        self._taker = _MaskTaker()
         self.new_batch()
 
     def new_batch(self) -> None:
@@ -116,12 +116,16 @@ class Masks:
 
 def keras_mask(x: Any) -> Tensor | None:
     """The mask that Keras would give to a layer called on `x`."""
-    return _MaskTaker(autocast=False).mask_of(x)
+    return _MaskTaker().mask_of(x)
 
 
 class _MaskTaker(keras.layers.Layer):
     supports_masking = True
     found: Tensor | None = None
+
+    def __init__(self) -> None:
+        # Of the name that Keras would give it TensorFlow can make no scope.
+        super().__init__(name="mask_taker", autocast=False)
 
     def mask_of(self, x: Any) -> Tensor | None:
         if not keras.ops.is_tensor(x):

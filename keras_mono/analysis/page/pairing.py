@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_mono._internal.varies import varies
 from keras_mono._internal.visible_text import as_text
 from keras_mono.analysis.page.numbers import numbers
 from keras_mono.analysis.page.strongest import Activity
@@ -20,7 +21,8 @@ def pairings(
     Layers of the same name and width are compared. Neurons of the same number mean the
     same only if the models began with the same weights. The weights do not tell; the
     activations do: `paired` is the mean correlation of neurons of the same number on
-    the same inputs, `shuffled` that of neurons of different numbers.
+    the same inputs, `shuffled` that of neurons of different numbers. Neurons that are
+    constant in one of the models are left out.
 
     Args:
         profiles: Model to layer to profile.
@@ -80,6 +82,8 @@ def _correlations(these: Activity, those: Activity | None) -> dict[str, Any]:
 
 def _standardized(z: np.ndarray) -> np.ndarray:
     """Columns of mean 0 and length 1; NaN for a constant one."""
-    z = z - z.mean(axis=0)
-    length = np.sqrt((z**2).sum(axis=0))
-    return z / np.where(length > 0, length, np.nan)
+    with np.errstate(invalid="ignore"):  # of infinite entries
+        z = z.astype(np.float64)  # a float32 mean leaves a remainder of constants
+        mean, variance = z.mean(axis=0), z.var(axis=0, ddof=1)
+        length = np.sqrt(variance * (len(z) - 1))
+        return (z - mean) / np.where(varies(mean, variance), length, np.nan)

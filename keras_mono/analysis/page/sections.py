@@ -24,10 +24,10 @@ _SHOWN_NEURONS = 3  # of a layer
 _IN_TABLE = 10  # neurons of a layer
 _UNFOLDED = 20  # rows of a table
 _CHANCE = (
-    "In the tables below, values in parentheses are by chance: the labels are "
-    "permuted. A neuron selects a feature only as far as the value lies above "
-    "chance: one that answers to a single input has a class selectivity of 1 "
-    "either way."
+    "In the tables below, values in parentheses are by chance: the labels are dealt "
+    "anew at random, so that each keeps its share of the inputs. A neuron selects a "
+    "feature only as far as the value lies above chance: one that answers to a single "
+    "input has a class selectivity of 1 either way."
 )
 
 

@@ -46,7 +46,9 @@ class Along(NamedTuple):
         return self.squares(x), self.sum(y), self.squares(y)
 
     def largest(self, x: Tensor) -> Tensor:
-        """Of the absolute values."""
+        """Of the absolute values; 0 of none."""
+        if not x.numel():
+            return self.sum(x)
         if self.in_one_kernel:
             return torch.linalg.vector_norm(x, torch.inf, self.axes, keepdim=True)
         return x.abs().amax(self.axes, keepdim=True)

@@ -250,7 +250,7 @@ function measuresOf(neuron) {
     "div",
     {},
     scrolling("Measures", table),
-    el("p", { class: "hint" }, "By chance: the same measure after the labels are permuted. Rank 1 is the largest value. The strip is the distribution over the neurons of the layer, the mark this neuron."),
+    el("p", { class: "hint" }, "By chance: the same measure after the labels are dealt anew at random. Rank 1 is the largest value. The strip is the distribution over the neurons of the layer, the mark this neuron."),
     unlike ? el("p", { class: "note" }, "Nothing shows that the neurons of the same number in the models belong together: see the comparison.") : null,
   );
 }
