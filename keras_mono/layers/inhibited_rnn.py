@@ -79,6 +79,11 @@ class InhibitedRNN(keras.layers.RNN):
         inhibition: MonosemanticInhibition | None = None,
         **kwargs: Any,
     ) -> None:
+        if isinstance(cell, keras.layers.RNN):
+            raise ValueError(
+                "`cell` must be an RNN cell, which computes one time step. Received: "
+                f"the layer {cell!r}. Pass a cell, such as `keras.layers.GRUCell(64)`."
+            )
         super().__init__(cell, **kwargs)
         self.supports_masking = True  # from 3.16 on Keras' RNN does not
         self.inhibition = _checked(inhibition)

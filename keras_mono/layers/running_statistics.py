@@ -114,9 +114,9 @@ class RunningStatistics(keras.layers.Layer):
         mask: Tensor | None = None,
         training: bool | None = None,
         padding_mask: Tensor | None = None,
-        inputs_mask: Tensor | None = None,  # by Keras: of `inputs`, beside other tensors
+        inputs_mask: Tensor | None = None,
     ) -> Tensor:
-        if mask is None:
+        if mask is None:  # if `inputs` is not the only tensor, Keras names its mask so
             mask = inputs_mask
         inputs = ops.convert_to_tensor(inputs)  # on the device that Keras computes on
         self._check_call(inputs)

@@ -24,11 +24,14 @@ class Random(Selector):
     Each activation is drawn for itself, anew in every training batch. The draws depend
     on seed, number of batches, replica and position only: they are the same on every
     backend, and go on where they were after saving and loading. Layers that share a
-    seed and a shape draw the same positions.
+    seed and a shape draw the same positions, such as the copies that `insert_after`
+    makes of one layer.
 
     Args:
         fraction: Share of the activations to select, between 0 and 1.
-        seed: Integer. None draws one, which is saved with the layer.
+        seed: Integer. None draws one, which is saved with the layer. It is drawn as
+            Keras draws its own, so that layers made later start from other weights:
+            give one to compare with a training that has no such layer.
 
     Call arguments:
         phi: Monosemantic Scale, any shape; activations whose φ is 0 are not selected.

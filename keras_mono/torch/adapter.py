@@ -263,14 +263,18 @@ def _build(layer: RunningStatistics, input_shape: Any) -> None:
             "`(None, None, 768)`, so that its statistics exist before an optimizer or "
             "`load_state_dict` looks for them."
         )
-    if not isinstance(input_shape, Sequence):
+    if not isinstance(input_shape, Sequence) or not all(map(_is_length, input_shape)):
         raise ValueError(
-            "`input_shape` must be a sequence, the batch first, such as "
-            f"`(None, None, 768)`. Received: input_shape={input_shape!r}."
+            "`input_shape` must be a sequence of lengths and None, the batch first, "
+            f"such as `(None, None, 768)`. Received: input_shape={input_shape!r}."
         )
     device = torch.get_default_device()  # not Keras' own, which is the GPU if any
     with keras.device("cpu" if device.type == "meta" else str(device)):
         layer.build(tuple(input_shape))
+
+
+def _is_length(n: Any) -> bool:
+    return n is None or (isinstance(n, int) and n >= 0)
 
 
 def _check_is_no_bias(padding_mask: Any) -> None:

@@ -263,6 +263,8 @@ def test_bad_arguments():
         km.layers.InhibitedRNN(cell, km.layers.MonosemanticPenalty())
     with pytest.raises(ValueError, match="Stack `InhibitedRNN` layers instead"):
         km.layers.InhibitedRNN([cell, keras.layers.GRUCell(2)], inhibition())
+    with pytest.raises(ValueError, match="`cell` must be an RNN cell"):
+        km.layers.InhibitedRNN(keras.layers.GRU(UNITS), inhibition())
     with pytest.raises(ValueError, match="`include_current_batch=False`"):
         km.layers.InhibitedRNN(cell, inhibition(include_current_batch=True))
 

@@ -241,8 +241,9 @@ def test_its_optimizer_leaves_statistics_alone():
 def test_errors():
     with pytest.raises(ValueError, match="`layer` must be a layer of this library"):
         Adapter(keras.layers.Dense(2), (None, 4))
-    with pytest.raises(ValueError, match=r"must be a sequence.*input_shape=8"):
-        Adapter(km.layers.MonosemanticScale(), 8)
+    for shape in (8, "abc", (None, "a"), (4, -3)):
+        with pytest.raises(ValueError, match=r"`input_shape` must be a sequence of"):
+            Adapter(km.layers.MonosemanticScale(), shape)
     with pytest.raises(ValueError, match="Pass `input_shape`"):
         Adapter(km.layers.MonosemanticScale())
 
