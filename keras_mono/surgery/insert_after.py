@@ -28,6 +28,7 @@ from keras_mono._internal.model_layers import check_is_monosemantic, named_layer
 from keras_mono._internal.table import Table
 from keras_mono._internal.typing import Tensor
 from keras_mono.layers.running_statistics import RunningStatistics
+from keras_mono.surgery.compilation import compile_like
 from keras_mono.surgery.padding import Padding
 from keras_mono.surgery.places import Place, Where, matching, operations, output_shape
 from keras_mono.surgery.rebuild import Call, Edit, rebuild
@@ -72,7 +73,7 @@ def insert_after(
     insertion = _Insertion(model, matched, layer, padding, output)
     new = rebuild(model, insertion)
     padding.check()
-    return insertion.table(model) if dry_run else new
+    return insertion.table(model) if dry_run else compile_like(model, new)
 
 
 @dataclass
