@@ -85,7 +85,7 @@ class _Rebuilding:
             layers += [] if new is None else [new, *self.edit.after_in_list(old, layer)]
         layers = layers or [keras.layers.Identity()]
         inputs = getattr(old, "inputs", None)  # missing before it is built
-        if inputs and not isinstance(old.layers[0], keras.Model):
+        if inputs:
             layers.insert(0, _input_like(inputs[0]))
         return keras.Sequential(layers, name=old.name)
 
