@@ -61,3 +61,13 @@ def freeze_without_layers(model: keras.Model) -> None:
 def given_compile_arguments(model: keras.Model) -> dict[str, Any]:
     """What `compile` was called with, as objects."""
     return dict(model._compile_config.config)
+
+
+def excluded_from_weight_decay(
+    optimizer: keras.optimizers.Optimizer, variables: list[keras.Variable]
+) -> tuple[list[keras.Variable], list[str]]:
+    """The variables, of these, and the name patterns that are excluded by call."""
+    keys = getattr(optimizer, "_exclude_from_weight_decay", None) or ()
+    pattern = getattr(optimizer, "_exclude_from_weight_decay_pattern", None)
+    excluded = [v for v in variables if keys and optimizer._var_key(v) in keys]
+    return excluded, [pattern.pattern] if pattern else []

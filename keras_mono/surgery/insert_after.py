@@ -28,9 +28,19 @@ from keras_mono._internal.model_layers import check_is_monosemantic, named_layer
 from keras_mono._internal.table import Table
 from keras_mono._internal.typing import Tensor
 from keras_mono.layers.running_statistics import RunningStatistics
+from keras_mono.surgery.compilation import compile_like
 from keras_mono.surgery.padding import Padding
-from keras_mono.surgery.places import Place, Where, matching, operations, output_shape
+from keras_mono.surgery.places import (
+    Place,
+    Where,
+    matching,
+    operations,
+    output_shape,
+    outputs_in_list,
+)
 from keras_mono.surgery.rebuild import Call, Edit, rebuild
+
+_FLOATS = ("float16", "bfloat16", "float32", "float64")  # a policy of Keras each
 
 
 def insert_after(
@@ -53,7 +63,7 @@ def insert_after(
             `re.Pattern`, a layer class, a function of the layer, or a list of these.
             Names and patterns that match no layer may match an operation.
         layer: The layer of this library to copy. Copies compute in the dtype of the
-            layer before them.
+            output that they follow.
         exclude: Layers not to follow, in the forms of `where`.
         mask: Name of the model input that marks padding, or of a layer with a mask.
             None: the inputs whose names end in `padding_mask`. False: none. Keras' own
@@ -72,7 +82,7 @@ def insert_after(
     insertion = _Insertion(model, matched, layer, padding, output)
     new = rebuild(model, insertion)
     padding.check()
-    return insertion.table(model) if dry_run else new
+    return insertion.table(model) if dry_run else compile_like(model, new)
 
 
 @dataclass
@@ -110,7 +120,17 @@ class _Insertion(Edit):
         self.padding.in_list(graph, layer, path)
         if path is None:
             return []
-        return [self._copy_for(id(layer), layer, layer.compute_dtype).layer]
+        outputs = outputs_in_list(graph, layer)
+        if outputs and len(outputs) > 1:
+            raise ValueError(
+                f"Layer '{path}' has {len(outputs)} outputs, which a Sequential model "
+                "hands on together, so none can be followed. Pass "
+                "`keras.Model(model.inputs, model.outputs)` and the number of one, "
+                "such as `output=0`."
+            )
+        self._number(path, outputs)
+        x = outputs[0] if outputs else None
+        return [self._copy_for(id(layer), layer, _dtype(layer, x)).layer]
 
     def after_call(self, call: Call) -> list[Tensor]:
         self.padding.follow(call)
@@ -125,8 +145,7 @@ class _Insertion(Edit):
         layer, x = call.operation, call.outputs[number]
         shared = bool(getattr(layer, "weights", None))
         form = self._form(x) if shared else len(self.inserted)
-        dtype = getattr(layer, "compute_dtype", x.dtype)
-        copy = self._copy_for((id(layer), form), layer, dtype)
+        copy = self._copy_for((id(layer), form), layer, _dtype(layer, x))
         found = self.padding.mask_for(call, number, path)
         if found is None:
             return copy.layer(x)
@@ -134,17 +153,18 @@ class _Insertion(Edit):
         copy.masks[name] = None
         return copy.layer(x, padding_mask=mask)
 
-    def _number(self, path: str, outputs: list[Tensor]) -> int:
-        """The index of the output to follow."""
-        if self.output is None and len(outputs) == 1:
+    def _number(self, path: str, outputs: list[Tensor] | None) -> int:
+        """The index of the output to follow; None: one whose shape is not known."""
+        shapes = ["unknown"] if outputs is None else [tuple(x.shape) for x in outputs]
+        if self.output is None and len(shapes) == 1:
             return 0
-        if type(self.output) is int and self.output in range(len(outputs)):
+        if type(self.output) is int and self.output in range(len(shapes)):
             return self.output
-        shapes = [f"{i}: {tuple(x.shape)}" for i, x in enumerate(outputs)]
+        listed = [f"{i}: {shape}" for i, shape in enumerate(shapes)]
         raise ValueError(
-            f"Layer '{path}' has {len(outputs)} outputs, and one tensor is followed: "
+            f"Layer '{path}' has {len(shapes)} outputs, and one tensor is followed: "
             f"name it by its number, such as `output=0`. Received: "
-            f"output={self.output!r}. Their shapes: {', '.join(shapes)}."
+            f"output={self.output!r}. Their shapes: {', '.join(listed)}."
         )
 
     def table(self, model: keras.Model) -> Table:
@@ -164,10 +184,10 @@ class _Insertion(Edit):
         }
 
     def _form(self, outputs: Tensor) -> Any:
-        """A key that is equal for outputs with the same neurons."""
+        """A key that is equal for outputs with the same neurons and dtype."""
         shape = tuple(outputs.shape)
         axes = validation.neuron_axes(self.template.axis, shape)
-        return len(shape), axes, tuple(shape[a] for a in axes)
+        return len(shape), axes, tuple(shape[a] for a in axes), outputs.dtype
 
     def _copy_for(self, key: Any, layer: Any, compute: str) -> _Inserted:
         if key not in self.inserted:
@@ -187,3 +207,12 @@ class _Insertion(Edit):
         name = next(n for n in chain([wanted], numbered) if n not in self._taken)
         self._taken.add(name)
         return name
+
+
+def _dtype(layer: Any, output: Tensor | None) -> str:
+    """The dtype of an output; the layer's if that is not known or not a float.
+
+    They differ: a nested model has the global policy, and any layer may cast.
+    """
+    known: Any = None if output is None else output.dtype
+    return known if known in _FLOATS else getattr(layer, "compute_dtype", known)

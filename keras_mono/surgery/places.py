@@ -70,6 +70,22 @@ def output_shape(layer: keras.layers.Layer) -> tuple[int | None, ...] | None:
         return None
 
 
+def outputs_in_list(
+    graph: keras.Sequential, layer: keras.layers.Layer
+) -> list[Tensor] | None:
+    """What a layer puts out in a Sequential model; None if that is not known yet.
+
+    Before the Sequential model is built, nested models know it.
+    """
+    tensors = getattr(graph, "outputs", None)  # missing before it is built
+    while tensors:
+        call = call_of(tensors[0])
+        if call.operation is layer:
+            return list(call.outputs)
+        tensors = call.input_tensors
+    return getattr(layer, "outputs", None)
+
+
 _INSERT = (
     "Call the layer there yourself: "
     "`self.inhibition = km.layers.MonosemanticInhibition()` in `__init__`, "

@@ -1,7 +1,5 @@
 """Rebuilding a model with layers added or removed, and all others shared."""
 
-import inspect
-import warnings
 from typing import Any, NamedTuple
 
 import keras
@@ -10,8 +8,6 @@ from keras_mono._internal import keras_private
 from keras_mono._internal.typing import Tensor
 from keras_mono.surgery.keep_class import as_class_of
 from keras_mono.surgery.places import input_name, is_graph
-
-_CANNOT_COPY = (TypeError, ValueError, KeyError, AttributeError, NotImplementedError)
 
 
 class Call(NamedTuple):
@@ -50,13 +46,8 @@ class Edit:
 
 
 def rebuild(model: keras.Model, edit: Edit) -> keras.Model:
-    """A model like `model`, of its class and name, with `edit` applied.
-
-    It is compiled as `model` is, with a new optimizer.
-    """
-    new = _Rebuilding(edit).graph(model)
-    _compile_like(model, new)
-    return new
+    """A model like `model`, of its class and name, with `edit` applied, uncompiled."""
+    return _Rebuilding(edit).graph(model)
 
 
 class _Rebuilding:
@@ -94,7 +85,7 @@ class _Rebuilding:
             layers += [] if new is None else [new, *self.edit.after_in_list(old, layer)]
         layers = layers or [keras.layers.Identity()]
         inputs = getattr(old, "inputs", None)  # missing before it is built
-        if inputs and not isinstance(old.layers[0], keras.Model):
+        if inputs:
             layers.insert(0, _input_like(inputs[0]))
         return keras.Sequential(layers, name=old.name)
 
@@ -129,49 +120,3 @@ def _input_like(x: Tensor) -> Tensor:
         name=input_name(x),
         optional=keras_private.call_of(x).operation.optional,
     )
-
-
-def _compile_like(old: keras.Model, new: keras.Model) -> None:
-    if not old.compiled:
-        return
-    try:
-        arguments = _compile_arguments(old)
-    except _CANNOT_COPY as error:
-        warnings.warn(
-            f"Model '{old.name}' is compiled with an optimizer that Keras cannot copy, "
-            "so the new model is not compiled. Call its `compile` with your loss, "
-            f"optimizer and metrics. ({type(error).__name__}: {error})",
-            stacklevel=4,
-        )
-        return
-    # Arguments that a class adds to `compile`, such as a causal model's `sampler`.
-    for name in inspect.signature(new.compile).parameters:
-        if name not in arguments and hasattr(old, name):
-            arguments[name] = getattr(old, name)
-    new.compile(**arguments)
-
-
-def _compile_arguments(old: keras.Model) -> dict[str, Any]:
-    """What the model was compiled with, with an optimizer and metrics of its own.
-
-    Losses and functions are the same objects: they hold no state.
-    """
-    if type(old).get_compile_config is not keras.Model.get_compile_config:
-        config = old.get_compile_config()
-        return dict(keras.saving.deserialize_keras_object(config))
-    given = keras_private.given_compile_arguments(old)
-    optimizer = given.get("optimizer")
-    if optimizer is not None:
-        given["optimizer"] = type(optimizer).from_config(optimizer.get_config())
-    for name in ("metrics", "weighted_metrics"):
-        given[name] = keras.tree.map_structure(_copied, given.get(name))
-    return given
-
-
-def _copied(metric: Any) -> Any:
-    if not isinstance(metric, keras.metrics.Metric):
-        return metric
-    try:
-        return type(metric).from_config(metric.get_config())
-    except _CANNOT_COPY:
-        return metric  # such as one that holds a lambda; `fit` resets it

@@ -5,6 +5,7 @@ from keras_mono._internal.model_layers import (
     monosemantic_layers,
 )
 from keras_mono.layers.inhibited_rnn import InhibitedRNN
+from keras_mono.surgery.compilation import compile_like
 from keras_mono.surgery.places import check_graph
 from keras_mono.surgery.rebuild import Edit, rebuild
 
@@ -46,7 +47,7 @@ def strip(model: keras.Model) -> keras.Model:
             "be taken out. At inference they pass values through. For a model without "
             "them, build those layers without them and load the weights."
         )
-    return stripped
+    return compile_like(model, stripped)
 
 
 _ADVICE = (

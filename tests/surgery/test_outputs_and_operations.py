@@ -16,6 +16,7 @@ from support.existing import (
     ours,
     predict,
     same,
+    sequential,
 )
 from support.training import numbers
 
@@ -61,6 +62,21 @@ def test_outputs_in_a_dict_are_counted_in_the_order_of_their_names(tmp_path):
         np.testing.assert_allclose(mean[0], 2 * data().mean(0), rtol=1e-4, atol=1e-6)
 
 
+def splitting():
+    head = keras.layers.Lambda(lambda parts: parts["same"], output_shape=(8,))
+    return keras.Sequential([keras.Input((8,)), Split(name="split"), head])
+
+
+def unbuilt():
+    return keras.Sequential([dense(2, "head")])
+
+
+@pytest.mark.one_backend
+@pytest.mark.parametrize("make", [sequential, unbuilt])
+def test_the_one_output_in_a_sequential_may_be_named(make):
+    assert len(ours(km.insert_after(make(), "head", LAYER, output=0))) == 1
+
+
 @pytest.mark.one_backend
 @pytest.mark.parametrize(
     ("make", "where", "output", "message"),
@@ -71,6 +87,12 @@ def test_outputs_in_a_dict_are_counted_in_the_order_of_their_names(tmp_path):
         (recurrent, "lstm", -1, r"has 3 outputs.*output=-1"),
         (recurrent, "lstm", "lstm", r"has 3 outputs.*output='lstm'"),
         (recurrent, "lstm", True, r"has 3 outputs.*output=True"),
+        (sequential, "head", 1, r"has 1 outputs.*output=1.*0: \(None, 2\)"),
+        (sequential, "head", -3, r"has 1 outputs.*output=-3"),
+        (sequential, "head", "x", r"has 1 outputs.*output='x'"),
+        (unbuilt, "head", 1, r"has 1 outputs.*output=1.*0: unknown"),
+        (splitting, "split", None, r"2 outputs.*Sequential.*`keras\.Model\(model\.inp"),
+        (splitting, "split", 0, r"2 outputs.*Sequential"),
     ],
 )
 def test_outputs_that_are_not_there_are_an_error(make, where, output, message):
