@@ -7,13 +7,49 @@ import tensorflow as tf
 from keras import ops
 
 from keras_mono._internal.typing import Axes, Tensor
-from keras_mono.backend.xla import OnePass
+from keras_mono.backend.reference import LARGEST_ENTRY
+from keras_mono.backend.types import BatchMoments, Statistics
+from keras_mono.backend.xla import OUTWEIGHED, OnePass
 
 _ROWS = 512  # that lose few digits when added up one after the other
 
 
 class TensorFlow(OnePass):
     """Replicas are those of the `tf.distribute` strategy."""
+
+    def measure(
+        self,
+        z: Tensor,
+        mask: Tensor | None,
+        statistics: Statistics,
+        axes: Axes,
+        has_history: bool | None = None,
+    ) -> tuple[Tensor, BatchMoments]:
+        """Sums tell first whether any entry has to be left out.
+
+        Without XLA, which Keras does not use on a CPU, comparisons of all entries are a
+        quarter of the passes over memory.
+        """
+
+        def entry_by_entry() -> tuple[Tensor, BatchMoments]:
+            return super(TensorFlow, self).measure(
+                z, mask, statistics, axes, has_history
+            )
+
+        if mask is not None or self.num_replicas() > 1:
+            return entry_by_entry()
+        deviation = (z - statistics.mean) - statistics.mean_compensation
+        squared = ops.square(deviation)
+        sums = self.sum_over(deviation, axes), self.sum_over(squared, axes)
+        count = ops.zeros_like(sums[0]) + self.num_entries(z, mask, axes)
+        near = ops.all(statistics.count >= count / OUTWEIGHED)
+        all_valid = ops.sum(sums[1]) < LARGEST_ENTRY**2  # False for NaN too
+
+        def at_once() -> tuple[Tensor, BatchMoments]:
+            skipped = ops.zeros((), "float32")
+            return squared, self.moments_of_sums(count, *sums, skipped, statistics)
+
+        return self.cond(ops.logical_and(near, all_valid), at_once, entry_by_entry)
 
     def sum_over(self, x: Tensor, axes: Axes) -> Tensor:
         """TensorFlow adds up one row after the other, and loses digits over many.

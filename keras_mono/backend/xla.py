@@ -32,16 +32,26 @@ class OnePass(Reference):
         deviation = self.deviation(z, valid, statistics)
         squared = ops.square(deviation)
         count = self.count_over(valid, axes)
-        num_valid = ops.maximum(count, 1.0)
-        offset = self.sum_over(deviation, axes) / num_valid
-        mean_square = self.sum_over(squared, axes) / num_valid
-        variance = ops.maximum(mean_square - ops.square(offset), 0.0)
-        offset = statistics.mean_compensation + offset
+        sums = self.sum_over(deviation, axes), self.sum_over(squared, axes)
         skipped = ops.sum(self.num_entries(z, mask, axes) - count)
-        num_entries = ops.sum(count) + skipped
-        one_pass = BatchMoments(
-            count, statistics.mean, offset, variance, skipped, num_entries
-        )
+        one_pass = self.moments_of_sums(count, *sums, skipped, statistics)
         near = ops.all(statistics.count >= count / OUTWEIGHED)
         # The branch takes `z` alone: what else it used would be kept in memory for it.
         return squared, self.cond(near, lambda: one_pass, lambda: in_two_passes()[1])
+
+    def moments_of_sums(
+        self,
+        count: Tensor,
+        total: Tensor,
+        squares: Tensor,
+        skipped: Tensor,
+        statistics: Statistics,
+    ) -> BatchMoments:
+        """From sums of the deviations from the running mean, and of their squares."""
+        num_valid = ops.maximum(count, 1.0)
+        offset = total / num_valid
+        variance = ops.maximum(squares / num_valid - ops.square(offset), 0.0)
+        offset = statistics.mean_compensation + offset
+        num_entries = ops.sum(count) + skipped
+        mean = statistics.mean
+        return BatchMoments(count, mean, offset, variance, skipped, num_entries)
