@@ -118,7 +118,7 @@ class Fixed(_Argument[V]):
 
 
 class SettingOfAnother:
-    """The name of another layer's setting: set here, it would change nothing."""
+    """The name of another's setting: set here, it would change nothing."""
 
     def __init__(self, other: str, instead: str) -> None:
         self.other, self.instead = other, instead
@@ -126,13 +126,13 @@ class SettingOfAnother:
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
 
-    def __get__(self, layer: keras.layers.Layer | None, owner: type) -> NoReturn:
+    def __get__(self, layer: Any, owner: type) -> NoReturn:
         raise AttributeError(
-            f"A {owner.__name__} has no `{self.name}`: that is a setting of "
+            f"`{owner.__name__}` has no `{self.name}`: that is a setting of "
             f"{self.other}. Use `{self.instead}`."
         )
 
-    def __set__(self, layer: keras.layers.Layer, value: Any) -> None:
+    def __set__(self, layer: Any, value: Any) -> None:
         self.__get__(layer, type(layer))
 
 

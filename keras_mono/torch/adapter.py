@@ -5,29 +5,13 @@ import keras
 import torch
 
 from keras_mono._internal.model_layers import check_is_monosemantic
-from keras_mono._internal.setting import settings_of
+from keras_mono._internal.setting import SettingOfAnother, settings_of
 from keras_mono.backend import backend, current_backward
 from keras_mono.backend.torch.constants import on_device_of
 from keras_mono.backend.torch.module import HoldsLayer
 from keras_mono.layers.monosemantic_inhibition import MonosemanticInhibition
 from keras_mono.layers.monosemantic_penalty import MonosemanticPenalty
 from keras_mono.layers.running_statistics import RunningStatistics
-
-
-class _SettingOfLayer:
-    """Set on the adapter it would change nothing."""
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self.name = name
-
-    def __get__(self, adapter: Any, owner: type) -> NoReturn:
-        raise AttributeError(
-            f"`{self.name}` is a setting of the adapter's layer: `adapter.layer."
-            f"{self.name}`."
-        )
-
-    def __set__(self, adapter: Any, value: Any) -> NoReturn:
-        self.__get__(adapter, type(adapter))
 
 
 class Adapter(HoldsLayer, torch.nn.Module):
@@ -76,10 +60,10 @@ class Adapter(HoldsLayer, torch.nn.Module):
         model.eval()    # passes values through
     """
 
-    enabled = _SettingOfLayer()
-    select = _SettingOfLayer()
-    strength = _SettingOfLayer()
-    weight = _SettingOfLayer()
+    enabled = SettingOfAnother("its layer", "adapter.layer.enabled")
+    select = SettingOfAnother("its layer", "adapter.layer.select")
+    strength = SettingOfAnother("its layer", "adapter.layer.strength")
+    weight = SettingOfAnother("its layer", "adapter.layer.weight")
 
     def __init__(
         self,
