@@ -104,15 +104,21 @@ def compensation(name: str, value: float) -> float:
     return number
 
 
-def fraction_to_select(value: float) -> float:
+def share(name: str, value: float, of_what: str, advice: str) -> float:
     """`value` as a float between 0 and 1."""
-    number = finite_number("fraction", value)
+    number = finite_number(name, value)
     if not 0 < number < 1:
         raise ValueError(
-            "`fraction` must lie between 0 and 1: the share of activations to select. "
-            f"Received: fraction={value!r}. Pass 0.02 for L2E's setting."
+            f"`{name}` must lie between 0 and 1: the share of {of_what}. Received: "
+            f"{name}={value!r}.{advice}"
         )
     return number
+
+
+def fraction_to_select(value: float) -> float:
+    """`value` as a float between 0 and 1."""
+    advice = " Pass 0.02 for L2E's setting."
+    return share("fraction", value, "activations to select", advice)
 
 
 def seed(value: int) -> int:

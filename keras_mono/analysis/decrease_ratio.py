@@ -36,6 +36,7 @@ from keras_mono._internal.model_layers import find_layers, named_layers
 from keras_mono._internal.snapshot import Snapshot
 from keras_mono._internal.table import Table
 from keras_mono.analysis.activations import activations
+from keras_mono.analysis.known import known, mean_known
 from keras_mono.backend import backend
 from keras_mono.layers.monosemantic_inhibition import MonosemanticInhibition
 from keras_mono.layers.selecting_layer import SelectingLayer
@@ -228,34 +229,29 @@ def _check(model: keras.Model, name: str, layer: keras.layers.Layer) -> None:
 
 
 def _ratios(old: np.ndarray, new: np.ndarray, mean: np.ndarray) -> tuple[float, float]:
-    """Decrease and update ratio of a batch, in percent; the variance cancels."""
+    """Decrease and update ratio of a batch, in percent; the variance cancels.
+
+    NaN where there is no finite one.
+    """
     with np.errstate(divide="ignore", invalid="ignore"):
         update = np.abs(new / old - 1)
     decrease = 1 - ((new - mean) / (old - mean)) ** 2
-    decrease_of_all = float(decrease.mean()) if len(decrease) else math.nan
-    return 100 * decrease_of_all, 100 * _mean(update)
+    of_all = float(decrease.mean()) if len(decrease) else math.nan
+    of_finite = mean_known(np.where(np.isfinite(update), update, np.nan))
+    return 100 * of_all if math.isfinite(of_all) else math.nan, 100 * of_finite
 
 
 def _row(
     strength: float | None, found: np.ndarray, plain: np.ndarray, number: int
 ) -> dict[str, Any]:
-    more = _finite(found[:, 0] - plain[:, 0])
+    more = known(found[:, 0] - plain[:, 0])
     error = more.std(ddof=1) / math.sqrt(len(more)) if len(more) > 1 else math.nan
     return {
         "method": "plain" if strength is None else f"strength {strength:g}",
-        "decrease_ratio": _mean(found[:, 0]),
-        "update_ratio": _mean(found[:, 1]),
-        "more_than_plain": None if strength is None else _mean(more),
+        "decrease_ratio": mean_known(found[:, 0]),
+        "update_ratio": mean_known(found[:, 1]),
+        "more_than_plain": None if strength is None else mean_known(more),
         "standard_error": None if strength is None else float(error),
         "batches": int(np.isfinite(found[:, 0]).sum()),
         "activations": number,
     }
-
-
-def _mean(x: np.ndarray) -> float:
-    found = _finite(x)
-    return float(found.mean()) if len(found) else math.nan
-
-
-def _finite(x: np.ndarray) -> np.ndarray:
-    return x[np.isfinite(x)]

@@ -86,11 +86,8 @@ def probe(z: np.ndarray, labels: Any, held_out: float = 0.3, seed: int = 0) -> P
         ValueError: if the lengths do not agree, for fewer than two features, for a
             feature of which one part would have no input, and a share that is none.
     """
-    if not 0 < validation.finite_number("held_out", held_out) < 1:
-        raise ValueError(
-            "`held_out` must lie between 0 and 1: the share of the inputs to evaluate "
-            f"on. Received: held_out={held_out!r}. Pass 0.3 for three of ten."
-        )
+    advice = " Pass 0.3 for three of ten."
+    validation.share("held_out", held_out, "the inputs to evaluate on", advice)
     z, numbers, features = labelled(z, labels)
     train, test = _split(numbers, features, held_out, seed)
     shape = (len(features), z.shape[1])

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import keras_mono as km
+from support.small import chain
 
 A = km.analysis
 NEURONS = 5
@@ -218,7 +219,7 @@ def test_a_report_of_a_layer_that_never_changes(tmp_path):
 
 def profiles():
     x, labels = good()
-    model = keras.Sequential([keras.Input((4,)), keras.layers.Identity(name="same")])
+    model = chain((4,), keras.layers.Identity(name="same"))
     found = A.profile(model, x, labels, ["same"], verbose=0)
     return {"one": found, "other": found}
 
@@ -245,7 +246,7 @@ def test_a_number_out_of_its_range(name, value):
     }
 
     def profile(**given):  # of inputs that would end in another error
-        model = keras.Sequential([keras.Input((3,)), keras.layers.Identity(name="a")])
+        model = chain((3,), keras.layers.Identity(name="a"))
         return A.profile(model, x, labels, ["a"], verbose=0, **given)
 
     with pytest.raises(ValueError, match=rf"`{name}` must .*Received: {name}="):

@@ -6,6 +6,7 @@ import pytest
 
 import keras_mono as km
 from keras_mono.analysis.dealt_labels import dealt
+from support.small import chain
 
 pytestmark = pytest.mark.one_backend
 
@@ -116,7 +117,7 @@ def test_a_neuron_that_is_not_finite_on_one_label():
     rng = np.random.default_rng(0)
     z, labels = rng.normal(size=(3000, 3)), rng.integers(3, size=3000)
     z[labels == 2, 0] = np.nan
-    model = keras.Sequential([keras.Input((3,)), keras.layers.Identity(name="z")])
+    model = chain((3,), keras.layers.Identity(name="z"))
     found = A.profile(model, z, labels, ["z"], verbose=0)["z"].permuted
     for chance in (found, A.permuted_measures(z, labels)):
         np.testing.assert_allclose(chance["mono_score"], [1 / 2, 1 / 3, 1 / 3], 0.02)

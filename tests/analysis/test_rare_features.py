@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import keras_mono as km
-from support.small import labelled_data, one_layer
+from support.small import chain, labelled_data, one_layer
 
 pytestmark = pytest.mark.one_backend
 
@@ -79,8 +79,7 @@ def rare_in_a_sample(features):
 
 
 def same(units):
-    layers = [keras.Input((units,)), keras.layers.Identity(name="same")]
-    return keras.Sequential(layers)
+    return chain((units,), keras.layers.Identity(name="same"))
 
 
 def test_a_feature_that_is_not_in_the_sample():
