@@ -176,6 +176,10 @@ class Reference:
         """How many entries are True on this replica: float32 scalar."""
         return ops.cast(ops.sum(ops.cast(condition, "int32")), "float32")
 
+    def count_selected(self, selected: Tensor, state: Tensor) -> Tensor:  # noqa: ARG002
+        """`count_true`, as a scalar or once for each entry of a selector's state."""
+        return self.count_true(selected)
+
     def max_over(self, x: Tensor, axes: Any) -> Tensor:
         """Largest value along axes, which are kept, of values ≥ 0; 0 of none."""
         return ops.max(x, axis=axes, keepdims=True, initial=0.0)
@@ -430,11 +434,16 @@ class Reference:
         for variable, value in zip(variables, values, strict=True):
             variable.assign(value)
 
-    def count_up(self, counter: Any, by: Any, after: Tensor) -> None:  # noqa: ARG002
+    def count_up(
+        self,
+        counter: Any,
+        by: Any,
+        after: Sequence[Tensor],  # noqa: ARG002
+    ) -> None:
         """Add to an int32 variable, which stays at its largest value.
 
-        By a whole number of any dtype. `after` is a scalar, 0 or more, that is computed
-        from the batch: only if there is one does the counter move.
+        By a whole number of any dtype. `after` are scalars of the batch that a compiler
+        may compute in the same kernel.
         """
         if not isinstance(by, int):
             by = ops.cast(ops.minimum(by, float(2**31 - 128)), "int32")

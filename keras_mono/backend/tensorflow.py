@@ -1,6 +1,6 @@
 """What TensorFlow does otherwise."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -100,7 +100,7 @@ class TensorFlow(OnePass):
             return x
         return tf.distribute.get_replica_context().all_reduce("SUM", x)
 
-    def count_up(self, counter: Any, by: Any, after: Tensor) -> None:
+    def count_up(self, counter: Any, by: Any, after: Sequence[Tensor]) -> None:
         """Only if there are data.
 
         In a graph TensorFlow finds out on the way that a data set of unknown length has

@@ -37,12 +37,17 @@ class BatchMoments(NamedTuple):
     num_entries: Any  # scalar, or a number: entries that are not masked
     anchor_compensation: Any = 0.0  # of a backend whose `merge` takes it
     valid: Any = None  # which entries these are, of a backend that keeps it
+    skipped_by_rows: Any = None  # `num_skipped` as a loss is summed, for a compiler
 
     def copied(self) -> "BatchMoments":
         """Without what shares memory with the statistics, or has the batch's size."""
         rest = ops.copy(ops.convert_to_tensor(self.anchor_compensation, "float32"))
-        anchor = ops.copy(self.anchor)
-        return self._replace(anchor=anchor, anchor_compensation=rest, valid=None)
+        return self._replace(
+            anchor=ops.copy(self.anchor),
+            anchor_compensation=rest,
+            valid=None,
+            skipped_by_rows=None,
+        )
 
     @property
     def shift(self) -> Tensor:

@@ -179,9 +179,11 @@ class RunningStatistics(keras.layers.Layer):
         values = {**(statistics._asdict() if joined else {}), **more}
         backend.assign([getattr(self, name) for name in values], list(values.values()))
         for batch in joined:
-            backend.count_up(self.non_finite, batch.num_skipped, batch.num_skipped)
+            backend.count_up(self.non_finite, batch.num_skipped, [batch.num_skipped])
         if joined:
-            backend.count_up(self.step, len(joined), joined[-1].num_skipped)
+            scalars = [x for x in more.values() if len(x.shape) == 0]
+            after = [joined[-1].num_skipped, *scalars]
+            backend.count_up(self.step, len(joined), after)
 
     def score(self, z: Tensor, mask: Tensor | None = None) -> Tensor:
         """φ of `z` against the running statistics; moves no state.

@@ -74,7 +74,7 @@ def update(
     after = backend.cond(searches, searched, lambda: state)
     selected = backend.at_least(phi, after[0])
     if waited is None:
-        num = backend.all_reduce_sum(backend.count_true(selected))
+        num = backend.all_reduce_sum(backend.count_selected(selected, after))
     else:
         num, counted = _with_waited(selected, counted, waited, after[0] == state[0])
         present = _larger(counted, 1.0)

@@ -127,6 +127,7 @@ def test_numbers(chosen):
             one.inverse(tensor([0.0, 1e-38, 2.0])),
             one.at_least(y, tensor(0.5)),
             one.count_true(mask),
+            one.count_selected(mask, five[0]),
             one.max_over(y, (1,)),
             one.kth_largest(y, 3),
             one.entry(x[0], 2),

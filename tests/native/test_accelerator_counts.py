@@ -47,10 +47,10 @@ SEARCH = 4.1  # activations that a search moves beyond an ordinary batch
 COMPILED = {
     "MonosemanticScale": (3, 1.1),
     "MonosemanticInhibition, top-1": (10, 9.1),
-    "MonosemanticInhibition, threshold": (11, 8.6),
-    "MonosemanticInhibition scale_invariant, threshold": (19, 16.7),
-    "MonosemanticPenalty l2e, threshold": (12, 8.6),
-    "MonosemanticPenalty phi, threshold": (18, 16.7),
+    "MonosemanticInhibition, threshold": (10, 8.6),
+    "MonosemanticInhibition scale_invariant, threshold": (18, 16.7),
+    "MonosemanticPenalty l2e, threshold": (10, 8.6),
+    "MonosemanticPenalty phi, threshold": (17, 16.7),
     "MonosemanticPenalty relative, threshold": (22, 18),
 }
 COMPILED_SEARCH = 5  # kernels of the search

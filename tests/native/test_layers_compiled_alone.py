@@ -58,6 +58,28 @@ def test_fit_with_a_compiled_layer_equals_an_eager_one(kind):
     )
 
 
+@pytest.mark.parametrize("kind", LAYERS)
+def test_padding_and_bad_entries_are_counted_as_in_an_eager_layer(kind):
+    z, mask = normal(6, 8, 5, 4), normal(8, 5) < 0.5
+    z[1:, :3, :2, 1] = np.nan  # some of them masked
+    bad = np.isnan(z) & mask[..., np.newaxis]
+    layers = [LAYERS[kind](axis=-1) for _ in range(2)]
+    torch._dynamo.reset()
+    for layer, call in zip(layers, (lambda f: f, compiled), strict=True):
+        layer.build(z.shape[1:])
+        layer.call = call(layer.call)
+        for batch in z:
+            layer(batch, mask=mask, training=True)
+    eager, other = layers
+    assert int(other.non_finite) == bad.sum()
+    for a, b in zip(other.saved_variables(), eager.saved_variables(), strict=True):
+        torch.testing.assert_close(a.value, b.value)
+
+
+def compiled(call):
+    return torch.compile(call, fullgraph=True, backend="eager")
+
+
 def test_what_is_done_with_a_model_whose_layer_is_compiled(tmp_path):
     model, layer, _ = trained("threshold", compiled=True, fullgraph=False)
     outputs = model.predict(X, verbose=0)

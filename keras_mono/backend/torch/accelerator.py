@@ -22,7 +22,11 @@ from keras_mono.backend.torch.distribution import keras_shards_arrays
 from keras_mono.backend.torch.penalties import MeanLogarithm, MeanPhi
 from keras_mono.backend.torch.replacement import Replace
 from keras_mono.backend.torch.scale_invariant import Along, Deactivate, Pull
-from keras_mono.backend.torch.sums import compiled_moments, compiled_sums_over
+from keras_mono.backend.torch.sums import (
+    compiled_moments,
+    compiled_sums_over,
+    skipped_by_rows,
+)
 from keras_mono.backend.types import BatchMoments, Statistics
 
 _NEARLY_ONE = 1.0 - 2.0**-23
@@ -129,7 +133,8 @@ class TorchOnAccelerator(TorchDefinition):
         offset = (near - (anchor - mean)) + rest
         skipped = torch.sum(self.num_entries(z, mask, axes) - count)
         entries = count.sum() + skipped
-        return BatchMoments(count, anchor, offset, variance, skipped, entries)
+        found = BatchMoments(count, anchor, offset, variance, skipped, entries)
+        return found._replace(skipped_by_rows=skipped_by_rows(valid, mask))
 
     def valid(self, z: Tensor, mask: Tensor | None) -> Tensor:
         return z.abs() < (LARGEST_ENTRY if mask is None else mask * LARGEST_ENTRY)
@@ -230,6 +235,13 @@ class TorchOnAccelerator(TorchDefinition):
             kept = condition._version, condition.sum(dtype=torch.float32)
             condition._keras_mono_number_true = kept
         return kept[1]
+
+    def count_selected(self, selected: Tensor, state: Tensor) -> Tensor:
+        """Compiled, each entry of the state counts: in the kernel that writes it."""
+        if not self.is_compiling() or not selected.numel():
+            return super().count_selected(selected, state)
+        rows = selected.to(torch.float32).sum(-1).flatten()  # as `count_true` does
+        return rows.expand(len(state), -1).sum(1)
 
     def replace(
         self, z: Tensor, selected: Tensor, mean: Tensor, strength: Any
@@ -340,10 +352,11 @@ class TorchOnAccelerator(TorchDefinition):
         with torch.no_grad():
             torch._foreach_copy_([x for x, _ in pairs], [y for _, y in pairs])
 
-    def count_up(self, counter: Any, by: Any, after: Tensor) -> None:
+    def count_up(self, counter: Any, by: Any, after: Sequence[Tensor]) -> None:
         if not self.has_plain_tensors() or is_stateless():
-            # The compiler joins what reads `after` to what computes it.
-            by = by * (after >= 0.0).to(torch.float32) if isinstance(by, int) else by
+            if isinstance(by, int):
+                for scalar in after:  # times 1: what joins it to what computes these
+                    by = by * scalar.isnan().to(torch.float32).clamp_min(1.0)
             super().count_up(counter, by, after)
             return
         value = counter.value

@@ -22,6 +22,16 @@ def compiled_sums_over(axes: Axes, *xs: Tensor) -> Sequence[Tensor]:
     return parts.sum(1 + batch, keepdim=True).unbind()
 
 
+def skipped_by_rows(valid: Tensor, mask: Tensor | None) -> Tensor:
+    """How many entries are neither valid nor masked.
+
+    Along the last axis first, as a loss is summed: the compiler joins the two sums,
+    unless what they sum is of one dtype: it would rather use that memory again.
+    """
+    skipped = ~valid if mask is None else mask & ~valid
+    return skipped.sum(-1, dtype=torch.int32).sum(dtype=torch.float32)
+
+
 class CompiledMoments(NamedTuple):
     """Of valid entries, along axes that are kept."""
 
