@@ -106,6 +106,6 @@ class TensorFlow(OnePass):
         In a graph TensorFlow finds out on the way that a data set of unknown length has
         ended. What does not depend on the batch is done by then.
         """
-        with tf.control_dependencies([after]):
+        with tf.control_dependencies(list(after)):
             by = tf.identity(ops.convert_to_tensor(by))
         super().count_up(counter, by, after)
