@@ -231,6 +231,10 @@ class Reference:
         parts += [state[end:]] * (end < len(names))
         return ops.concatenate(parts)
 
+    def beside(self, x: Any, scalar: Any) -> Any:  # noqa: ARG002
+        """A condition, which a compiler is to compute where it computes `scalar`."""
+        return x
+
     def computed_once(self, phi: Tensor) -> Tensor:
         """`phi`, where a compiler might compute it twice with different rounding."""
         return phi

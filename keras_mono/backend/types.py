@@ -37,7 +37,7 @@ class BatchMoments(NamedTuple):
     num_entries: Any  # scalar, or a number: entries that are not masked
     anchor_compensation: Any = 0.0  # of a backend whose `merge` takes it
     valid: Any = None  # which entries these are, of a backend that keeps it
-    skipped_by_rows: Any = None  # `num_skipped` as a loss is summed, for a compiler
+    skipped_by_rows: Any = None  # `num_skipped`, for a compiler that computes φ too
 
     def copied(self) -> "BatchMoments":
         """Without what shares memory with the statistics, or has the batch's size."""

@@ -9,7 +9,7 @@ from keras_mono import selectors
 from keras_mono._internal import validation
 from keras_mono._internal.setting import Fixed, Setting, SettingOfAnother
 from keras_mono._internal.typing import Tensor
-from keras_mono.backend import BatchMoments, Statistics, TrainingCall, backend
+from keras_mono.backend import TrainingCall, backend
 from keras_mono.layers.selecting_layer import SelectingLayer, Selection
 from keras_mono.ops.scale_invariant_penalty import penalty_of_valid
 from keras_mono.ops.scale_invariant_pull import pull_valid
@@ -206,14 +206,6 @@ class MonosemanticPenalty(SelectingLayer):
         if not TrainingCall(self).repeats:
             self._add_penalty(result)
         return inputs
-
-    def _measure(
-        self, inputs: Tensor, mask: Tensor | None, statistics: Statistics
-    ) -> tuple[Tensor, BatchMoments]:
-        squared, batch = super()._measure(inputs, mask, statistics)
-        if self.adds_to_loss and batch.skipped_by_rows is not None:
-            batch = batch._replace(num_skipped=batch.skipped_by_rows)
-        return squared, batch
 
     def _add_penalty(self, penalty: Tensor) -> None:
         self.add_loss(penalty)

@@ -218,6 +218,15 @@ class SelectingLayer(RunningStatistics):
         selection = Selection(selected, *mean, self._factor(), known)
         return Learned(updated, joined, selection, state, number)
 
+    def _measure(
+        self, inputs: Tensor, mask: Tensor | None, statistics: Statistics
+    ) -> tuple[Tensor, BatchMoments]:
+        """With what is skipped counted where φ is computed, if it is compiled so."""
+        squared, batch = super()._measure(inputs, mask, statistics)
+        if batch.skipped_by_rows is not None:
+            batch = batch._replace(num_skipped=batch.skipped_by_rows)
+        return squared, batch
+
     def _select(
         self, phi: Tensor, batch: BatchMoments, joined: Sequence[BatchMoments], on: Any
     ) -> tuple[Tensor, Tensor | None, int | None]:

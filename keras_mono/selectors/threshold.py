@@ -52,13 +52,14 @@ def update(
 
     `counted` is how many entries of `phi` are activations; the rest is masked and 0.
     With 0 of them τ stays. `state`, fields of `ThresholdState`, may be overwritten.
-    `number` is how many batches there were, if known without asking the device.
-    `waited` are φ selected, and activations, of this replica in earlier batches of τ.
+    `number` is how many batches there were, if known. `waited` are φ selected, and
+    activations, of this replica in earlier batches of τ.
     """
     before, found = ThresholdState.of(state), None
     # Not 1.0: the compiler's branches take whole numbers of unknown shapes alone.
     present = _larger(counted, 1)
     searches = is_search(before.num_batches if number is None else number)
+    searches = backend.beside(searches, counted)
     # Messages are in no branch that depends on a tensor.
     if backend.num_replicas() > 1 and searches is not False:
         quantile = partial(largest_of_replicas, needed=searches)
@@ -78,8 +79,7 @@ def update(
     else:
         num, counted = _with_waited(selected, counted, waited, after[0] == state[0])
         present = _larger(counted, 1.0)
-    aim = _smaller(counted, fraction)  # 0 if nothing counts
-    return selected, backend.follow(after, num, present, aim)
+    return selected, backend.follow(after, num, present, _smaller(counted, fraction))
 
 
 def _with_waited(

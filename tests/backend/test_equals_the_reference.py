@@ -19,9 +19,27 @@ from support.training import numbers, value_and_gradient
 BACKEND = keras.config.backend()
 CHOSEN = {"chosen": backend}
 if BACKEND == "torch":
-    from keras_mono.backend import torch
+    import torch
 
-    CHOSEN = {form or "CPU": torch.chosen(form) for form in ("", "accelerator")}
+    from keras_mono.backend.torch import chosen as form_named
+
+    class Compiled:
+        """A form, each of whose functions PyTorch's compiler traces."""
+
+        def __init__(self, form):
+            self.form = form
+
+        def __getattr__(self, name):
+            torch._dynamo.reset()
+            function = getattr(self.form, name)
+            return torch.compile(function, fullgraph=True, backend="eager")
+
+    accelerator = form_named("accelerator")
+    CHOSEN = {
+        "CPU": form_named(""),
+        "accelerator": accelerator,
+        "compiled": Compiled(accelerator),
+    }
 REFERENCE = Reference()
 RNG = np.random.default_rng(0)
 # Those that tell what the backend is doing, or hold its state, are no arithmetic.
@@ -30,6 +48,7 @@ NO_ARITHMETIC = {
     "all_reduce_sum",
     "all_reduce_sums",
     "assign",
+    "beside",
     "cond",
     "count_up",
     "device_of",
@@ -59,6 +78,8 @@ def batch(kind):
         mask = RNG.random((40, 6, 1)) < 0.7
     if kind == "with bad entries":
         z[3, 2, 1], z[4, 0, 2], z[5, 1, 3], z[:, :, 4] = np.nan, np.inf, 1e20, np.nan
+    if kind == "with constant neurons":  # one of which was elsewhere before
+        z[:, :, 1], z[:, :, 2] = 0.1, 1e4
     return tensor(z), None if mask is None else tensor(mask, "bool")
 
 
@@ -81,7 +102,7 @@ def expect_same(one, other, rtol=2e-5, atol=2e-6):
         np.testing.assert_allclose(numbers(a), numbers(b), rtol=rtol, atol=atol)
 
 
-BATCHES = ["plain", "masked", "with bad entries"]
+BATCHES = ["plain", "masked", "with bad entries", "with constant neurons"]
 HISTORIES = ["no history", "short histories", "history"]
 
 
@@ -209,11 +230,11 @@ def test_log_penalty(weight, share, chosen):
     expect_same(of(CHOSEN[chosen]), of(REFERENCE), rtol=1e-4)
 
 
-def moments_of(z, mask, axes):
+def moments_of(z, mask, axes, one):
     """Measured from somewhere near the means."""
     size = tensor(np.ones((1, 1, 5)))
     before = Statistics(2.5 * size, 1e-8 * size, size, 9.0 * size, 9.0 * size)
-    return REFERENCE.measure(z, mask, before, axes)[1]
+    return one.measure(z, mask, before, axes)[1]
 
 
 @pytest.mark.parametrize("chosen", CHOSEN)
@@ -225,9 +246,9 @@ def test_mean_phi(known, kind, chosen):
     selected = ops.logical_and(tensor(RNG.random(z.shape) < 0.3, "bool"), valid)
     of_z = {"selected": selected, "valid": valid, "axes": axes, "of": "phi"}
     definition = partial(mean_of, **of_z)
-    moments = moments_of(z, mask, axes) if known else None
 
     def of(one):
+        moments = moments_of(z, mask, axes, one) if known else None
         layer = Calls(
             lambda z: one.mean_phi(z, selected, valid, axes, moments, definition)
         )
@@ -244,13 +265,14 @@ def test_scale_invariant_gradients(known, kind, chosen):
     valid, axes = REFERENCE.valid(z, mask), (0, 1)
     selected = ops.logical_and(tensor(RNG.random(z.shape) < 0.3, "bool"), valid)
     mean = tensor(np.full((1, 1, 5), 2.5))
-    at_mean = ops.logical_and(selected, tensor(RNG.random(z.shape) < 0.3, "bool"))
+    share = 0.0 if kind == "with constant neurons" else 0.3
+    at_mean = ops.logical_and(selected, tensor(RNG.random(z.shape) < share, "bool"))
     z, upstream = numbers(ops.where(at_mean, mean, z)), RNG.normal(size=z.shape)
-    moments, weight = None, 0.5
-    if known:
-        moments, weight = moments_of(tensor(z), mask, axes), tensor(0.5)
+    weight = tensor(0.5) if known else 0.5
 
     def of(one):
+        moments = moments_of(tensor(z), mask, axes, one) if known else None
+
         def pull(z):
             of = selected, valid, weight, axes, moments
             return one.pull(z, *of, pull_as_defined)

@@ -4,6 +4,7 @@ An accelerator must never be read from: it would wait for all that is queued. A 
 costs more than what it calculates on statistics, so they take few.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -25,6 +26,7 @@ from keras_mono.backend.torch.scale_invariant import Along, Deactivate, Pull
 from keras_mono.backend.torch.sums import (
     compiled_moments,
     compiled_sums_over,
+    compiled_totals,
     skipped_by_rows,
 )
 from keras_mono.backend.types import BatchMoments, Statistics
@@ -127,12 +129,12 @@ class TorchOnAccelerator(TorchDefinition):
     ) -> BatchMoments:
         if not self.is_compiling() or self.num_replicas() > 1:
             return super().moments(z, mask, deviation, valid, statistics, axes)
-        mean = statistics.mean
-        count, near, rest, variance = compiled_moments(z - mean, valid, axes)
-        anchor = mean + near
-        offset = (near - (anchor - mean)) + rest
+        count, anchor, offset, variance = compiled_moments(z, valid, axes)
         skipped = torch.sum(self.num_entries(z, mask, axes) - count)
-        entries = count.sum() + skipped
+        entries = z.numel()
+        if mask is not None:
+            repeats = entries / max(mask.numel(), 1)
+            entries = self.total(mask.to(torch.float32)) * repeats
         found = BatchMoments(count, anchor, offset, variance, skipped, entries)
         return found._replace(skipped_by_rows=skipped_by_rows(valid, mask))
 
@@ -197,9 +199,13 @@ class TorchOnAccelerator(TorchDefinition):
         """Where nothing is known: 1 / inf = 0."""
         known = statistics.count >= 2.0
         variance = statistics.variance
-        total = variance if self.has_plain_tensors() else variance * known
+        if self.has_plain_tensors():
+            total, number = variance.sum(), known.sum()
+        else:
+            sums = variance * known, known.to(torch.float32)
+            total, number = compiled_totals(*sums)
         denominator = torch.addcdiv(  # or NaN
-            variance, total.sum(), known.sum(), value=variance_compensation
+            variance, total, number, value=variance_compensation
         )
         infinity = constant(torch.inf, denominator.device)
         denominator = torch.where(known, denominator, infinity)
@@ -242,6 +248,11 @@ class TorchOnAccelerator(TorchDefinition):
             return super().count_selected(selected, state)
         rows = selected.to(torch.float32).sum(-1).flatten()  # as `count_true` does
         return rows.expand(len(state), -1).sum(1)
+
+    def beside(self, x: Any, scalar: Any) -> Any:
+        if not self.is_compiling() or isinstance(scalar, float | int):
+            return x
+        return x * _one_beside(scalar) > 0
 
     def replace(
         self, z: Tensor, selected: Tensor, mean: Tensor, strength: Any
@@ -355,8 +366,7 @@ class TorchOnAccelerator(TorchDefinition):
     def count_up(self, counter: Any, by: Any, after: Sequence[Tensor]) -> None:
         if not self.has_plain_tensors() or is_stateless():
             if isinstance(by, int):
-                for scalar in after:  # times 1: what joins it to what computes these
-                    by = by * scalar.isnan().to(torch.float32).clamp_min(1.0)
+                by = math.prod([by, *map(_one_beside, after)])
             super().count_up(counter, by, after)
             return
         value = counter.value
@@ -392,6 +402,11 @@ class TorchOnAccelerator(TorchDefinition):
         value = variable.value
         if not value.is_inference():  # no version tells whether it has changed
             value._keras_mono_known = (*_identity(value), number)
+
+
+def _one_beside(scalar: Tensor) -> Tensor:
+    """1.0: the compiler joins what reads `scalar` to what computes it."""
+    return scalar.isnan().to(torch.float32).clamp_min(1.0)
 
 
 def is_stateless() -> bool:

@@ -93,8 +93,8 @@ class MeanPhi(torch.autograd.Function):
         found = deviations(z, valid, along, batch)
         deviation = found.deviation
         chosen = torch.where(selected, deviation, zero)
-        squares, total, phi = along.sums_and_squares(deviation, chosen)
-        precision = found.variance(squares).precision
+        total, phi = along.sum_and_squares(chosen)
+        precision = found.variance(along).precision
         phi = phi * precision
         means = torch._foreach_div([total, phi], [found.count] * 2)
         ctx.save_for_backward(deviation, chosen, valid, precision, number, *means)

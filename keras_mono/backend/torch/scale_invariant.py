@@ -39,16 +39,29 @@ class Along(NamedTuple):
             return torch.linalg.vector_norm(x, 2, self.axes, keepdim=True).square_()
         return self.sum(x.square())
 
-    def sums_and_squares(self, x: Tensor, y: Tensor) -> Any:
-        """Σ x², Σ y and Σ y²."""
+    def sum_and_squares(self, x: Tensor) -> Any:
         if torch.compiler.is_compiling():
-            return compiled_sums_over(self.axes, x.square(), y, y.square())
-        return self.squares(x), self.sum(y), self.squares(y)
+            return compiled_sums_over(self.axes, x, x.square())
+        return self.sum(x), self.squares(x)
 
-    def largest(self, x: Tensor) -> Tensor:
-        """Of the absolute values; 0 of none."""
+    def weighted(self, x: Tensor, weight: Tensor, squares: Tensor) -> Tensor:
+        """Σ weight · x² of all; weights and `squares`, Σ x², are of each neuron.
+
+        Compiled by rows, in the kernels that compute `x` and count the selected.
+        """
+        if torch.compiler.is_compiling():
+            return (x.square() * weight).sum(-1).sum()
+        return torch.dot(squares.flatten(), weight.flatten())
+
+    def largest_times(self, x: Tensor, factor: Tensor) -> Tensor:
+        """Largest |x| · factor of all; the factors are of each neuron. 0 of none."""
         if not x.numel():
-            return self.sum(x)
+            return x.sum()
+        if torch.compiler.is_compiling():
+            return (x.abs() * factor).amax(-1).amax()
+        return (self._largest(x) * factor).amax()
+
+    def _largest(self, x: Tensor) -> Tensor:
         if self.in_one_kernel:
             return torch.linalg.vector_norm(x, torch.inf, self.axes, keepdim=True)
         return x.abs().amax(self.axes, keepdim=True)
@@ -70,10 +83,12 @@ class Deviations(NamedTuple):
     count: Tensor  # of each neuron, at least 1
     mean: Tensor
     shift: Tensor  # the part of the mean that was taken out last
+    measured: Tensor | None  # variance
 
-    def variance(self, squares: Tensor) -> Variance:
-        """From Σ deviation²."""
-        variance, mean, shift = squares / self.count, self.mean, self.shift
+    def variance(self, along: Along) -> Variance:
+        variance, mean, shift = self.measured, self.mean, self.shift
+        if variance is None:
+            variance = along.squares(self.deviation) / self.count
         least = constant(SMALLEST_DENOMINATOR, mean.device)
         least = torch.addcmul(least, mean, mean, value=CONSTANT**2)
         least = torch.addcmul(least, shift, shift, value=CONSTANT_AWAY**2)
@@ -86,20 +101,25 @@ class Deviations(NamedTuple):
 def deviations(
     z: Tensor, valid: Tensor, along: Along, batch: BatchMoments | None
 ) -> Deviations:
-    """From the means in `batch`, if they are known."""
-    zero = constant(0.0, z.device)
+    """From the means in `batch`, if they are known.
+
+    Its variance is as exact only if it was measured from the batch's own mean, as every
+    compiled call does.
+    """
+    zero, variance = constant(0.0, z.device), None
     z = z.to(torch.float32)
     # In two steps: the mean of large values is rounded, that of the rest is not.
     if batch is not None:
         near, shift, count = batch.anchor, batch.shift, batch.count.clamp_min(1.0)
         deviation = torch.where(valid, (z - near).sub_(shift), zero)
+        variance = batch.variance if torch.compiler.is_compiling() else None
     else:
         count = along.sum(valid.to(torch.float32)).clamp_min_(1.0)
         near = along.sum(torch.where(valid, z, zero)) / count
         deviation = torch.where(valid, z - near, zero)
         shift = along.sum(deviation) / count
         deviation.addcmul_(valid, shift, value=-1.0)
-    return Deviations(deviation, count, near + shift, shift)
+    return Deviations(deviation, count, near + shift, shift, variance)
 
 
 def _as_int8(condition: Tensor) -> Tensor:
@@ -126,27 +146,26 @@ class Pull(torch.autograd.Function):
         zero = constant(0.0, z.device)
         found = deviations(z, valid, along, batch)
         direction = torch.where(selected, found.deviation, zero)
-        squares, total, chosen = along.sums_and_squares(found.deviation, direction)
-        variance, least, varies, precision = found.variance(squares)
-        # Of the mean φ; without the part along the neuron's shift and scale.
-        phi = chosen * precision
-        shift, scale = torch._foreach_div([total, phi], [found.count] * 2)
-        direction.addcmul_(found.deviation, scale, value=-1.0)
-        direction.addcmul_(valid, shift, value=-1.0)
-        square = (along.squares(direction) * precision).sum()
+        total, chosen = along.sum_and_squares(direction)
+        variance, least, varies, precision = found.variance(along)
         # What rounding leaves, as of neurons with two entries, is no direction; and the
         # mean is rounded the more, the further it is from where it was measured.
         share = constant(ROUNDING**2, z.device)
-        share = torch.addcmul(share, least, precision, value=_ROUNDED_MEAN)
-        left = torch.dot(phi.flatten(), share.flatten())
+        share = torch.addcmul(share, least, precision, value=_ROUNDED_MEAN) * precision
+        left = along.weighted(direction, share, chosen)
+        penalty = along.weighted(direction, precision, chosen) / number
+        # Of the mean φ; without the part along the neuron's shift and scale.
+        means = [total, chosen * precision]
+        shift, scale = torch._foreach_div(means, [found.count] * 2)
+        direction.addcmul_(found.deviation, scale, value=-1.0)
+        direction.addcmul_(valid, shift, value=-1.0)
+        square = along.weighted(direction, precision, along.squares(direction))
         infinity = constant(torch.inf, z.device)
         square = torch.where(square <= left, infinity, square)
-        phi = phi.sum()
         factor = square.rsqrt() * weight * precision
         spread = torch.where(varies, variance, zero).sqrt_()
         ctx.along = along
         ctx.save_for_backward(direction, valid & varies, factor, spread)
-        penalty = phi / number
         ctx.mark_non_differentiable(penalty)
         return z.clone(), penalty
 
@@ -157,7 +176,7 @@ class Pull(torch.autograd.Function):
         zero = constant(0.0, g.device)
         counted = torch.where(counts, g, zero)
         # Squares of small numbers would be 0.
-        size = (ctx.along.largest(counted.detach()) * spread).amax()
+        size = ctx.along.largest_times(counted.detach(), spread)
         unit = spread / torch.where(size > 0.0, size, constant(1.0, g.device))
         length = size * torch.linalg.vector_norm(counted * unit)
         length = torch.where(length < torch.inf, length, zero)  # or NaN
@@ -180,7 +199,7 @@ class Deactivate(torch.autograd.Function):
         batch: BatchMoments | None,
     ) -> Tensor:
         found = deviations(z, valid, along, batch)
-        variance = found.variance(along.squares(found.deviation))
+        variance = found.variance(along)
         sign = _as_int8(z > mean) - _as_int8(z < mean)
         ctx.along, ctx.strength = along, strength
         scale, pulled = variance.precision / found.count, selected & variance.varies

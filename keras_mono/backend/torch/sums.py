@@ -22,11 +22,17 @@ def compiled_sums_over(axes: Axes, *xs: Tensor) -> Sequence[Tensor]:
     return parts.sum(1 + batch, keepdim=True).unbind()
 
 
+def compiled_totals(*xs: Tensor) -> Sequence[Tensor]:
+    """Sums of all entries of tensors of one shape, in one kernel, or in two."""
+    rows = torch.stack([x.sum(-1) for x in xs])
+    return rows.flatten(1).sum(1).unbind()
+
+
 def skipped_by_rows(valid: Tensor, mask: Tensor | None) -> Tensor:
     """How many entries are neither valid nor masked.
 
-    Along the last axis first, as a loss is summed: the compiler joins the two sums,
-    unless what they sum is of one dtype: it would rather use that memory again.
+    Along the last axis first, in the kernel that computes φ. What is left is summed in
+    the kernel of a loss: of another dtype, or the compiler would save its memory.
     """
     skipped = ~valid if mask is None else mask & ~valid
     return skipped.sum(-1, dtype=torch.int32).sum(dtype=torch.float32)
