@@ -290,48 +290,25 @@ class Reference:
         number = self.clip(self.count_true(selected), 1.0)
         return 2.0 * self.total(logarithm) / number * weight
 
+    # `definition` is a function of `keras_mono.ops`, `of` its arguments. A backend may
+    # have a shorter way to its gradient.
+
     def mean_phi(
         self,
-        z: Tensor,
-        selected: Tensor,  # noqa: ARG002
-        valid: Tensor,  # noqa: ARG002
-        axes: Axes,  # noqa: ARG002
-        batch: BatchMoments | None,  # noqa: ARG002
         definition: Callable[[Tensor], Tensor],
+        z: Tensor,
+        *of: Any,  # noqa: ARG002
     ) -> Tensor:
-        """Mean φ of the selected against the moments of this batch: `definition(z)`.
-
-        For a backend that has a shorter way to its gradient than through the moments.
-        `batch` are the moments, if known.
-        """
+        """`definition(z)`; `of`: selected, valid, axes, moments if known."""
         return definition(z)
 
-    def pull(
-        self,
-        z: Tensor,
-        selected: Tensor,
-        valid: Tensor,
-        weight: Any,
-        axes: Axes,
-        batch: BatchMoments | None,
-        definition: Callable[..., tuple[Tensor, Tensor]],
-    ) -> tuple[Tensor, Tensor]:
-        """`scale_invariant_pull` and its mean φ, on one replica: their definition."""
-        return definition(z, selected, valid, weight, axes, batch)
+    def pull(self, definition: Callable[..., Any], *of: Any) -> tuple[Tensor, Tensor]:
+        """By `pull_as_defined`."""
+        return definition(*of)
 
-    def deactivate(
-        self,
-        z: Tensor,
-        selected: Tensor,
-        valid: Tensor,
-        mean: Tensor,
-        strength: Any,
-        axes: Axes,
-        batch: BatchMoments | None,
-        definition: Callable[..., Tensor],
-    ) -> Tensor:
-        """`scale_invariant_deactivate` on one replica: its definition."""
-        return definition(z, selected, valid, mean, strength, axes, batch)
+    def deactivate(self, definition: Callable[..., Any], *of: Any) -> Tensor:
+        """By `deactivate_as_defined`."""
+        return definition(*of)
 
     # ---- Reductions, branches, replicas ----
 

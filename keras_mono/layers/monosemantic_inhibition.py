@@ -11,7 +11,7 @@ from keras_mono._internal.typing import Tensor
 from keras_mono.backend import backend
 from keras_mono.backend.replicas import Alone
 from keras_mono.layers.selecting_layer import SelectingLayer, Selection
-from keras_mono.ops.scale_invariant_deactivate import deactivate_valid
+from keras_mono.ops.scale_invariant_deactivate import deactivate_as_defined
 
 
 @keras.saving.register_keras_serializable(package="keras_mono")
@@ -194,5 +194,5 @@ class MonosemanticInhibition(SelectingLayer):
         if self.gradient == "reversed":
             return backend.replace(inputs, selected, mean, strength), {}
         valid = self._valid(inputs, mask, batch)
-        of = selected, valid, mean, strength, self._reduction_axes, batch
-        return deactivate_valid(inputs, *of), {}
+        of = inputs, selected, valid, mean, strength, self._reduction_axes, batch
+        return backend.deactivate(deactivate_as_defined, *of), {}

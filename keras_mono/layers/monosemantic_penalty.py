@@ -12,7 +12,7 @@ from keras_mono._internal.typing import Tensor
 from keras_mono.backend import TrainingCall, backend
 from keras_mono.layers.selecting_layer import SelectingLayer, Selection
 from keras_mono.ops.scale_invariant_penalty import penalty_of_valid
-from keras_mono.ops.scale_invariant_pull import pull_valid
+from keras_mono.ops.scale_invariant_pull import pull_as_defined
 
 # By the validation data of studies/manipulation_study.py: see docs/choosing.md.
 DEFAULT_WEIGHTS = {"relative": 0.07, "phi": 0.003, "log_phi": 0.003, "l2e": 0.003}
@@ -268,12 +268,13 @@ class MonosemanticPenalty(SelectingLayer):
             if backend.num_replicas() > 1:
                 penalty = penalty * _weight_of_this_replica(selected)
             return penalty, {"_penalty": penalty}
-        of = inputs, selected, self._valid(inputs, mask, batch)
-        axes = self._reduction_axes
+        valid, axes = self._valid(inputs, mask, batch), self._reduction_axes
         if self.form == "relative":
-            pulled, penalty = pull_valid(*of, weight, axes, batch)
+            of = inputs, selected, valid, weight, axes, batch
+            pulled, penalty = backend.pull(pull_as_defined, *of)
             return pulled, {"_penalty": penalty}
-        penalty = penalty_of_valid(*of, axes, self.form, batch) * weight
+        penalty = penalty_of_valid(inputs, selected, valid, axes, self.form, batch)
+        penalty = penalty * weight
         return penalty, {"_penalty": penalty}
 
 

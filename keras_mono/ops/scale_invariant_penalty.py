@@ -97,8 +97,7 @@ def penalty_of_valid(
     if backend.num_replicas() == 1:
         of_z = partial(mean_of, selected=selected, valid=valid, axes=axes, of=of)
         if of == "phi":
-            definition = with_these(of_z)
-            return backend.mean_phi(z, selected, valid, axes, batch, definition)
+            return backend.mean_phi(with_these(of_z), z, selected, valid, axes, batch)
         return of_z(z)
     selected = ops.cast(selected, "float32")
     number = _number_a_replica(selected)

@@ -64,28 +64,10 @@ def scale_invariant_pull(
         ValueError: for another shape of `selected`, or a bad `axis`.
     """
     z, selected, valid, axes = that_count(z, selected, axis, mask)
-    return pull_valid(z, selected, valid, weight, axes)[0]
-
-
-def pull_valid(
-    z: Tensor,
-    selected: Tensor,
-    valid: Tensor,
-    weight: Any,
-    axes: Axes,
-    batch: BatchMoments | None = None,
-) -> tuple[Tensor, Tensor]:
-    """`scale_invariant_pull`, and the mean φ of the selected, without gradient.
-
-    What is selected is valid too. `batch` are the moments of the neurons, over all
-    replicas, if known.
-    """
     if ops.is_tensor(weight):
         weight = ops.stop_gradient(ops.cast(weight, "float32"))
-    of = selected, valid, weight, axes, batch
-    if backend.num_replicas() > 1:
-        return pull_as_defined(z, *of)
-    return backend.pull(z, *of, pull_as_defined)
+    of = z, selected, valid, weight, axes, None
+    return backend.pull(pull_as_defined, *of)[0]
 
 
 def pull_as_defined(
@@ -94,9 +76,13 @@ def pull_as_defined(
     valid: Tensor,
     weight: Any,
     axes: Axes,
-    batch: BatchMoments | None = None,
+    batch: BatchMoments | None,
 ) -> tuple[Tensor, Tensor]:
-    """`pull_valid` operation by operation."""
+    """`scale_invariant_pull`, and the mean φ of the selected, without gradient.
+
+    What is selected is valid too. `batch` are the moments of the neurons, over all
+    replicas, if known.
+    """
     unit = standardized(ops.stop_gradient(z), valid, axes, batch)
     chosen = ops.cast(selected, "float32") * unit.deviation
     direction = without_shift_and_scale(chosen, unit, axes)

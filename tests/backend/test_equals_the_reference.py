@@ -228,7 +228,7 @@ def test_mean_phi(known, kind, chosen):
 
     def of(one):
         layer = Calls(
-            lambda z: one.mean_phi(z, selected, valid, axes, moments, definition)
+            lambda z: one.mean_phi(definition, z, selected, valid, axes, moments)
         )
         return map(tensor, value_and_gradient(layer, numbers(z), 1.5))
 
@@ -251,12 +251,12 @@ def test_scale_invariant_gradients(known, kind, chosen):
 
     def of(one):
         def pull(z):
-            of = selected, valid, weight, axes, moments
-            return one.pull(z, *of, pull_as_defined)
+            of = z, selected, valid, weight, axes, moments
+            return one.pull(pull_as_defined, *of)
 
         def deactivate(z):
-            of = selected, valid, mean, weight, axes, moments
-            return one.deactivate(z, *of, deactivate_as_defined)
+            of = z, selected, valid, mean, weight, axes, moments
+            return one.deactivate(deactivate_as_defined, *of)
 
         layers = Calls(lambda z: pull(z)[0]), Calls(deactivate)
         found = [value_and_gradient(layer, z, upstream) for layer in layers]

@@ -40,6 +40,8 @@ class TorchOnAccelerator(TorchDefinition):
 
     def takes_gradients(self) -> bool:
         """Whether a gradient can be written out, as an `autograd.Function`."""
+        if self.num_replicas() > 1:  # the functions send no messages
+            return False
         return not (has_transform() or keras_shards_arrays())
 
     # ---- Statistics ----
@@ -259,53 +261,29 @@ class TorchOnAccelerator(TorchDefinition):
         return value
 
     def mean_phi(
-        self,
-        z: Tensor,
-        selected: Tensor,
-        valid: Tensor,
-        axes: Axes,
-        batch: BatchMoments | None,
-        definition: Callable[[Tensor], Tensor],
+        self, definition: Callable[[Tensor], Tensor], z: Tensor, *of: Any
     ) -> Tensor:
         if not self.takes_gradients():
             return definition(z)
+        selected, valid, axes, batch = of
         number = self.count_true(selected).clamp_min(1.0)
-        of = z, selected, number, valid, self._along(z, axes), batch, definition
-        value, _ = MeanPhi.apply(*of)
-        return value
+        along = self._along(z, axes)
+        return MeanPhi.apply(z, selected, number, valid, along, batch, definition)[0]
 
-    def pull(
-        self,
-        z: Tensor,
-        selected: Tensor,
-        valid: Tensor,
-        weight: Any,
-        axes: Axes,
-        batch: BatchMoments | None,
-        definition: Callable[..., tuple[Tensor, Tensor]],
-    ) -> tuple[Tensor, Tensor]:
+    def pull(self, definition: Callable[..., Any], *of: Any) -> tuple[Tensor, Tensor]:
         if not self.takes_gradients():
-            return definition(z, selected, valid, weight, axes, batch)
+            return definition(*of)
+        z, selected, valid, weight, axes, batch = of
         number = self.count_true(selected).clamp_min(1.0)
-        of = z, selected, number, valid, weight, self._along(z, axes), batch
-        found = Pull.apply(*of)
-        return found[0], found[1]
+        along = self._along(z, axes)
+        return Pull.apply(z, selected, number, valid, weight, along, batch)
 
-    def deactivate(
-        self,
-        z: Tensor,
-        selected: Tensor,
-        valid: Tensor,
-        mean: Tensor,
-        strength: Any,
-        axes: Axes,
-        batch: BatchMoments | None,
-        definition: Callable[..., Tensor],
-    ) -> Tensor:
+    def deactivate(self, definition: Callable[..., Any], *of: Any) -> Tensor:
         if not self.takes_gradients():
-            return definition(z, selected, valid, mean, strength, axes, batch)
-        of = z, selected, valid, mean, strength, self._along(z, axes), batch
-        return Deactivate.apply(*of)
+            return definition(*of)
+        z, selected, valid, mean, strength, axes, batch = of
+        along = self._along(z, axes)
+        return Deactivate.apply(z, selected, valid, mean, strength, along, batch)
 
     def _along(self, z: Tensor, axes: Axes) -> Along:  # noqa: ARG002
         return Along(axes, in_one_kernel=True)
