@@ -9,7 +9,7 @@ from keras_mono._internal import validation
 from keras_mono._internal.setting import Fixed, Setting, SettingOfAnother
 from keras_mono._internal.typing import Tensor
 from keras_mono.backend import backend
-from keras_mono.backend.replicas import Alone
+from keras_mono.backend.replicas import alone
 from keras_mono.layers.selecting_layer import SelectingLayer, Selection
 from keras_mono.ops.scale_invariant_deactivate import deactivate_as_defined
 
@@ -179,7 +179,7 @@ class MonosemanticInhibition(SelectingLayer):
             selection = Selection(select(z, mask), *mean, self._factor())
             if backend.num_replicas() == 1:
                 return self._act(z, mask, selection)[0]
-            with Alone():  # a loop may take other turns on other replicas
+            with alone():  # a loop may take other turns on other replicas
                 return self._act(z, mask, selection)[0]
 
         return inhibit

@@ -20,7 +20,7 @@ from keras_mono.backend import (
 )
 from keras_mono.backend.listeners import Listeners
 from keras_mono.backend.reference import LARGEST_COUNTER
-from keras_mono.backend.replicas import Alone, with_its_group
+from keras_mono.backend.replicas import alone, with_its_group
 from keras_mono.layers.waiting_batches import WaitingBatches
 
 BATCHES_WITHOUT_HISTORY = 8
@@ -161,7 +161,7 @@ class RunningStatistics(keras.layers.Layer):
         of = z, mask, statistics, self._reduction_axes, self._has_history()
         if not self._waits():
             return backend.measure(*of)
-        with Alone():
+        with alone():
             return backend.measure(*of)
 
     def _merge(

@@ -8,8 +8,8 @@ import keras
 import torch
 
 from keras_mono._internal.typing import Tensor
-from keras_mono.backend import replicas
 from keras_mono.backend.reference import Reference
+from keras_mono.backend.replicas import of_layer
 from keras_mono.backend.torch.constants import constant, on_device_of
 from keras_mono.backend.torch.distribution import keras_shards_arrays, process_group
 from keras_mono.backend.torch.replacement import ReplaceBy
@@ -72,9 +72,9 @@ class TorchDefinition(Reference):
         distributed = torch.distributed
         if not (distributed.is_available() and distributed.is_initialized()):
             return 1
-        if replicas.is_alone():
+        if of_layer.is_alone:
             return 1
-        if replicas.process_group() is None and keras_shards_arrays():
+        if of_layer.process_group is None and keras_shards_arrays():
             return 1
         return int(distributed.get_world_size(process_group()))
 
