@@ -180,12 +180,6 @@ class Reference:
         """Largest value along axes, which are kept, of values ≥ 0; 0 of none."""
         return ops.max(x, axis=axes, keepdims=True, initial=0.0)
 
-    def kth_largest(self, rows: Tensor, k: int) -> Tensor:
-        """k-th largest value of each row, k at most the row length: `(rows, 1)`."""
-        # The last of the sorted k instead would make XLA sort.
-        top = ops.top_k(rows, k, sorted=False)[0]
-        return ops.amin(top, axis=1, keepdims=True)
-
     def entry(self, values: Tensor, index: Any) -> Tensor:
         """The entry of a vector at a whole number from 0 on, of any dtype."""
         if isinstance(index, int):

@@ -40,9 +40,11 @@ class BatchMoments(NamedTuple):
 
     def copied(self) -> "BatchMoments":
         """Without what shares memory with the statistics, or has the batch's size."""
-        rest = ops.copy(ops.convert_to_tensor(self.anchor_compensation, "float32"))
         anchor = ops.copy(self.anchor)
-        return self._replace(anchor=anchor, anchor_compensation=rest, valid=None)
+        rest = ops.copy(ops.convert_to_tensor(self.anchor_compensation, "float32"))
+        kept = {"anchor": anchor, "anchor_compensation": rest, "valid": None}
+        # Not by `_replace`: what that makes PyTorch 2.11 cannot return from a graph.
+        return BatchMoments(**{**self._asdict(), **kept})
 
     @property
     def shift(self) -> Tensor:

@@ -50,14 +50,8 @@ class WaitingBatches:
         These are `reduce_every` or none. `batch` holds the moments of this replica.
         `has_history` as in `Reference.measure`.
         """
-        # Copies: they may be the running mean, which PyTorch changes in place. Not by
-        # `_replace`: what that makes PyTorch 2.11 cannot return from a compiled graph.
-        kept = {
-            "anchor": ops.copy(batch.anchor),
-            "anchor_compensation": ops.copy(batch.anchor_compensation),
-            "valid": None,
-        }
-        self._measured.append(BatchMoments(**{**batch._asdict(), **kept}))
+        # A copy: PyTorch changes the running mean in place.
+        self._measured.append(batch.copied())
         if len(self._measured) < reduce_every:
             return statistics, ()
         waited, self._measured = self._measured, []

@@ -128,7 +128,6 @@ def test_numbers(chosen):
             one.at_least(y, tensor(0.5)),
             one.count_true(mask),
             one.max_over(y, (1,)),
-            one.kth_largest(y, 3),
             one.entry(x[0], 2),
             one.entry(x[0], tensor(2.0)),
             one.computed_once(y),
