@@ -92,6 +92,7 @@ class MonosemanticInhibition(SelectingLayer):
         the first training batch is of this kind and its shape is known.
     """
 
+    _acts_by = "strength"
     strength = Setting(
         validation.factor,
         "Δ in force. Setting it takes effect at the next step, without recompiling.",
@@ -171,9 +172,6 @@ class MonosemanticInhibition(SelectingLayer):
                 return self._act(z, mask, selection)[0]
 
         return inhibit
-
-    def _factor(self) -> Any:
-        return self._in_force(self._strength)
 
     def _act(
         self, inputs: Tensor, mask: Tensor | None, selection: Selection

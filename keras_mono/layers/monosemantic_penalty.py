@@ -11,7 +11,7 @@ from keras_mono._internal.setting import Fixed, Setting, SettingOfAnother
 from keras_mono._internal.typing import Tensor
 from keras_mono.backend import TrainingCall, backend
 from keras_mono.layers.selecting_layer import SelectingLayer, Selection
-from keras_mono.ops.scale_invariant_penalty import penalty_of_valid
+from keras_mono.ops.scale_invariant_penalty import number_a_replica, penalty_of_valid
 from keras_mono.ops.scale_invariant_pull import pull_as_defined
 
 # By the validation data of studies/manipulation_study.py: see docs/choosing.md.
@@ -125,6 +125,7 @@ class MonosemanticPenalty(SelectingLayer):
         if the first training batch is of this kind and its shape is known.
     """
 
+    _acts_by = "weight"
     weight = Setting(
         validation.factor,
         "Weight in force. Setting it takes effect at the next step.",
@@ -243,9 +244,6 @@ class MonosemanticPenalty(SelectingLayer):
             mask = None if mask is None else ops.convert_to_tensor(mask)
             return super()._train(inputs, mask)
 
-    def _factor(self) -> Any:
-        return self._in_force(self._weight)
-
     def _act(
         self, inputs: Tensor, mask: Tensor | None, selection: Selection
     ) -> tuple[Tensor, dict[str, Tensor]]:
@@ -254,7 +252,9 @@ class MonosemanticPenalty(SelectingLayer):
         if self.form == "l2e":
             penalty = backend.log_penalty(inputs, selected, mean, remainder, weight)
             if backend.num_replicas() > 1:
-                penalty = penalty * _weight_of_this_replica(selected)
+                # The mean over what this replica selects: it may be more or less.
+                here = backend.count_true(selected)
+                penalty = penalty * (here / number_a_replica(selected))
             return penalty, {"_penalty": penalty}
         valid, axes = self._valid(inputs, mask, batch), self._reduction_axes
         if self.form == "relative":
@@ -264,15 +264,3 @@ class MonosemanticPenalty(SelectingLayer):
         penalty = penalty_of_valid(inputs, selected, valid, axes, self.form, batch)
         penalty = penalty * weight
         return penalty, {"_penalty": penalty}
-
-
-def _weight_of_this_replica(selected: Tensor) -> Tensor:
-    """What makes the replicas' average of penalties, and of gradients, the global one.
-
-    Each has the mean over its own selected activations, of which there may be more or
-    fewer.
-    """
-    here = backend.count_true(selected)
-    return here / ops.maximum(
-        backend.all_reduce_mean(here), 1.0 / backend.num_replicas()
-    )

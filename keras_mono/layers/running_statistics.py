@@ -150,28 +150,25 @@ class RunningStatistics(keras.layers.Layer):
             self._store(self._learn(z, mask))
 
     def _learn(self, inputs: Tensor, mask: Tensor | None) -> Learned:
-        before = self.statistics()
-        _, batch = self._measure(inputs, mask, before)
-        return Learned(*self._merge(before, batch))
+        return Learned(*self._measure(inputs, mask, self.statistics())[2:])
 
     def _measure(
-        self, inputs: Tensor, mask: Tensor | None, statistics: Statistics
-    ) -> tuple[Tensor, BatchMoments]:
-        z, mask = as_entries(inputs, mask)
-        of = z, mask, statistics, self._reduction_axes, self._has_history()
-        if not self._waits():
-            return backend.measure(*of)
-        with alone():
-            return backend.measure(*of)
+        self, inputs: Tensor, mask: Tensor | None, before: Statistics
+    ) -> tuple[Tensor, BatchMoments, Statistics, tuple[BatchMoments, ...]]:
+        """Squared deviations, the batch's moments, statistics, and what joined these.
 
-    def _merge(
-        self, before: Statistics, batch: BatchMoments
-    ) -> tuple[Statistics, tuple[BatchMoments, ...]]:
-        """The statistics after a batch, and which batches have joined them."""
+        While batches wait, the moments are those of this replica.
+        """
+        has_history, forget = self._has_history(), self.forget_steps
+        of = *as_entries(inputs, mask), before, self._reduction_axes, has_history
         if not self._waits():
-            return backend.merge(before, batch, self.forget_steps), (batch,)
-        forget, every = self.forget_steps, self.reduce_every
-        return self.waiting.join(before, batch, forget, every, self._has_history())
+            squared, batch = backend.measure(*of)
+            return squared, batch, backend.merge(before, batch, forget), (batch,)
+        with alone():
+            squared, batch = backend.measure(*of)
+        every = self.reduce_every
+        joined = self.waiting.join(before, batch, forget, every, has_history)
+        return squared, batch, *joined
 
     def _store(self, learned: Learned, **more: Tensor) -> None:
         """`more`: values of other variables, by the name of their attribute."""

@@ -60,6 +60,7 @@ class SelectingLayer(RunningStatistics):
             the latest training batch).
     """
 
+    _acts_by: str  # the setting that is the factor in `_act`
     enabled = Setting(
         validation.truth, "Whether anything may be selected. May be set at any time."
     )
@@ -173,11 +174,8 @@ class SelectingLayer(RunningStatistics):
         return batch.valid
 
     def _factor(self) -> Any:
-        """Strength or weight in force, as `_in_force` gives it."""
-        raise NotImplementedError
-
-    def _in_force(self, setting: keras.Variable) -> Any:
-        """A number where that is known without asking the device."""
+        """The factor in force, a number where no device has to be asked."""
+        setting = getattr(self, f"_{self._acts_by}")
         known = backend.known(setting)
         # A copy: it may be set before the gradient is computed.
         return ops.copy(setting.value) if known is None else known
@@ -200,8 +198,7 @@ class SelectingLayer(RunningStatistics):
 
     def _learn(self, inputs: Tensor, mask: Tensor | None) -> Learned:
         before = self.statistics()
-        squared, batch = self._measure(inputs, mask, before)
-        updated, joined = self._merge(before, batch)
+        squared, batch, updated, joined = self._measure(inputs, mask, before)
         reference = before
         if self.include_current_batch:
             reference = updated

@@ -81,10 +81,7 @@ def deactivate_as_defined(
     axes: Axes,
     batch: BatchMoments | None,
 ) -> Tensor:
-    """`scale_invariant_deactivate`; what is selected is valid too.
-
-    `batch` are the moments of the neurons, over all replicas, if known.
-    """
+    """`scale_invariant_deactivate`; arguments as in `penalty_of_valid`."""
     fixed = ops.stop_gradient(z)
     unit = standardized(fixed, valid, axes, batch)
     away = ops.cast(fixed, "float32") - ops.cast(mean, "float32")

@@ -99,35 +99,30 @@ def penalty_of_valid(
         if of == "phi":
             return backend.mean_phi(with_these(of_z), z, selected, valid, axes, batch)
         return of_z(z)
-    selected = ops.cast(selected, "float32")
-    number = _number_a_replica(selected)
     # No gradient passes from one replica to another, so it is given in closed form.
     unit = standardized(ops.stop_gradient(z), valid, axes, batch)
-    value = ops.sum(selected * _of_phi(unit, of)) / number
-    pull = without_shift_and_scale(selected * _slope(unit, of), unit, axes)
+    slope = ops.cast(selected, "float32") * _slope(unit, of)
+    pull = without_shift_and_scale(slope, unit, axes)
     step = backend.where(valid, ops.cast(z, "float32"), 0.0)
     step = (step - ops.stop_gradient(step)) * unit.precision
-    return value + ops.sum(step * pull) / number
+    total = sum_of_phi(selected, unit, of) + ops.sum(step * pull)
+    return total / number_a_replica(selected)
 
 
 def mean_of(z: Tensor, selected: Tensor, valid: Tensor, axes: Axes, of: str) -> Tensor:
     """The definition, which can be differentiated any number of times."""
-    selected = ops.cast(selected, "float32")
     unit = standardized(z, valid, axes)
-    number = backend.clip(backend.total(selected), 1.0)
-    return backend.total(selected * _of_phi(unit, of)) / number
+    return sum_of_phi(selected, unit, of) / number_a_replica(selected)
 
 
-def mean_phi_of(selected: Tensor, unit: "Standardized") -> Tensor:
-    """Mean φ of the selected; the replicas' average is that of all of them."""
-    selected = ops.cast(selected, "float32")
-    number = _number_a_replica(selected)
-    return backend.total(selected * _of_phi(unit, "phi")) / number
+def sum_of_phi(selected: Tensor, unit: "Standardized", of: str) -> Tensor:
+    """Of the selected, on this replica."""
+    return backend.total(ops.cast(selected, "float32") * _of_phi(unit, of))
 
 
-def _number_a_replica(selected: Tensor) -> Tensor:
+def number_a_replica(selected: Tensor) -> Tensor:
     """How many a replica has selected on average, at least one of all of them."""
-    number = backend.all_reduce_mean(backend.total(selected))
+    number = backend.all_reduce_mean(backend.count_true(selected))
     return backend.clip(number, 1.0 / backend.num_replicas())
 
 

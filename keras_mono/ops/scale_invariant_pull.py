@@ -29,8 +29,9 @@ from keras_mono.backend import BatchMoments, backend
 from keras_mono.backend.reference import ROUNDING
 from keras_mono.backend.replicas import with_these
 from keras_mono.ops.scale_invariant_penalty import (
-    mean_phi_of,
+    number_a_replica,
     standardized,
+    sum_of_phi,
     that_count,
     without_shift_and_scale,
 )
@@ -74,11 +75,7 @@ def pull_as_defined(
     axes: Axes,
     batch: BatchMoments | None,
 ) -> tuple[Tensor, Tensor]:
-    """`scale_invariant_pull`, and the mean φ of the selected, without gradient.
-
-    What is selected is valid too. `batch` are the moments of the neurons, over all
-    replicas, if known.
-    """
+    """`scale_invariant_pull` and the mean φ; arguments as in `penalty_of_valid`."""
     unit = standardized(ops.stop_gradient(z), valid, axes, batch)
     chosen = ops.cast(selected, "float32") * unit.deviation
     direction = without_shift_and_scale(chosen, unit, axes)
@@ -95,7 +92,8 @@ def pull_as_defined(
     of = direction, unit.valid * scale, unit.precision
     nothing, value = ops.zeros_like(z, dtype="bool"), ops.zeros((), z.dtype)
     pulled = backend.replace_by(z, nothing, value, with_these(_gradient), *of)
-    return pulled, mean_phi_of(selected, unit)
+    phi = sum_of_phi(selected, unit, "phi") / number_a_replica(selected)
+    return pulled, phi
 
 
 def _gradient(
