@@ -1,5 +1,6 @@
 """What TensorFlow does otherwise."""
 
+from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
@@ -72,12 +73,17 @@ class TensorFlow(OnePass):
     ) -> Tensor:
         """In two passes where the definition takes eight without XLA."""
         z = ops.convert_to_tensor(z)
+        mean = ops.stop_gradient(ops.cast(mean, z.dtype))
         strength = ops.stop_gradient(ops.cast(strength, z.dtype))
 
-        def gradient(upstream: Tensor) -> Tensor:
-            return ops.where(selected, -strength * upstream, upstream)
+        @tf.custom_gradient
+        def replaced(z: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+            def gradient(upstream: Tensor) -> Tensor:
+                return ops.where(selected, -strength * upstream, upstream)
 
-        return self.replace_by(z, selected, mean, gradient)
+            return ops.where(selected, mean, z), gradient
+
+        return replaced(z)
 
     def num_replicas(self) -> int:
         context = tf.distribute.get_replica_context()

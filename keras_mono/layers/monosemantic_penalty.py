@@ -11,7 +11,7 @@ from keras_mono._internal.setting import Fixed, Setting, SettingOfAnother
 from keras_mono._internal.typing import Tensor
 from keras_mono.backend import TrainingCall, backend
 from keras_mono.layers.selecting_layer import SelectingLayer, Selection
-from keras_mono.ops.scale_invariant_penalty import number_a_replica, penalty_of_valid
+from keras_mono.ops.scale_invariant_penalty import a_replica, penalty_of_valid
 from keras_mono.ops.scale_invariant_pull import pull_as_defined
 
 # By the validation data of studies/manipulation_study.py: see docs/choosing.md.
@@ -254,7 +254,7 @@ class MonosemanticPenalty(SelectingLayer):
             if backend.num_replicas() > 1:
                 # The mean over what this replica selects: it may be more or less.
                 here = backend.count_true(selected)
-                penalty = penalty * (here / number_a_replica(selected))
+                penalty = penalty * (here / a_replica(here))
             return penalty, {"_penalty": penalty}
         valid, axes = self._valid(inputs, mask, batch), self._reduction_axes
         if self.form == "relative":

@@ -99,30 +99,36 @@ def penalty_of_valid(
         if of == "phi":
             return backend.mean_phi(with_these(of_z), z, selected, valid, axes, batch)
         return of_z(z)
+    selected = ops.cast(selected, "float32")
     # No gradient passes from one replica to another, so it is given in closed form.
     unit = standardized(ops.stop_gradient(z), valid, axes, batch)
-    slope = ops.cast(selected, "float32") * _slope(unit, of)
-    pull = without_shift_and_scale(slope, unit, axes)
+    pull = without_shift_and_scale(selected * _slope(unit, of), unit, axes)
     step = backend.where(valid, ops.cast(z, "float32"), 0.0)
     step = (step - ops.stop_gradient(step)) * unit.precision
-    total = sum_of_phi(selected, unit, of) + ops.sum(step * pull)
-    return total / number_a_replica(selected)
+    return mean_of_phi(selected, unit, of, step * pull)
 
 
 def mean_of(z: Tensor, selected: Tensor, valid: Tensor, axes: Axes, of: str) -> Tensor:
     """The definition, which can be differentiated any number of times."""
     unit = standardized(z, valid, axes)
-    return sum_of_phi(selected, unit, of) / number_a_replica(selected)
+    return mean_of_phi(ops.cast(selected, "float32"), unit, of)
 
 
-def sum_of_phi(selected: Tensor, unit: "Standardized", of: str) -> Tensor:
-    """Of the selected, on this replica."""
-    return backend.total(ops.cast(selected, "float32") * _of_phi(unit, of))
+def mean_of_phi(
+    selected: Tensor, unit: "Standardized", of: str, more: Tensor | None = None
+) -> Tensor:
+    """Mean over the selected, 1 or 0, of φ, with `more` in the sum.
+
+    The replicas' average is the mean over what all of them have selected.
+    """
+    total = backend.total(selected * _of_phi(unit, of))
+    total = total if more is None else total + ops.sum(more)
+    return total / a_replica(backend.total(selected))
 
 
-def number_a_replica(selected: Tensor) -> Tensor:
-    """How many a replica has selected on average, at least one of all of them."""
-    number = backend.all_reduce_mean(backend.count_true(selected))
+def a_replica(number: Tensor) -> Tensor:
+    """The average over the replicas of how many they select; at least 1 of all."""
+    number = backend.all_reduce_mean(number)
     return backend.clip(number, 1.0 / backend.num_replicas())
 
 

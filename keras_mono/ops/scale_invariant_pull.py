@@ -29,9 +29,8 @@ from keras_mono.backend import BatchMoments, backend
 from keras_mono.backend.reference import ROUNDING
 from keras_mono.backend.replicas import with_these
 from keras_mono.ops.scale_invariant_penalty import (
-    number_a_replica,
+    mean_of_phi,
     standardized,
-    sum_of_phi,
     that_count,
     without_shift_and_scale,
 )
@@ -77,7 +76,8 @@ def pull_as_defined(
 ) -> tuple[Tensor, Tensor]:
     """`scale_invariant_pull` and the mean φ; arguments as in `penalty_of_valid`."""
     unit = standardized(ops.stop_gradient(z), valid, axes, batch)
-    chosen = ops.cast(selected, "float32") * unit.deviation
+    selected = ops.cast(selected, "float32")
+    chosen = selected * unit.deviation
     direction = without_shift_and_scale(chosen, unit, axes)
     squares = backend.all_reduce_sums(_square(direction), _square(chosen))
     # What rounding leaves, as of neurons with two entries, is no direction.
@@ -92,8 +92,7 @@ def pull_as_defined(
     of = direction, unit.valid * scale, unit.precision
     nothing, value = ops.zeros_like(z, dtype="bool"), ops.zeros((), z.dtype)
     pulled = backend.replace_by(z, nothing, value, with_these(_gradient), *of)
-    phi = sum_of_phi(selected, unit, "phi") / number_a_replica(selected)
-    return pulled, phi
+    return pulled, mean_of_phi(selected, unit, "phi")
 
 
 def _gradient(
