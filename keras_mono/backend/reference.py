@@ -7,6 +7,7 @@ Axes: `axes` are the axes that statistics reduce over; statistics have size 1 th
 `z` is float32 without gradient unless a docstring says otherwise. `mask` is None or
 boolean, broadcasts against `z`, and is True where an entry counts.
 """
+# ruff: noqa: ARG002 - a backend may need arguments that the definition does not
 
 import math
 from collections.abc import Callable, Sequence
@@ -55,7 +56,7 @@ class Reference:
         mask: Tensor | None,
         statistics: Statistics,
         axes: Axes,
-        has_history: bool | None = None,  # noqa: ARG002
+        has_history: bool | None = None,
     ) -> tuple[Tensor, BatchMoments]:
         """Squared deviations from the running mean, and the moments of the batch.
 
@@ -288,10 +289,7 @@ class Reference:
     # have a shorter way to its gradient.
 
     def mean_phi(
-        self,
-        definition: Callable[[Tensor], Tensor],
-        z: Tensor,
-        *of: Any,  # noqa: ARG002
+        self, definition: Callable[[Tensor], Tensor], z: Tensor, *of: Any
     ) -> Tensor:
         """`definition(z)`; `of`: selected, valid, axes, moments if known."""
         return definition(z)
@@ -401,7 +399,7 @@ class Reference:
         for variable, value in zip(variables, values, strict=True):
             variable.assign(value)
 
-    def count_up(self, counter: Any, by: Any, after: Tensor) -> None:  # noqa: ARG002
+    def count_up(self, counter: Any, by: Any, after: Tensor) -> None:
         """Add to an int32 variable, which stays at its largest value.
 
         By a whole number of any dtype. `after` is a scalar, 0 or more, that is computed
@@ -412,7 +410,7 @@ class Reference:
         value = counter.value
         counter.assign(value + ops.minimum(by, LARGEST_COUNTER - value))
 
-    def known(self, variable: Any, index: int | None = None) -> Any:  # noqa: ARG002
+    def known(self, variable: Any, index: int | None = None) -> Any:
         """The number in a variable, if reading it makes nothing wait; else None.
 
         `index` says which entry, if the variable has several.
@@ -424,10 +422,7 @@ class Reference:
 
     # ---- What the backend is doing ----
 
-    def device_of(
-        self,
-        variable: keras.Variable,  # noqa: ARG002
-    ) -> AbstractContextManager[Any]:
+    def device_of(self, variable: keras.Variable) -> AbstractContextManager[Any]:
         """Within it Keras computes where the variable is."""
         return nullcontext()
 
@@ -439,7 +434,7 @@ class Reference:
         """True inside `torch.func`, where tensors have no values."""
         return False
 
-    def is_held_by_fit(self, variable: keras.Variable) -> bool:  # noqa: ARG002
+    def is_held_by_fit(self, variable: keras.Variable) -> bool:
         """True while a running `fit` keeps the variable's value elsewhere."""
         return False
 
@@ -447,11 +442,11 @@ class Reference:
         """Whether all of a layer's variables become parameters that loading sets."""
         return False
 
-    def is_foreign_module(self, x: Any) -> bool:  # noqa: ARG002
+    def is_foreign_module(self, x: Any) -> bool:
         """True for a module of the backend's own that is no Keras layer."""
         return False
 
-    def mask_for_loop(self, mask: Tensor, state: Tensor) -> Tensor:  # noqa: ARG002
+    def mask_for_loop(self, mask: Tensor, state: Tensor) -> Tensor:
         """A mask as Keras' loop over time takes it."""
         return mask
 

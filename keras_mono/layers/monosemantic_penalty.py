@@ -227,8 +227,7 @@ class MonosemanticPenalty(SelectingLayer):
         collect a layer's losses.
 
         Args:
-            inputs: Activations, the shape of the layer's input.
-            mask: Optional Keras mask, boolean.
+            inputs, mask: As `z` and `mask` in `score`.
 
         Returns:
             Scalar, float32, with gradient; `weight` included.

@@ -194,15 +194,13 @@ class RunningStatistics(keras.layers.Layer):
         self.check_present("score")
         with self._on_its_device():
             z, statistics = self._with_its_neurons(z), self.statistics()
-            squared = self._squared(z, mask, statistics)
-            return squared * self._precision(statistics)
+            return self._squared(z, mask, statistics) * self._precision(statistics)
 
     def update_statistics(self, z: Tensor, mask: Tensor | None = None) -> None:
         """Learn from activations as from a training batch, and do nothing to them.
 
         Args:
-            z: Activations, the shape of the layer's input.
-            mask: Optional Keras mask, boolean, shape `(batch,)` to the shape of `z`.
+            z, mask: As in `score`.
         """
         recurrence.check_outside(self)
         with self._on_its_device():

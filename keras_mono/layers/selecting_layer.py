@@ -144,8 +144,7 @@ class SelectingLayer(RunningStatistics):
         """Which of the activations `z` the layer would select now; moves no state.
 
         Args:
-            z: Activations, the shape of the layer's input.
-            mask: Optional Keras mask, boolean, shape `(batch,)` to the shape of `z`.
+            z, mask: As in `score`.
 
         Returns:
             Boolean tensor, the shape of `z`; all False before `start_step` and while

@@ -85,11 +85,8 @@ def pull_as_defined(
     inverse = ops.rsqrt(backend.where(is_rounding, 1.0, squares[0]))
     inverse = backend.where(is_rounding, 0.0, inverse)
     direction = direction * (inverse * weight)
-    changes = unit.precision > 0.0
-    scale = backend.where(
-        changes, 1.0 / backend.where(changes, unit.precision, 1.0), 0.0
-    )
-    of = direction, unit.valid * scale, unit.precision
+    scale = unit.valid * backend.inverse(unit.precision)
+    of = direction, scale, unit.precision
     nothing, value = ops.zeros_like(z, dtype="bool"), ops.zeros((), z.dtype)
     pulled = backend.replace_by(z, nothing, value, with_these(_gradient), *of)
     return pulled, mean_of_phi(selected, unit, "phi")

@@ -67,7 +67,10 @@ class TorchOnAccelerator(TorchDefinition):
         valid = self.valid(z, mask)
         rest = statistics.mean_compensation
         deviation = torch.where(valid, z - statistics.mean, rest)  # from the mean alone
-        squared = self._squared_difference(deviation, rest)
+        if self.has_plain_tensors():
+            squared = torch.ops.aten.mse_loss(deviation, rest, 0)  # of each entry
+        else:  # a `DTensor` has no such loss
+            squared = (deviation - rest).square_()
         count = self.count_over(valid, axes)
         squares = squared.sum(axes, keepdim=True)
         total = deviation.sum(axes, keepdim=True)
@@ -76,12 +79,6 @@ class TorchOnAccelerator(TorchDefinition):
         skipped = entries - count.sum(dtype=torch.int64)
         moments = self._moments(count, total, squares, skipped, entries, statistics)
         return squared, moments._replace(anchor_compensation=rest, valid=valid)
-
-    def _squared_difference(self, x: Tensor, y: Tensor) -> Tensor:
-        """In one kernel."""
-        if not self.has_plain_tensors():  # a `DTensor` has no such loss
-            return (x - y).square_()
-        return torch.ops.aten.mse_loss(x, y, 0)  # of each entry
 
     def _moments(
         self,

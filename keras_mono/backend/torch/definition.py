@@ -26,9 +26,6 @@ class TorchDefinition(Reference):
             return x.amax(axes, keepdim=True)  # `ops.max` cannot be compiled
         return x.sum(axes, keepdim=True)
 
-    def where(self, condition: Tensor, yes: Any, no: Any) -> Tensor:
-        return torch.where(condition, yes, no)
-
     def clip(self, x: Tensor, low: float | None, high: float | None = None) -> Tensor:
         return torch.clamp(x, low, high)
 
