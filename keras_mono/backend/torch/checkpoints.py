@@ -16,14 +16,12 @@ import sys
 import weakref
 from collections.abc import Callable, Iterator
 from types import FrameType
-from typing import Any, TypeVar, cast
+from typing import Any
 
 import torch
 import torch.utils.checkpoint
 
 from keras_mono.backend.calls import TrainingCall as AnyTrainingCall
-
-Method = TypeVar("Method", bound=Callable[..., Any])
 
 # Functions; with and without `use_reentrant`, whose name PyTorch 2.15 has changed.
 _FIRST = ("forward", "checkpoint", "_checkpoint_impl")
@@ -100,7 +98,7 @@ def repeats_training(layer: Any) -> bool:
     return False
 
 
-def counted_once(method: Method) -> Method:
+def counted_once(method: Callable[..., Any]) -> Callable[..., Any]:
     """For methods that make a `TrainingCall`, which has to see the caller's frames.
 
     In a checkpointed block `torch.compile` leaves the method out of its graph: within a
@@ -113,7 +111,7 @@ def counted_once(method: Method) -> Method:
             return _not_compiled_in_checkpoint(method, *args, **kwargs)
         return method(*args, **kwargs)
 
-    return cast(Method, call)
+    return call
 
 
 @torch.compiler.disable
