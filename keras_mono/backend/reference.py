@@ -1,7 +1,7 @@
 """The method in `keras.ops` alone: the definition that every backend must equal.
 
 Every function that is allowed to differ by backend or device is a method of
-`Reference`. `torch.py`, `jax.py` and `tensorflow.py` override what they do otherwise.
+`Reference`. `torch/`, `jax.py` and `tensorflow.py` override what they do otherwise.
 
 Axes: `axes` are the axes that statistics reduce over; statistics have size 1 there.
 `z` is float32 without gradient unless a docstring says otherwise. `mask` is None or
@@ -295,11 +295,11 @@ class Reference:
         return definition(z)
 
     def pull(self, definition: Callable[..., Any], *of: Any) -> tuple[Tensor, Tensor]:
-        """By `pull_as_defined`."""
+        """`definition(*of)`, by `pull_as_defined`."""
         return definition(*of)
 
     def deactivate(self, definition: Callable[..., Any], *of: Any) -> Tensor:
-        """By `deactivate_as_defined`."""
+        """`definition(*of)`, by `deactivate_as_defined`."""
         return definition(*of)
 
     # ---- Reductions, branches, replicas ----
