@@ -3,10 +3,7 @@
 `torch/checkpoints.py` has the same names for PyTorch.
 """
 
-from collections.abc import Callable
-from typing import Any, TypeVar
-
-Method = TypeVar("Method", bound=Callable[..., Any])
+from typing import Any
 
 
 class TrainingCall:
@@ -35,7 +32,7 @@ def repeats_training(layer: Any) -> bool:  # noqa: ARG001
     return False
 
 
-def counted_once(method: Method) -> Method:
+def counted_once(method: Any) -> Any:
     """For methods that make a `TrainingCall`, which may look at the caller's frames."""
     return method
 

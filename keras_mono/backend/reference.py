@@ -1,12 +1,13 @@
 """The method in `keras.ops` alone: the definition that every backend must equal.
 
 Every function that is allowed to differ by backend or device is a method of
-`Reference`. `torch.py`, `jax.py` and `tensorflow.py` override what they do otherwise.
+`Reference`. `torch/`, `jax.py` and `tensorflow.py` override what they do otherwise.
 
 Axes: `axes` are the axes that statistics reduce over; statistics have size 1 there.
 `z` is float32 without gradient unless a docstring says otherwise. `mask` is None or
 boolean, broadcasts against `z`, and is True where an entry counts.
 """
+# ruff: noqa: ARG002 - a backend may need arguments that the definition does not
 
 import math
 from collections.abc import Callable, Sequence
@@ -55,7 +56,7 @@ class Reference:
         mask: Tensor | None,
         statistics: Statistics,
         axes: Axes,
-        has_history: bool | None = None,  # noqa: ARG002
+        has_history: bool | None = None,
     ) -> tuple[Tensor, BatchMoments]:
         """Squared deviations from the running mean, and the moments of the batch.
 
@@ -176,19 +177,13 @@ class Reference:
         """How many entries are True on this replica: float32 scalar."""
         return ops.cast(ops.sum(ops.cast(condition, "int32")), "float32")
 
-    def count_selected(self, selected: Tensor, state: Tensor) -> Tensor:  # noqa: ARG002
+    def count_selected(self, selected: Tensor, state: Tensor) -> Tensor:
         """`count_true`, as a scalar or once for each entry of a selector's state."""
         return self.count_true(selected)
 
     def max_over(self, x: Tensor, axes: Any) -> Tensor:
         """Largest value along axes, which are kept, of values ≥ 0; 0 of none."""
         return ops.max(x, axis=axes, keepdims=True, initial=0.0)
-
-    def kth_largest(self, rows: Tensor, k: int) -> Tensor:
-        """k-th largest value of each row, k at most the row length: `(rows, 1)`."""
-        # The last of the sorted k instead would make XLA sort.
-        top = ops.top_k(rows, k, sorted=False)[0]
-        return ops.amin(top, axis=1, keepdims=True)
 
     def entry(self, values: Tensor, index: Any) -> Tensor:
         """The entry of a vector at a whole number from 0 on, of any dtype."""
@@ -231,7 +226,7 @@ class Reference:
         parts += [state[end:]] * (end < len(names))
         return ops.concatenate(parts)
 
-    def beside(self, x: Any, scalar: Any) -> Any:  # noqa: ARG002
+    def beside(self, x: Any, scalar: Any) -> Any:
         """A condition, which a compiler is to compute where it computes `scalar`."""
         return x
 
@@ -298,48 +293,22 @@ class Reference:
         number = self.clip(self.count_true(selected), 1.0)
         return 2.0 * self.total(logarithm) / number * weight
 
-    def mean_phi(
-        self,
-        z: Tensor,
-        selected: Tensor,  # noqa: ARG002
-        valid: Tensor,  # noqa: ARG002
-        axes: Axes,  # noqa: ARG002
-        batch: BatchMoments | None,  # noqa: ARG002
-        definition: Callable[[Tensor], Tensor],
-    ) -> Tensor:
-        """Mean φ of the selected against the moments of this batch: `definition(z)`.
+    # `definition` is a function of `keras_mono.ops`, `of` its arguments. A backend may
+    # have a shorter way to its gradient.
 
-        For a backend that has a shorter way to its gradient than through the moments.
-        `batch` are the moments, if known.
-        """
+    def mean_phi(
+        self, definition: Callable[[Tensor], Tensor], z: Tensor, *of: Any
+    ) -> Tensor:
+        """`definition(z)`; `of`: selected, valid, axes, moments if known."""
         return definition(z)
 
-    def pull(
-        self,
-        z: Tensor,
-        selected: Tensor,
-        valid: Tensor,
-        weight: Any,
-        axes: Axes,
-        batch: BatchMoments | None,
-        definition: Callable[..., tuple[Tensor, Tensor]],
-    ) -> tuple[Tensor, Tensor]:
-        """`scale_invariant_pull` and its mean φ, on one replica: their definition."""
-        return definition(z, selected, valid, weight, axes, batch)
+    def pull(self, definition: Callable[..., Any], *of: Any) -> tuple[Tensor, Tensor]:
+        """`definition(*of)`, by `pull_as_defined`."""
+        return definition(*of)
 
-    def deactivate(
-        self,
-        z: Tensor,
-        selected: Tensor,
-        valid: Tensor,
-        mean: Tensor,
-        strength: Any,
-        axes: Axes,
-        batch: BatchMoments | None,
-        definition: Callable[..., Tensor],
-    ) -> Tensor:
-        """`scale_invariant_deactivate` on one replica: its definition."""
-        return definition(z, selected, valid, mean, strength, axes, batch)
+    def deactivate(self, definition: Callable[..., Any], *of: Any) -> Tensor:
+        """`definition(*of)`, by `deactivate_as_defined`."""
+        return definition(*of)
 
     # ---- Reductions, branches, replicas ----
 
@@ -438,12 +407,7 @@ class Reference:
         for variable, value in zip(variables, values, strict=True):
             variable.assign(value)
 
-    def count_up(
-        self,
-        counter: Any,
-        by: Any,
-        after: Sequence[Tensor],  # noqa: ARG002
-    ) -> None:
+    def count_up(self, counter: Any, by: Any, after: Sequence[Tensor]) -> None:
         """Add to an int32 variable, which stays at its largest value.
 
         By a whole number of any dtype. `after` are scalars of the batch that a compiler
@@ -454,7 +418,7 @@ class Reference:
         value = counter.value
         counter.assign(value + ops.minimum(by, LARGEST_COUNTER - value))
 
-    def known(self, variable: Any, index: int | None = None) -> Any:  # noqa: ARG002
+    def known(self, variable: Any, index: int | None = None) -> Any:
         """The number in a variable, if reading it makes nothing wait; else None.
 
         `index` says which entry, if the variable has several.
@@ -466,10 +430,7 @@ class Reference:
 
     # ---- What the backend is doing ----
 
-    def device_of(
-        self,
-        variable: keras.Variable,  # noqa: ARG002
-    ) -> AbstractContextManager[Any]:
+    def device_of(self, variable: keras.Variable) -> AbstractContextManager[Any]:
         """Within it Keras computes where the variable is."""
         return nullcontext()
 
@@ -481,7 +442,7 @@ class Reference:
         """True inside `torch.func`, where tensors have no values."""
         return False
 
-    def is_held_by_fit(self, variable: keras.Variable) -> bool:  # noqa: ARG002
+    def is_held_by_fit(self, variable: keras.Variable) -> bool:
         """True while a running `fit` keeps the variable's value elsewhere."""
         return False
 
@@ -489,11 +450,11 @@ class Reference:
         """Whether all of a layer's variables become parameters that loading sets."""
         return False
 
-    def is_foreign_module(self, x: Any) -> bool:  # noqa: ARG002
+    def is_foreign_module(self, x: Any) -> bool:
         """True for a module of the backend's own that is no Keras layer."""
         return False
 
-    def mask_for_loop(self, mask: Tensor, state: Tensor) -> Tensor:  # noqa: ARG002
+    def mask_for_loop(self, mask: Tensor, state: Tensor) -> Tensor:
         """A mask as Keras' loop over time takes it."""
         return mask
 

@@ -16,34 +16,29 @@ class _OfLayer(threading.local):
     is_alone = False
 
 
-_of_layer = _OfLayer()
+of_layer = _OfLayer()  # no group: the default one
 
 
-def process_group() -> Any:
-    """The group that was set for the layer; None if none was."""
-    return _of_layer.process_group
+class Replicas:
+    """Within it replicas are the processes of this group; there are none if alone.
 
-
-def is_alone() -> bool:
-    """True within `Alone`."""
-    return _of_layer.is_alone
-
-
-class Alone:
-    """Within it there are no other replicas: sums are those of this one.
-
-    `Alone(False)`: there are, whatever holds around it.
+    A class, because `torch.compile` cannot trace a generator here.
     """
 
-    def __init__(self, is_alone: bool = True) -> None:
-        self._is_alone = is_alone
+    def __init__(self, group: Any, is_alone: bool) -> None:
+        self._now = group, is_alone
 
     def __enter__(self) -> None:
-        self._before = _of_layer.is_alone
-        _of_layer.is_alone = self._is_alone
+        self._before = of_layer.process_group, of_layer.is_alone
+        of_layer.process_group, of_layer.is_alone = self._now
 
     def __exit__(self, *_: object) -> None:
-        _of_layer.is_alone = self._before
+        of_layer.process_group, of_layer.is_alone = self._before
+
+
+def alone() -> Replicas:
+    """Within it there are no other replicas: sums are those of this one."""
+    return Replicas(of_layer.process_group, True)
 
 
 def with_its_group(method: Method) -> Method:
@@ -53,7 +48,7 @@ def with_its_group(method: Method) -> Method:
     def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
         if layer.process_group is None:
             return method(layer, *args, **kwargs)
-        with _Replicas(layer.process_group):
+        with Replicas(layer.process_group, of_layer.is_alone):
             return method(layer, *args, **kwargs)
 
     return cast(Method, call)
@@ -64,29 +59,12 @@ def with_these(function: Callable[..., Any]) -> Callable[..., Any]:
 
     PyTorch may compute gradients in a thread of its own.
     """
-    group, alone = process_group(), is_alone()
-    if group is None and not alone:
+    group, is_alone = of_layer.process_group, of_layer.is_alone
+    if group is None and not is_alone:
         return function
 
     def call(*args: Any) -> Any:
-        with Alone(alone), _Replicas(group):
+        with Replicas(group, is_alone):
             return function(*args)
 
     return call
-
-
-class _Replicas:
-    """Within it replicas are the processes of this group.
-
-    A class, because `torch.compile` cannot trace a generator here.
-    """
-
-    def __init__(self, group: Any) -> None:
-        self._group = group
-
-    def __enter__(self) -> None:
-        self._before = _of_layer.process_group
-        _of_layer.process_group = self._group
-
-    def __exit__(self, *_: object) -> None:
-        _of_layer.process_group = self._before

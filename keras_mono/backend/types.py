@@ -41,13 +41,12 @@ class BatchMoments(NamedTuple):
 
     def copied(self) -> "BatchMoments":
         """Without what shares memory with the statistics, or has the batch's size."""
+        anchor = ops.copy(self.anchor)
         rest = ops.copy(ops.convert_to_tensor(self.anchor_compensation, "float32"))
-        return self._replace(
-            anchor=ops.copy(self.anchor),
-            anchor_compensation=rest,
-            valid=None,
-            skipped_by_rows=None,
-        )
+        kept = {"anchor": anchor, "anchor_compensation": rest}
+        kept |= {"valid": None, "skipped_by_rows": None}
+        # Not by `_replace`: what that makes PyTorch 2.11 cannot return from a graph.
+        return BatchMoments(**{**self._asdict(), **kept})
 
     @property
     def shift(self) -> Tensor:

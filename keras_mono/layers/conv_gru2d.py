@@ -48,9 +48,8 @@ class ConvGRU2D(InhibitedRNN):
             whose last axis holds update gate, reset gate and candidate.
         kernel_regularizer, recurrent_regularizer, bias_regularizer: As in
             `keras.layers.ConvLSTM2D`.
-        activity_regularizer: As in `keras.layers.ConvLSTM2D`.
-        kernel_constraint, recurrent_constraint, bias_constraint: As in
-            `keras.layers.ConvLSTM2D`.
+        activity_regularizer, kernel_constraint, recurrent_constraint, bias_constraint:
+            As in `keras.layers.ConvLSTM2D`.
         return_sequences, return_state, go_backwards, stateful: As in
             `keras.layers.RNN`.
         **kwargs: As in `keras.layers.RNN`.
@@ -58,8 +57,7 @@ class ConvGRU2D(InhibitedRNN):
     Call arguments:
         sequences: `(batch, time, rows, columns, channels)`, or `(batch, time, channels,
             rows, columns)` with `data_format="channels_first"`.
-        initial_state: Optional list with the first state.
-        mask: Boolean, `(batch, time)`. Masked steps change nothing.
+        initial_state, mask: As in `InhibitedRNN`. Masked steps change nothing.
         training: Drops out, inhibits and learns if True.
 
     Output shape:
@@ -146,8 +144,8 @@ class ConvGRU2D(InhibitedRNN):
         sequences_shape: tuple[int | None, ...],
         initial_state_shape: Any = None,  # noqa: ARG002
     ) -> Any:
-        batch, time, *step = sequences_shape
-        state = self.cell.compute_output_shape((batch, *step))
+        batch, time = sequences_shape[:2]
+        state = self._activation_shape(sequences_shape)
         output = (batch, time, *state[1:]) if self.return_sequences else state
         return (output, state) if self.return_state else output
 

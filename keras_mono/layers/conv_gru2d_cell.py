@@ -107,29 +107,22 @@ class ConvGRU2DCell(keras.layers.Layer):
             )
         self.compute_output_shape(input_shape)  # an error if the kernel does not fit
         channels = input_shape[self.channel_axis]
-        self.kernel = self.add_weight(
-            name="kernel",
-            shape=(*self.kernel_size, channels, 3 * self.filters),
-            initializer=self.kernel_initializer,
-            regularizer=self.kernel_regularizer,
-            constraint=self.kernel_constraint,
+        gates = 3 * self.filters
+        shape = (*self.kernel_size, channels, gates)
+        self.kernel = self._weight("kernel", shape, "kernel")
+        shape = (*self.kernel_size, self.filters, gates)
+        self.recurrent_kernel = self._weight("recurrent_kernel", shape, "recurrent")
+        self.bias = self._weight("bias", (gates,), "bias") if self.use_bias else None
+
+    def _weight(self, name: str, shape: tuple[int, ...], of: str) -> keras.Variable:
+        initializer = getattr(self, f"{of}_initializer")
+        return self.add_weight(
+            name=name,
+            shape=shape,
+            initializer=self._initial_bias if of == "bias" else initializer,
+            regularizer=getattr(self, f"{of}_regularizer"),
+            constraint=getattr(self, f"{of}_constraint"),
         )
-        self.recurrent_kernel = self.add_weight(
-            name="recurrent_kernel",
-            shape=(*self.kernel_size, self.filters, 3 * self.filters),
-            initializer=self.recurrent_initializer,
-            regularizer=self.recurrent_regularizer,
-            constraint=self.recurrent_constraint,
-        )
-        self.bias = None
-        if self.use_bias:
-            self.bias = self.add_weight(
-                name="bias",
-                shape=(3 * self.filters,),
-                initializer=self._initial_bias,
-                regularizer=self.bias_regularizer,
-                constraint=self.bias_constraint,
-            )
 
     def call(
         self,

@@ -227,10 +227,10 @@ class _Step:
         if self.inhibit is None:
             output, new = self.cell(inputs, states, **self.arguments)
             return output, new
+        before = states if self.join is None else states[1:]
+        output, z, new = self._inhibited(inputs, before, self.inhibit)
         if self.join is None:
-            output, _, new = self._inhibited(inputs, states, self.inhibit)
             return output, new
-        output, z, new = self._inhibited(inputs, states[1:], self.inhibit)
         joined = ops.concatenate([output, z], axis=self.join)
         return joined, [joined, *new]
 

@@ -11,8 +11,8 @@ from keras_mono._internal.setting import Fixed, Setting, SettingOfAnother
 from keras_mono._internal.typing import Tensor
 from keras_mono.backend import TrainingCall, backend
 from keras_mono.layers.selecting_layer import SelectingLayer, Selection
-from keras_mono.ops.scale_invariant_penalty import penalty_of_valid
-from keras_mono.ops.scale_invariant_pull import pull_valid
+from keras_mono.ops.scale_invariant_penalty import a_replica, penalty_of_valid
+from keras_mono.ops.scale_invariant_pull import pull_as_defined
 
 # By the validation data of studies/manipulation_study.py: see docs/choosing.md.
 DEFAULT_WEIGHTS = {"relative": 0.07, "phi": 0.003, "log_phi": 0.003, "l2e": 0.003}
@@ -73,26 +73,16 @@ class MonosemanticPenalty(SelectingLayer):
         select: Which activations: a fraction in (0, 1) for all above a moving threshold
             (`MovingThreshold(fraction)`), an integer k for the k largest φ of each
             sample (`TopK(k)`), or a selector.
-        axis: Axis or axes that index neurons, as in `BatchNormalization`. `-1`: one
-            neuron a channel, batch and positions pooled (L2E). None: every position of
-            a sample is a neuron, which needs fixed lengths.
-        forget_steps: n_f: the history weighs at most this many times the largest batch
-            a neuron has had. None never forgets.
-        start_step: l_s: the first `start_step` training batches are only observed.
-        variance_compensation: ε ≥ 0: share of the layer's average variance added to
-            each neuron's own.
-        include_current_batch: False scores a batch against the history before it. True
-            lets it join first.
+        axis, forget_steps, variance_compensation: As in `MonosemanticScale`; `axis=-1`
+            is L2E's reading.
+        start_step, include_current_batch: As in `MonosemanticInhibition`.
         enabled: False switches the layer off: it observes and adds nothing.
         **kwargs: As in any `keras.layers.Layer`.
 
     Call arguments:
-        inputs: Float tensor of rank 2 or more, batch first.
-        mask: Keras mask, boolean. Masked entries are neither counted nor selected.
-            Passed on.
+        inputs, mask, padding_mask: As in `MonosemanticScale`. Masked entries are not
+            selected either.
         training: Penalizes and learns if True and the layer is trainable.
-        padding_mask: As `mask`, for models that hand padding over as an input of their
-            own; not 0 where an entry counts. Not passed on.
 
     Input shape:
         `(batch, ..., neurons)`. Batch size and, with `axis=-1`, lengths may be unknown.
@@ -101,10 +91,8 @@ class MonosemanticPenalty(SelectingLayer):
         Same as the input; the values too, always.
 
     Raises:
-        ValueError: for arguments out of range (a fraction outside (0, 1), k larger than
-            the layer, steps below 1, negative compensation, an `axis` that is out of
-            range, repeated or the batch axis), for `axis=None` with an unknown length,
-            and for an input that is not float.
+        ValueError: as `MonosemanticScale`, and for other arguments out of range, such
+            as a fraction outside (0, 1).
 
     Attributes:
         penalty: What the latest training batch added to the loss, `weight` included; a
@@ -131,12 +119,13 @@ class MonosemanticPenalty(SelectingLayer):
         for every Keras layer that adds a loss. L2E's logarithm is negative where
         activations are small, so that the loss may fall below 0. Statistics and penalty
         are float32 under every dtype policy. With `trainable=False` nothing is learned
-        or added. NaN, infinite and larger than 3.6e16 entries are neither counted nor
+        or added. Entries that `MonosemanticScale` does not count, as NaN, are not
         selected. A neuron with one entry in a batch, as at batch size 1 without
         positions, does not vary there: only `form="l2e"` acts on it. A warning says so
         if the first training batch is of this kind and its shape is known.
     """
 
+    _acts_by = "weight"
     weight = Setting(
         validation.factor,
         "Weight in force. Setting it takes effect at the next step.",
@@ -238,8 +227,7 @@ class MonosemanticPenalty(SelectingLayer):
         collect a layer's losses.
 
         Args:
-            inputs: Activations, the shape of the layer's input.
-            mask: Optional Keras mask, boolean.
+            inputs, mask: As `z` and `mask` in `score`.
 
         Returns:
             Scalar, float32, with gradient; `weight` included.
@@ -255,9 +243,6 @@ class MonosemanticPenalty(SelectingLayer):
             mask = None if mask is None else ops.convert_to_tensor(mask)
             return super()._train(inputs, mask)
 
-    def _factor(self) -> Any:
-        return self._in_force(self._weight)
-
     def _act(
         self, inputs: Tensor, mask: Tensor | None, selection: Selection
     ) -> tuple[Tensor, dict[str, Tensor]]:
@@ -266,24 +251,15 @@ class MonosemanticPenalty(SelectingLayer):
         if self.form == "l2e":
             penalty = backend.log_penalty(inputs, selected, mean, remainder, weight)
             if backend.num_replicas() > 1:
-                penalty = penalty * _weight_of_this_replica(selected)
+                # The mean over what this replica selects: it may be more or less.
+                here = backend.count_true(selected)
+                penalty = penalty * (here / a_replica(here))
             return penalty, {"_penalty": penalty}
-        of = inputs, selected, self._valid(inputs, mask, batch)
-        axes = self._reduction_axes
+        valid, axes = self._valid(inputs, mask, batch), self._reduction_axes
         if self.form == "relative":
-            pulled, penalty = pull_valid(*of, weight, axes, batch)
+            of = inputs, selected, valid, weight, axes, batch
+            pulled, penalty = backend.pull(pull_as_defined, *of)
             return pulled, {"_penalty": penalty}
-        penalty = penalty_of_valid(*of, axes, self.form, batch) * weight
+        penalty = penalty_of_valid(inputs, selected, valid, axes, self.form, batch)
+        penalty = penalty * weight
         return penalty, {"_penalty": penalty}
-
-
-def _weight_of_this_replica(selected: Tensor) -> Tensor:
-    """What makes the replicas' average of penalties, and of gradients, the global one.
-
-    Each has the mean over its own selected activations, of which there may be more or
-    fewer.
-    """
-    here = backend.count_true(selected)
-    return here / ops.maximum(
-        backend.all_reduce_mean(here), 1.0 / backend.num_replicas()
-    )

@@ -20,7 +20,7 @@ from keras_mono.backend import (
 )
 from keras_mono.backend.listeners import Listeners
 from keras_mono.backend.reference import LARGEST_COUNTER
-from keras_mono.backend.replicas import Alone, with_its_group
+from keras_mono.backend.replicas import alone, with_its_group
 from keras_mono.layers.waiting_batches import WaitingBatches
 
 BATCHES_WITHOUT_HISTORY = 8
@@ -150,40 +150,40 @@ class RunningStatistics(keras.layers.Layer):
             self._store(self._learn(z, mask))
 
     def _learn(self, inputs: Tensor, mask: Tensor | None) -> Learned:
-        before = self.statistics()
-        _, batch = self._measure(inputs, mask, before)
-        return Learned(*self._merge(before, batch))
+        return Learned(*self._measure(inputs, mask, self.statistics())[2:])
 
     def _measure(
-        self, inputs: Tensor, mask: Tensor | None, statistics: Statistics
-    ) -> tuple[Tensor, BatchMoments]:
-        z, mask = as_entries(inputs, mask)
-        of = z, mask, statistics, self._reduction_axes, self._has_history()
-        if not self._waits():
-            return backend.measure(*of)
-        with Alone():
-            return backend.measure(*of)
+        self, inputs: Tensor, mask: Tensor | None, before: Statistics
+    ) -> tuple[Tensor, BatchMoments, Statistics, tuple[BatchMoments, ...]]:
+        """Squared deviations, the batch's moments, statistics, and what joined these.
 
-    def _merge(
-        self, before: Statistics, batch: BatchMoments
-    ) -> tuple[Statistics, tuple[BatchMoments, ...]]:
-        """The statistics after a batch, and which batches have joined them."""
+        While batches wait, the moments are those of this replica.
+        """
+        has_history, forget = self._has_history(), self.forget_steps
+        of = *as_entries(inputs, mask), before, self._reduction_axes, has_history
         if not self._waits():
-            return backend.merge(before, batch, self.forget_steps), (batch,)
-        forget, every = self.forget_steps, self.reduce_every
-        return self.waiting.join(before, batch, forget, every, self._has_history())
+            squared, batch = backend.measure(*of)
+            return squared, batch, backend.merge(before, batch, forget), (batch,)
+        with alone():
+            squared, batch = backend.measure(*of)
+        every = self.reduce_every
+        joined = self.waiting.join(before, batch, forget, every, has_history)
+        return squared, batch, *joined
 
     def _store(self, learned: Learned, **more: Tensor) -> None:
         """`more`: values of other variables, by the name of their attribute."""
         statistics, joined = learned[:2]
         values = {**(statistics._asdict() if joined else {}), **more}
         backend.assign([getattr(self, name) for name in values], list(values.values()))
-        for batch in joined:
-            backend.count_up(self.non_finite, batch.num_skipped, [batch.num_skipped])
+        skipped = [self._num_skipped(batch) for batch in joined]
+        for number in skipped:
+            backend.count_up(self.non_finite, number, [number])
         if joined:
             scalars = [x for x in more.values() if len(x.shape) == 0]
-            after = [joined[-1].num_skipped, *scalars]
-            backend.count_up(self.step, len(joined), after)
+            backend.count_up(self.step, len(joined), [skipped[-1], *scalars])
+
+    def _num_skipped(self, batch: BatchMoments) -> Tensor:
+        return batch.num_skipped
 
     def score(self, z: Tensor, mask: Tensor | None = None) -> Tensor:
         """φ of `z` against the running statistics; moves no state.
@@ -199,15 +199,13 @@ class RunningStatistics(keras.layers.Layer):
         self.check_present("score")
         with self._on_its_device():
             z, statistics = self._with_its_neurons(z), self.statistics()
-            squared = self._squared(z, mask, statistics)
-            return squared * self._precision(statistics)
+            return self._squared(z, mask, statistics) * self._precision(statistics)
 
     def update_statistics(self, z: Tensor, mask: Tensor | None = None) -> None:
         """Learn from activations as from a training batch, and do nothing to them.
 
         Args:
-            z: Activations, the shape of the layer's input.
-            mask: Optional Keras mask, boolean, shape `(batch,)` to the shape of `z`.
+            z, mask: As in `score`.
         """
         recurrence.check_outside(self)
         with self._on_its_device():

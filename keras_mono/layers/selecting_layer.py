@@ -60,6 +60,7 @@ class SelectingLayer(RunningStatistics):
             the latest training batch).
     """
 
+    _acts_by: str  # the setting that is the factor in `_act`
     enabled = Setting(
         validation.truth, "Whether anything may be selected. May be set at any time."
     )
@@ -143,8 +144,7 @@ class SelectingLayer(RunningStatistics):
         """Which of the activations `z` the layer would select now; moves no state.
 
         Args:
-            z: Activations, the shape of the layer's input.
-            mask: Optional Keras mask, boolean, shape `(batch,)` to the shape of `z`.
+            z, mask: As in `score`.
 
         Returns:
             Boolean tensor, the shape of `z`; all False before `start_step` and while
@@ -173,11 +173,8 @@ class SelectingLayer(RunningStatistics):
         return batch.valid
 
     def _factor(self) -> Any:
-        """Strength or weight in force, as `_in_force` gives it."""
-        raise NotImplementedError
-
-    def _in_force(self, setting: keras.Variable) -> Any:
-        """A number where that is known without asking the device."""
+        """The factor in force, a number where no device has to be asked."""
+        setting = getattr(self, f"_{self._acts_by}")
         known = backend.known(setting)
         # A copy: it may be set before the gradient is computed.
         return ops.copy(setting.value) if known is None else known
@@ -200,8 +197,7 @@ class SelectingLayer(RunningStatistics):
 
     def _learn(self, inputs: Tensor, mask: Tensor | None) -> Learned:
         before = self.statistics()
-        squared, batch = self._measure(inputs, mask, before)
-        updated, joined = self._merge(before, batch)
+        squared, batch, updated, joined = self._measure(inputs, mask, before)
         reference = before
         if self.include_current_batch:
             reference = updated
@@ -217,15 +213,6 @@ class SelectingLayer(RunningStatistics):
         known = None if self._waits() else batch
         selection = Selection(selected, *mean, self._factor(), known)
         return Learned(updated, joined, selection, state, number)
-
-    def _measure(
-        self, inputs: Tensor, mask: Tensor | None, statistics: Statistics
-    ) -> tuple[Tensor, BatchMoments]:
-        """With what is skipped counted where φ is computed, if it is compiled so."""
-        squared, batch = super()._measure(inputs, mask, statistics)
-        if batch.skipped_by_rows is not None:
-            batch = batch._replace(num_skipped=batch.skipped_by_rows)
-        return squared, batch
 
     def _select(
         self, phi: Tensor, batch: BatchMoments, joined: Sequence[BatchMoments], on: Any
@@ -269,6 +256,11 @@ class SelectingLayer(RunningStatistics):
         if "selected_fraction" not in names:
             return state
         return backend.replaced(state, names, selected_fraction=0.0)
+
+    def _num_skipped(self, batch: BatchMoments) -> Tensor:
+        if batch.skipped_by_rows is None:
+            return batch.num_skipped
+        return batch.skipped_by_rows
 
     def _store(self, learned: Learned, **more: Tensor) -> None:
         means = {

@@ -3,19 +3,10 @@
 Between two reductions each replica keeps the moments of its own batches, and all
 replicas score by the statistics of the latest reduction. At the n-th batch the moments
 of these n batches are added up over the replicas, in as many messages as one batch
-takes, and the n global batches join the statistics one after the other. So:
-
-- The statistics, which all replicas share, are not part of what is added up, and no
-  batch counts twice.
-- At a reduction the statistics are those of reducing every batch: the same batches
-  join in the same order, and forgetting depends on their sizes only.
-- In between they are those of s < n batches ago. With forgetting over F batches of b
-  values each they weigh a batch of k batches ago by ρᵏ/(F+1), ρ = F/(F+1). Let the mean
-  of the data drift by δ a batch, and σ be its standard deviation. Then the running mean
-  differs from that of reducing every batch by s·δ on average, and around that by
-  σ·√(2·(1-ρˢ) / (b·(2F+1))). It lags the data by F+1+s batches instead of F+1.
-- For a threshold the n batches are one: τ stays for n batches and moves by the share
-  that it selected of all of them.
+takes, and the n global batches join the statistics one after the other. The
+statistics, which all replicas share, are not part of what is added up. So no batch
+counts twice, and at a reduction they are those of reducing every batch. For a threshold
+the n batches are one. docs/distributed.md has the error in between.
 """
 
 from collections.abc import Sequence
@@ -50,14 +41,8 @@ class WaitingBatches:
         These are `reduce_every` or none. `batch` holds the moments of this replica.
         `has_history` as in `Reference.measure`.
         """
-        # Copies: they may be the running mean, which PyTorch changes in place. Not by
-        # `_replace`: what that makes PyTorch 2.11 cannot return from a compiled graph.
-        kept = {
-            "anchor": ops.copy(batch.anchor),
-            "anchor_compensation": ops.copy(batch.anchor_compensation),
-            "valid": None,
-        }
-        self._measured.append(BatchMoments(**{**batch._asdict(), **kept}))
+        # A copy: PyTorch changes the running mean in place.
+        self._measured.append(batch.copied())
         if len(self._measured) < reduce_every:
             return statistics, ()
         waited, self._measured = self._measured, []

@@ -51,15 +51,11 @@ def scale_invariant_deactivate(
     gradient, which is this library's: see docs/method.md.
 
     Args:
-        z: Activations, float, batch first.
-        selected: Boolean, the shape of `z`. Entries that do not count are left out.
+        z, selected, axis, mask: As in `scale_invariant_penalty`.
         mean: Value to put in, in the units of `z`; broadcasts against `z`. It gets no
             gradient.
         strength: Δ, no unit: a number or a scalar tensor. A negative one pushes away
             from the mean.
-        axis: Axis or axes that index neurons; None: every axis but the batch.
-        mask: Boolean, broadcasts against `z`; True where an entry counts. NaN and
-            infinite entries never do.
 
     Returns:
         A tensor with the shape and dtype of `z`. The gradient passes a neuron that is
@@ -70,28 +66,10 @@ def scale_invariant_deactivate(
     """
     z, selected, valid, axes = that_count(z, selected, axis, mask)
     mean = ops.convert_to_tensor(mean, z.dtype)
-    return deactivate_valid(z, selected, valid, mean, strength, axes)
-
-
-def deactivate_valid(
-    z: Tensor,
-    selected: Tensor,
-    valid: Tensor,
-    mean: Tensor,
-    strength: Any,
-    axes: Axes,
-    batch: BatchMoments | None = None,
-) -> Tensor:
-    """`scale_invariant_deactivate`; what is selected is valid too.
-
-    `batch` are the moments of the neurons, over all replicas, if known.
-    """
     if ops.is_tensor(strength):
         strength = ops.stop_gradient(ops.cast(strength, "float32"))
-    of = selected, valid, mean, strength, axes, batch
-    if backend.num_replicas() > 1:
-        return deactivate_as_defined(z, *of)
-    return backend.deactivate(z, *of, deactivate_as_defined)
+    of = z, selected, valid, mean, strength, axes, None
+    return backend.deactivate(deactivate_as_defined, *of)
 
 
 def deactivate_as_defined(
@@ -101,9 +79,9 @@ def deactivate_as_defined(
     mean: Tensor,
     strength: Any,
     axes: Axes,
-    batch: BatchMoments | None = None,
+    batch: BatchMoments | None,
 ) -> Tensor:
-    """`deactivate_valid` operation by operation."""
+    """`scale_invariant_deactivate`; arguments as in `penalty_of_valid`."""
     fixed = ops.stop_gradient(z)
     unit = standardized(fixed, valid, axes, batch)
     away = ops.cast(fixed, "float32") - ops.cast(mean, "float32")

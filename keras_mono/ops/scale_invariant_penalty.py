@@ -97,38 +97,38 @@ def penalty_of_valid(
     if backend.num_replicas() == 1:
         of_z = partial(mean_of, selected=selected, valid=valid, axes=axes, of=of)
         if of == "phi":
-            definition = with_these(of_z)
-            return backend.mean_phi(z, selected, valid, axes, batch, definition)
+            return backend.mean_phi(with_these(of_z), z, selected, valid, axes, batch)
         return of_z(z)
     selected = ops.cast(selected, "float32")
-    number = _number_a_replica(selected)
     # No gradient passes from one replica to another, so it is given in closed form.
     unit = standardized(ops.stop_gradient(z), valid, axes, batch)
-    value = ops.sum(selected * _of_phi(unit, of)) / number
     pull = without_shift_and_scale(selected * _slope(unit, of), unit, axes)
     step = backend.where(valid, ops.cast(z, "float32"), 0.0)
     step = (step - ops.stop_gradient(step)) * unit.precision
-    return value + ops.sum(step * pull) / number
+    return mean_of_phi(selected, unit, of, step * pull)
 
 
 def mean_of(z: Tensor, selected: Tensor, valid: Tensor, axes: Axes, of: str) -> Tensor:
     """The definition, which can be differentiated any number of times."""
-    selected = ops.cast(selected, "float32")
     unit = standardized(z, valid, axes)
-    number = backend.clip(backend.total(selected), 1.0)
-    return backend.total(selected * _of_phi(unit, of)) / number
+    return mean_of_phi(ops.cast(selected, "float32"), unit, of)
 
 
-def mean_phi_of(selected: Tensor, unit: "Standardized") -> Tensor:
-    """Mean φ of the selected; the replicas' average is that of all of them."""
-    selected = ops.cast(selected, "float32")
-    number = _number_a_replica(selected)
-    return backend.total(selected * _of_phi(unit, "phi")) / number
+def mean_of_phi(
+    selected: Tensor, unit: "Standardized", of: str, more: Tensor | None = None
+) -> Tensor:
+    """Mean over the selected, 1 or 0, of φ, with `more` in the sum.
+
+    The replicas' average is the mean over what all of them have selected.
+    """
+    total = backend.total(selected * _of_phi(unit, of))
+    total = total if more is None else total + ops.sum(more)
+    return total / a_replica(backend.total(selected))
 
 
-def _number_a_replica(selected: Tensor) -> Tensor:
-    """How many a replica has selected on average, at least one of all of them."""
-    number = backend.all_reduce_mean(backend.total(selected))
+def a_replica(number: Tensor) -> Tensor:
+    """The average over the replicas of how many they select; at least 1 of all."""
+    number = backend.all_reduce_mean(number)
     return backend.clip(number, 1.0 / backend.num_replicas())
 
 

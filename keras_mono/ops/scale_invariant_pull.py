@@ -29,7 +29,7 @@ from keras_mono.backend import BatchMoments, backend
 from keras_mono.backend.reference import ROUNDING
 from keras_mono.backend.replicas import with_these
 from keras_mono.ops.scale_invariant_penalty import (
-    mean_phi_of,
+    mean_of_phi,
     standardized,
     that_count,
     without_shift_and_scale,
@@ -49,12 +49,8 @@ def scale_invariant_pull(
     average of the replicas' gradients is that of one device.
 
     Args:
-        z: Activations, float, batch first.
-        selected: Boolean, the shape of `z`. Entries that do not count are left out.
+        z, selected, axis, mask: As in `scale_invariant_penalty`.
         weight: w, no unit: a number or a scalar tensor. A negative one pushes outwards.
-        axis: Axis or axes that index neurons; None: every axis but the batch.
-        mask: Boolean, broadcasts against `z`; True where an entry counts. NaN and
-            infinite entries never do.
 
     Returns:
         `z`. The gradient is unchanged where nothing is selected, at a neuron that is
@@ -64,28 +60,10 @@ def scale_invariant_pull(
         ValueError: for another shape of `selected`, or a bad `axis`.
     """
     z, selected, valid, axes = that_count(z, selected, axis, mask)
-    return pull_valid(z, selected, valid, weight, axes)[0]
-
-
-def pull_valid(
-    z: Tensor,
-    selected: Tensor,
-    valid: Tensor,
-    weight: Any,
-    axes: Axes,
-    batch: BatchMoments | None = None,
-) -> tuple[Tensor, Tensor]:
-    """`scale_invariant_pull`, and the mean φ of the selected, without gradient.
-
-    What is selected is valid too. `batch` are the moments of the neurons, over all
-    replicas, if known.
-    """
     if ops.is_tensor(weight):
         weight = ops.stop_gradient(ops.cast(weight, "float32"))
-    of = selected, valid, weight, axes, batch
-    if backend.num_replicas() > 1:
-        return pull_as_defined(z, *of)
-    return backend.pull(z, *of, pull_as_defined)
+    of = z, selected, valid, weight, axes, None
+    return backend.pull(pull_as_defined, *of)[0]
 
 
 def pull_as_defined(
@@ -94,11 +72,12 @@ def pull_as_defined(
     valid: Tensor,
     weight: Any,
     axes: Axes,
-    batch: BatchMoments | None = None,
+    batch: BatchMoments | None,
 ) -> tuple[Tensor, Tensor]:
-    """`pull_valid` operation by operation."""
+    """`scale_invariant_pull` and the mean φ; arguments as in `penalty_of_valid`."""
     unit = standardized(ops.stop_gradient(z), valid, axes, batch)
-    chosen = ops.cast(selected, "float32") * unit.deviation
+    selected = ops.cast(selected, "float32")
+    chosen = selected * unit.deviation
     direction = without_shift_and_scale(chosen, unit, axes)
     squares = backend.all_reduce_sums(_square(direction), _square(chosen))
     # What rounding leaves, as of neurons with two entries, is no direction.
@@ -106,14 +85,11 @@ def pull_as_defined(
     inverse = ops.rsqrt(backend.where(is_rounding, 1.0, squares[0]))
     inverse = backend.where(is_rounding, 0.0, inverse)
     direction = direction * (inverse * weight)
-    changes = unit.precision > 0.0
-    scale = backend.where(
-        changes, 1.0 / backend.where(changes, unit.precision, 1.0), 0.0
-    )
-    of = direction, unit.valid * scale, unit.precision
+    scale = unit.valid * backend.inverse(unit.precision)
+    of = direction, scale, unit.precision
     nothing, value = ops.zeros_like(z, dtype="bool"), ops.zeros((), z.dtype)
     pulled = backend.replace_by(z, nothing, value, with_these(_gradient), *of)
-    return pulled, mean_phi_of(selected, unit)
+    return pulled, mean_of_phi(selected, unit, "phi")
 
 
 def _gradient(

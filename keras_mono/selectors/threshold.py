@@ -120,9 +120,11 @@ class Batch(NamedTuple):
     had_no_ties: Tensor  # whether τ lies on no tie: boolean
     level: Tensor  # τ if it lies on a tie, else the φ that the expected number reaches
     at_zero: Tensor  # whether the level stands for φ = 0: boolean
-    equal: Tensor  # how many φ equal the level; at level 0 what cannot be selected
     above: Tensor  # how many exceed it
     usual: Any  # `expected` if nothing is masked: a number where shapes are known
+    varied: Tensor  # False if nearly all its values are equal: boolean
+    many: Tensor  # whether many equal its level: boolean
+    may_tie: Tensor  # whether these would make a tie: boolean
 
 
 def measured(
@@ -149,15 +151,13 @@ def measured(
     at_zero = level <= SMALLEST_PHI
     equal = backend.where(at_zero, counted, reaching) - above
     usual = fraction * _larger(size, 1.0)
-    return Batch(counted, expected, had_no_ties, level, at_zero, equal, above, usual)
-
-
-class Found(NamedTuple):
-    """What a batch says by itself."""
-
-    varied: Tensor  # False if nearly all its values are equal: boolean
-    many: Tensor  # whether many equal its level: boolean
-    may_tie: Tensor  # whether these would make a tie: boolean
+    enough = usual >= 1.0
+    most = _one_of(enough, CONSTANT, MOSTLY_EQUAL) * counted
+    varied = equal <= (most if enough is True else _larger(most, 1.5))
+    may_tie = varied if enough is True else varied & enough
+    many = equal >= _larger(TIED * expected, 2.0)
+    seen = counted, expected, had_no_ties, level, at_zero, above, usual
+    return Batch(*seen, varied, many, may_tie)
 
 
 class Decision(NamedTuple):
@@ -177,22 +177,22 @@ def decide(state: Tensor, batch: Batch, fraction: float, number: Any) -> Tensor:
     τ is set from a batch at the start, after a change, and where it waits. Until the
     32nd batch it approaches the stream by large moves, then it is checked.
     """
-    before, found = ThresholdState.of(state), _found(batch)
+    before = ThresholdState.of(state)
     early, is_empty = number < SEARCH_EVERY, batch.counted <= 0.0
     known = isinstance(number, int)
     if early is not False and is_empty is not False:  # it may be the first batch
-        found = found._replace(varied=found.varied & (batch.counted > 0.0))
+        batch = batch._replace(varied=batch.varied & (batch.counted > 0.0))
     if known:
         way = _approach if early else _check
-        decision = way(before, batch, found, fraction, number)
+        decision = way(before, batch, fraction, number)
     else:
         pairs = zip(
-            _approach(before, batch, found, fraction, number),
-            _check(before, batch, found, fraction, number),
+            _approach(before, batch, fraction, number),
+            _check(before, batch, fraction, number),
             strict=True,
         )
         decision = Decision(*(ops.where(early, a, b) for a, b in pairs))
-    after = _decided(state, batch, found, fraction, decision)
+    after = _decided(state, batch, fraction, decision)
     if ops.is_tensor(is_empty) and not (known and number == 0):
         # Nothing is learned from nothing.
         is_empty = is_empty if known else is_empty & (number > 0.0)
@@ -200,24 +200,13 @@ def decide(state: Tensor, batch: Batch, fraction: float, number: Any) -> Tensor:
     return after
 
 
-def _found(batch: Batch) -> Found:
-    enough = batch.usual >= 1.0
-    most = _one_of(enough, CONSTANT, MOSTLY_EQUAL) * batch.counted
-    if enough is not True:
-        most = _larger(most, 1.5)
-    varied = batch.equal <= most
-    may_tie = varied if enough is True else varied & enough
-    many = batch.equal >= _larger(TIED * batch.expected, 2.0)
-    return Found(varied, many, may_tie)
-
-
 def _decided(
-    state: Tensor, batch: Batch, found: Found, fraction: float, decision: Decision
+    state: Tensor, batch: Batch, fraction: float, decision: Decision
 ) -> Tensor:
     """τ on the level of the batch, or waiting for another batch, or moved."""
     anew, has_ties = decision.anew, decision.has_ties
     settled = anew | has_ties
-    here = backend.where(found.varied | has_ties, batch.level, LARGEST_THRESHOLD)
+    here = backend.where(batch.varied | has_ties, batch.level, LARGEST_THRESHOLD)
     threshold = ops.where(settled, here, decision.moved)
     hits = _smaller(batch.usual, 1.0)
     rests = has_ties | (threshold >= LARGEST_THRESHOLD)
@@ -236,12 +225,12 @@ def _decided(
 
 
 def _approach(
-    before: ThresholdState, batch: Batch, found: Found, fraction: float, number: Any
+    before: ThresholdState, batch: Batch, fraction: float, number: Any
 ) -> Decision:
     """A large move, unless τ waits or was never set."""
     waits = before.threshold >= LARGEST_THRESHOLD
     anew = waits | (before.threshold <= 0.0)
-    has_ties = ops.where(anew, found.may_tie & found.many, ~batch.had_no_ties)
+    has_ties = ops.where(anew, batch.may_tie & batch.many, ~batch.had_no_ties)
     mean = before.error_sum / (window_before(number) * fraction)
     moved = _jumped(before, mean, batch.usual, fraction, number)
     above = backend.where(anew, 1.0, before.share_above)
@@ -249,7 +238,7 @@ def _approach(
 
 
 def _check(
-    before: ThresholdState, batch: Batch, found: Found, fraction: float, number: Any
+    before: ThresholdState, batch: Batch, fraction: float, number: Any
 ) -> Decision:
     """Whether the stream has changed, and whether τ stays or lands on a tie.
 
@@ -269,8 +258,8 @@ def _check(
     # moves come near, but never land on it.
     angle = ops.arctan2(batch.level, before.threshold)  # their quotient may overflow
     near = backend.clip(angle, math.atan(1.0 / NEAR), math.atan(NEAR)) == angle
-    lands = found.may_tie & (near | anew)
-    has_ties = found.many & ops.where(batch.had_no_ties, lands, held)
+    lands = batch.may_tie & (near | anew)
+    has_ties = batch.many & ops.where(batch.had_no_ties, lands, held)
     moved = _jumped(before, mean, batch.usual, fraction, number)
     return Decision(anew, has_ties, moved, error, noise, above)
 

@@ -77,7 +77,7 @@ def test_messages(found, name):
 
 @pytest.mark.parametrize("every", LATER)
 def test_the_error_on_drifting_data(found, every):
-    """As in `layers/waiting_batches.py`: s·δ, and around that the batches' noise."""
+    """As in docs/distributed.md: s·δ, and around that the batches' noise."""
     rho = FORGET / (FORGET + 1)
     difference = found[0]["drift 1"] - found[0][f"drift {every}"]
     for late in range(every):

@@ -46,6 +46,8 @@ class TorchOnAccelerator(TorchDefinition):
 
     def takes_gradients(self) -> bool:
         """Whether a gradient can be written out, as an `autograd.Function`."""
+        if self.num_replicas() > 1:  # the functions send no messages
+            return False
         return not (has_transform() or keras_shards_arrays())
 
     # ---- Statistics ----
@@ -71,7 +73,10 @@ class TorchOnAccelerator(TorchDefinition):
         valid = self.valid(z, mask)
         rest = statistics.mean_compensation
         deviation = torch.where(valid, z - statistics.mean, rest)  # from the mean alone
-        squared = self._squared_difference(deviation, rest)
+        if self.has_plain_tensors():
+            squared = torch.ops.aten.mse_loss(deviation, rest, 0)  # of each entry
+        else:  # a `DTensor` has no such loss
+            squared = (deviation - rest).square_()
         count = self.count_over(valid, axes)
         squares = squared.sum(axes, keepdim=True)
         total = deviation.sum(axes, keepdim=True)
@@ -80,12 +85,6 @@ class TorchOnAccelerator(TorchDefinition):
         skipped = entries - count.sum(dtype=torch.int64)
         moments = self._moments(count, total, squares, skipped, entries, statistics)
         return squared, moments._replace(anchor_compensation=rest, valid=valid)
-
-    def _squared_difference(self, x: Tensor, y: Tensor) -> Tensor:
-        """In one kernel."""
-        if not self.has_plain_tensors():  # a `DTensor` has no such loss
-            return (x - y).square_()
-        return torch.ops.aten.mse_loss(x, y, 0)  # of each entry
 
     def _moments(
         self,
@@ -135,8 +134,9 @@ class TorchOnAccelerator(TorchDefinition):
         if mask is not None:
             repeats = entries / max(mask.numel(), 1)
             entries = self.total(mask.to(torch.float32)) * repeats
-        found = BatchMoments(count, anchor, offset, variance, skipped, entries)
-        return found._replace(skipped_by_rows=skipped_by_rows(valid, mask))
+        by_rows = skipped_by_rows(valid, mask)
+        of = count, anchor, offset, variance, skipped, entries
+        return BatchMoments(*of, skipped_by_rows=by_rows)
 
     def valid(self, z: Tensor, mask: Tensor | None) -> Tensor:
         return z.abs() < (LARGEST_ENTRY if mask is None else mask * LARGEST_ENTRY)
@@ -282,53 +282,29 @@ class TorchOnAccelerator(TorchDefinition):
         return value
 
     def mean_phi(
-        self,
-        z: Tensor,
-        selected: Tensor,
-        valid: Tensor,
-        axes: Axes,
-        batch: BatchMoments | None,
-        definition: Callable[[Tensor], Tensor],
+        self, definition: Callable[[Tensor], Tensor], z: Tensor, *of: Any
     ) -> Tensor:
         if not self.takes_gradients():
             return definition(z)
+        selected, valid, axes, batch = of
         number = self.count_true(selected).clamp_min(1.0)
-        of = z, selected, number, valid, self._along(z, axes), batch, definition
-        value, _ = MeanPhi.apply(*of)
-        return value
+        along = self._along(z, axes)
+        return MeanPhi.apply(z, selected, number, valid, along, batch, definition)[0]
 
-    def pull(
-        self,
-        z: Tensor,
-        selected: Tensor,
-        valid: Tensor,
-        weight: Any,
-        axes: Axes,
-        batch: BatchMoments | None,
-        definition: Callable[..., tuple[Tensor, Tensor]],
-    ) -> tuple[Tensor, Tensor]:
+    def pull(self, definition: Callable[..., Any], *of: Any) -> tuple[Tensor, Tensor]:
         if not self.takes_gradients():
-            return definition(z, selected, valid, weight, axes, batch)
+            return definition(*of)
+        z, selected, valid, weight, axes, batch = of
         number = self.count_true(selected).clamp_min(1.0)
-        of = z, selected, number, valid, weight, self._along(z, axes), batch
-        found = Pull.apply(*of)
-        return found[0], found[1]
+        along = self._along(z, axes)
+        return Pull.apply(z, selected, number, valid, weight, along, batch)
 
-    def deactivate(
-        self,
-        z: Tensor,
-        selected: Tensor,
-        valid: Tensor,
-        mean: Tensor,
-        strength: Any,
-        axes: Axes,
-        batch: BatchMoments | None,
-        definition: Callable[..., Tensor],
-    ) -> Tensor:
+    def deactivate(self, definition: Callable[..., Any], *of: Any) -> Tensor:
         if not self.takes_gradients():
-            return definition(z, selected, valid, mean, strength, axes, batch)
-        of = z, selected, valid, mean, strength, self._along(z, axes), batch
-        return Deactivate.apply(*of)
+            return definition(*of)
+        z, selected, valid, mean, strength, axes, batch = of
+        along = self._along(z, axes)
+        return Deactivate.apply(z, selected, valid, mean, strength, along, batch)
 
     def _along(self, z: Tensor, axes: Axes) -> Along:  # noqa: ARG002
         return Along(axes, in_one_kernel=True)

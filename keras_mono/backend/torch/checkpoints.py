@@ -16,12 +16,12 @@ import sys
 import weakref
 from collections.abc import Callable, Iterator
 from types import FrameType
-from typing import Any, TypeVar, cast
+from typing import Any
 
 import torch
 import torch.utils.checkpoint
 
-Method = TypeVar("Method", bound=Callable[..., Any])
+from keras_mono.backend.calls import TrainingCall as AnyTrainingCall
 
 # Functions; with and without `use_reentrant`, whose name PyTorch 2.15 has changed.
 _FIRST = ("forward", "checkpoint", "_checkpoint_impl")
@@ -39,40 +39,26 @@ def current_backward() -> int:
     return int(torch._C._current_graph_task_id())  # as torch.utils.checkpoint asks
 
 
-class TrainingCall:
-    """A layer's training call and the checkpointed blocks that it is part of.
-
-    Attributes:
-        repeats: True if it repeats an earlier call, which has counted the batch.
-        may_be_repeated: True if a later call may repeat it.
-        without_gradient: True if only its repetition will have a gradient.
-    """
+class TrainingCall(AnyTrainingCall):
+    """Knows the checkpointed blocks that it is part of."""
 
     def __init__(self, layer: Any) -> None:
         self._layer = layer
         self._starting: list[Any] = []
         self._repeated: Any = None
-        self.without_gradient = False
-        if not (torch.compiler.is_compiling()):
-            self._look_around()
-            if current_backward() != -1 and self._repeated is None:
-                raise _unknown_repetition(layer)
-
-    @property
-    def repeats(self) -> bool:
-        return self._repeated is not None
-
-    @property
-    def may_be_repeated(self) -> bool:
-        return bool(self._starting)
+        if torch.compiler.is_compiling():
+            return
+        self._look_around()
+        self.repeats = self._repeated is not None
+        self.may_be_repeated = bool(self._starting)
+        if current_backward() != -1 and not self.repeats:
+            raise _unknown_repetition(layer)
 
     def keep(self, what: Any) -> None:
-        """For the calls that repeat this one."""
         for run in self._starting:
             _calls_in(run, self._layer).kept.append(what)
 
     def kept(self) -> Any:
-        """What the call kept that this one repeats."""
         calls, backward = _calls_in(self._repeated, self._layer), current_backward()
         if calls.backward != backward:  # the block runs again from its start
             calls.backward, calls.repeated = backward, 0
@@ -112,7 +98,7 @@ def repeats_training(layer: Any) -> bool:
     return False
 
 
-def counted_once(method: Method) -> Method:
+def counted_once(method: Callable[..., Any]) -> Callable[..., Any]:
     """For methods that make a `TrainingCall`, which has to see the caller's frames.
 
     In a checkpointed block `torch.compile` leaves the method out of its graph: within a
@@ -125,7 +111,7 @@ def counted_once(method: Method) -> Method:
             return _not_compiled_in_checkpoint(method, *args, **kwargs)
         return method(*args, **kwargs)
 
-    return cast(Method, call)
+    return call
 
 
 @torch.compiler.disable
@@ -139,25 +125,25 @@ def _not_compiled_in_checkpoint(
 @torch.compiler.assume_constant_result
 def _is_in_checkpoint() -> bool:
     """Of the call that is being compiled: around the compiler, or within its graph."""
+    codes = (frame.f_code for frame in _frames())
+    of_graph = "CheckpointHigherOrderVariable."
+    return any(
+        code.co_filename == _FILE or code.co_qualname.startswith(of_graph)
+        for code in codes
+    )
+
+
+def _frames() -> Iterator[FrameType]:
+    """Those of the callers, innermost first."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
-        code = frame.f_code
-        if code.co_filename == _FILE:
-            return True
-        if code.co_qualname.startswith("CheckpointHigherOrderVariable."):
-            return True
+        yield frame
         frame = frame.f_back
-    return False
 
 
 def _frames_of_checkpoints() -> Iterator[FrameType]:
-    """Those of the caller that belong to PyTorch's `checkpoint.py`, innermost first."""
-    file = _FILE
-    frame: FrameType | None = sys._getframe(1)
-    while frame is not None:
-        if frame.f_code.co_filename == file:
-            yield frame
-        frame = frame.f_back
+    """Those that belong to PyTorch's `checkpoint.py`."""
+    return (frame for frame in _frames() if frame.f_code.co_filename == _FILE)
 
 
 class _Calls:
@@ -204,12 +190,10 @@ def _place(layer: Any) -> str:
     """The path of the PyTorch module in the largest one that is being computed."""
     given = layer.name
     name = f"Layer '{given}'"
-    frame: FrameType | None = sys._getframe(1)
-    while frame is not None:
+    for frame in _frames():
         holder = frame.f_locals.get("self")
         found = holder.named_modules() if isinstance(holder, torch.nn.Module) else ()
         for path, module in found:
             if path and (module is layer or getattr(module, "layer", None) is layer):
                 name = f"Module '{path}' of a {type(holder).__name__} ({given})"
-        frame = frame.f_back
     return name

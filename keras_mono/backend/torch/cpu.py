@@ -57,14 +57,10 @@ class TorchOnCpu(TorchOnAccelerator):
             if float(squares.sum()) < LARGEST_ENTRY**2:  # False for NaN too
                 count = torch.full_like(total, entries)
                 none = torch.zeros((), device="cpu")
-                moments = self._moments(
-                    count, total, squares, none, z.numel(), statistics
-                )
-                rest = statistics.mean_compensation
-                offset = moments.offset - rest
-                return squared, moments._replace(
-                    offset=offset, anchor_compensation=rest
-                )
+                of = count, total, squares, none, z.numel(), statistics
+                moments, rest = self._moments(*of), statistics.mean_compensation
+                of_mean = {"offset": moments.offset - rest, "anchor_compensation": rest}
+                return squared, moments._replace(**of_mean)
         return super().measure(z, mask, statistics, axes, has_history=True)
 
     def _along(self, z: Tensor, axes: Axes) -> Along:

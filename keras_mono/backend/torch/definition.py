@@ -8,8 +8,8 @@ import keras
 import torch
 
 from keras_mono._internal.typing import Tensor
-from keras_mono.backend import replicas
 from keras_mono.backend.reference import Reference
+from keras_mono.backend.replicas import of_layer
 from keras_mono.backend.torch.constants import constant, on_device_of
 from keras_mono.backend.torch.distribution import keras_shards_arrays, process_group
 from keras_mono.backend.torch.replacement import ReplaceBy
@@ -25,9 +25,6 @@ class TorchDefinition(Reference):
         if x.numel():
             return x.amax(axes, keepdim=True)  # `ops.max` cannot be compiled
         return x.sum(axes, keepdim=True)
-
-    def where(self, condition: Tensor, yes: Any, no: Any) -> Tensor:
-        return torch.where(condition, yes, no)
 
     def clip(self, x: Tensor, low: float | None, high: float | None = None) -> Tensor:
         return torch.clamp(x, low, high)
@@ -72,9 +69,9 @@ class TorchDefinition(Reference):
         distributed = torch.distributed
         if not (distributed.is_available() and distributed.is_initialized()):
             return 1
-        if replicas.is_alone():
+        if of_layer.is_alone:
             return 1
-        if replicas.process_group() is None and keras_shards_arrays():
+        if of_layer.process_group is None and keras_shards_arrays():
             return 1
         return int(distributed.get_world_size(process_group()))
 

@@ -4,13 +4,13 @@ from typing import Any
 
 import keras
 
-from keras_mono.backend import replicas
+from keras_mono.backend.replicas import of_layer
 
 
 def process_group() -> Any:
     """The layer's group, else the batch axis of Keras' distribution; None: all."""
-    if replicas.process_group() is not None:
-        return replicas.process_group()
+    if of_layer.process_group is not None:
+        return of_layer.process_group
     distribution = keras.distribution.distribution()
     mesh = _mesh_of(distribution)
     return None if mesh is None else mesh.get_group(distribution.batch_dim_name)

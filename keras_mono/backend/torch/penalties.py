@@ -107,7 +107,8 @@ class MeanPhi(torch.autograd.Function):
         deviation, chosen, valid, precision, number, shift, scale = ctx.saved_tensors
         zero = constant(0.0, deviation.device)
         gradient = None
-        if upstream is not None and _may_be_differentiated():
+        is_compiled = torch.compiler.is_compiling()  # which has no second gradient
+        if upstream is not None and torch.is_grad_enabled() and not is_compiled:
             with on_device_of(deviation):
                 of = ctx.definition(deviation), deviation, upstream
                 (gradient,) = torch.autograd.grad(*of, create_graph=True)
@@ -119,11 +120,6 @@ class MeanPhi(torch.autograd.Function):
             of_deviation = torch.where(valid, of_deviation, zero)
         of_z = _sum(gradient, of_deviation, ctx.dtype)
         return of_z, None, None, None, None, None, None
-
-
-def _may_be_differentiated() -> bool:
-    """Whether a gradient of the gradient may follow; the compiler has none."""
-    return torch.is_grad_enabled() and not torch.compiler.is_compiling()
 
 
 def _sum(x: Tensor | None, y: Tensor | None, dtype: Any) -> Tensor | None:

@@ -1,7 +1,6 @@
 """Sums as PyTorch's compiler writes few kernels for them."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import torch
 
@@ -38,18 +37,10 @@ def skipped_by_rows(valid: Tensor, mask: Tensor | None) -> Tensor:
     return skipped.sum(-1, dtype=torch.int32).sum(dtype=torch.float32)
 
 
-class CompiledMoments(NamedTuple):
-    """Of valid entries, along axes that are kept."""
+def compiled_moments(x: Tensor, valid: Tensor, axes: Axes) -> tuple[Tensor, ...]:
+    """Of valid entries: count, near the mean, the mean's rest, biased variance.
 
-    count: Tensor
-    near: Tensor  # a value near the mean of them
-    rest: Tensor  # of the mean
-    variance: Tensor  # biased
-
-
-def compiled_moments(x: Tensor, valid: Tensor, axes: Axes) -> CompiledMoments:
-    """In two passes as the definition, but in one kernel, or in two.
-
+    In two passes as the definition, but in one kernel, or in two.
     A kernel can pass twice over what it reduces. So each sample is measured from its
     own mean, then all are joined. `x` is read anew in each pass: what it is computed
     from must be little, or the compiler keeps it in memory.
@@ -74,4 +65,4 @@ def compiled_moments(x: Tensor, valid: Tensor, axes: Axes) -> CompiledMoments:
         count, near = total, middle
     rest = rest / number
     variance = (squares / number - rest * rest).clamp_min(0.0)
-    return CompiledMoments(count, near, rest, variance)
+    return count, near, rest, variance
