@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 
+from keras_mono._internal.keras_private import mask_of
 from keras_mono._internal.masks import combine_masks
 from keras_mono._internal.typing import Tensor
 
@@ -28,16 +29,12 @@ class Masks:
     """
 
     def __init__(self) -> None:
-        self._taker = _MaskTaker()
-        self.new_batch()
-
-    def new_batch(self) -> None:
         # By id; the tensor is kept so that its id is not used again.
         self._of: dict[int, tuple[Tensor, Tensor]] = {}
 
     def of(self, x: Any) -> Tensor | None:
         """The mask of a tensor: the one of Keras, or else the remembered one."""
-        mask = self._taker.mask_of(x)
+        mask = mask_of(x)
         return self._of[id(x)][1] if mask is None and id(x) in self._of else mask
 
     def call(self, layer: Any, original: Callable[..., Any], given: Any) -> Any:
@@ -93,7 +90,7 @@ class Masks:
         self, layer: Any, first: Any, known: Any, outputs: list[Tensor]
     ) -> list[Tensor | None]:
         """The masks that Keras, or a functional model, gives the outputs."""
-        masks = [self._taker.mask_of(x) for x in outputs]
+        masks = [mask_of(x) for x in outputs]
         if _has_input_names(layer):
             pairs = zip(outputs, masks, strict=True)
             masks = [self._from_inside(x) if m is None else m for x, m in pairs]
@@ -112,31 +109,6 @@ class Masks:
     def _remember(self, x: Any, mask: Tensor | None) -> None:
         if mask is not None and keras.ops.is_tensor(x):
             self._of[id(x)] = x, mask
-
-
-def keras_mask(x: Any) -> Tensor | None:
-    """The mask that Keras would give to a layer called on `x`."""
-    return _MaskTaker().mask_of(x)
-
-
-class _MaskTaker(keras.layers.Layer):
-    supports_masking = True
-    found: Tensor | None = None
-
-    def __init__(self) -> None:
-        # Of the name that Keras would give it TensorFlow can make no scope.
-        super().__init__(name="mask_taker", autocast=False)
-
-    def mask_of(self, x: Any) -> Tensor | None:
-        if not keras.ops.is_tensor(x):
-            return None
-        self(x)
-        found, self.found = self.found, None
-        return found
-
-    def call(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        self.found = mask
-        return x
 
 
 def _has_input_names(layer: Any) -> bool:

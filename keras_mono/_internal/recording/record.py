@@ -69,7 +69,7 @@ def record_batches(
     recorder = _Recorder(layers, consume)
     with recorder.attached(model):
         for batch in inputs:
-            recorder.masks.new_batch()
+            recorder.masks = Masks()
             outputs = forward(model, batch)
             if recorder.errors:
                 raise recorder.errors[0]
