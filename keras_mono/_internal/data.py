@@ -62,8 +62,7 @@ def pairs(
     check(data, batch_size, steps)
     found = _drawn(data, steps) if gives_batches(data) else _cut(data, batch_size)
     taken = 0
-    for pair in islice(found, steps):
-        taken += 1
+    for taken, pair in enumerate(islice(found, steps), 1):  # noqa: B007
         yield pair
     if taken < (steps or 1):
         raise ValueError(

@@ -63,11 +63,8 @@ def given_compile_arguments(model: keras.Model) -> dict[str, Any]:
     return dict(model._compile_config.config)
 
 
-def excluded_from_weight_decay(
-    optimizer: keras.optimizers.Optimizer, variables: list[keras.Variable]
-) -> tuple[list[keras.Variable], list[str]]:
-    """The variables, of these, and the name patterns that are excluded by call."""
-    keys = getattr(optimizer, "_exclude_from_weight_decay", None) or ()
-    pattern = getattr(optimizer, "_exclude_from_weight_decay_pattern", None)
-    excluded = [v for v in variables if keys and optimizer._var_key(v) in keys]
-    return excluded, [pattern.pattern] if pattern else []
+def exclude_alike(old: keras.optimizers.Optimizer, new: Any) -> None:
+    """Exclude from weight decay what `old` does, which trains the same variables."""
+    for name in ("_exclude_from_weight_decay", "_exclude_from_weight_decay_pattern"):
+        if getattr(old, name, None):
+            setattr(new, name, getattr(old, name))

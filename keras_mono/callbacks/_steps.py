@@ -61,8 +61,7 @@ def steps_seen(layer: keras.layers.Layer) -> int:
 def _steps_of_optimizer(model: keras.Model) -> int:
     optimizer = getattr(model, "optimizer", None)
     optimizer = getattr(optimizer, "inner_optimizer", optimizer)  # of a loss scale
-    iterations = getattr(optimizer, "iterations", None)
-    if iterations is None:
+    if optimizer is None:
         return 0
-    accumulated = getattr(optimizer, "gradient_accumulation_steps", None) or 1
-    return int(keras.ops.convert_to_numpy(iterations)) * accumulated
+    accumulated = optimizer.gradient_accumulation_steps or 1
+    return int(keras.ops.convert_to_numpy(optimizer.iterations)) * accumulated

@@ -46,45 +46,25 @@ def _compile_arguments(old: keras.Model, new: keras.Model) -> dict[str, Any]:
 
     Losses and functions are the same objects: they hold no state.
     """
-    arguments = _given_arguments(old)
+    arguments = keras_private.given_compile_arguments(old)
+    arguments["optimizer"] = _own_optimizer(arguments.get("optimizer"))
+    for name in ("metrics", "weighted_metrics"):
+        arguments[name] = keras.tree.map_structure(_own_metric, arguments.get(name))
     # Arguments that a class adds to `compile`, such as a causal model's `sampler`.
     for name in inspect.signature(new.compile).parameters:
         if name not in arguments and hasattr(old, name):
             arguments[name] = _own_optimizer(getattr(old, name))
     for name, value in arguments.items():
-        _exclude_alike(old, getattr(old, name, None), value)
+        kept = getattr(old, name, None)
+        if isinstance(kept, keras.optimizers.Optimizer):
+            keras_private.exclude_alike(_innermost(kept), _innermost(value))
     return arguments
-
-
-def _given_arguments(old: keras.Model) -> dict[str, Any]:
-    if type(old).get_compile_config is not keras.Model.get_compile_config:
-        config = old.get_compile_config()
-        return dict(keras.saving.deserialize_keras_object(config))
-    given = keras_private.given_compile_arguments(old)
-    given["optimizer"] = _own_optimizer(given.get("optimizer"))
-    for name in ("metrics", "weighted_metrics"):
-        given[name] = keras.tree.map_structure(_own_metric, given.get(name))
-    return given
 
 
 def _own_optimizer(value: Any) -> Any:
     if not isinstance(value, keras.optimizers.Optimizer):
         return value
     return type(value).from_config(value.get_config())
-
-
-def _exclude_alike(model: keras.Model, old: Any, new: Any) -> None:
-    """Exclude from weight decay what the old optimizer does: its config lacks it.
-
-    The new model shares the variables of `model`.
-    """
-    if not isinstance(old, keras.optimizers.Optimizer):
-        return
-    variables, patterns = keras_private.excluded_from_weight_decay(
-        _innermost(old), model.variables
-    )
-    if variables or patterns:
-        _innermost(new).exclude_from_weight_decay(variables, patterns)
 
 
 def _innermost(optimizer: Any) -> Any:

@@ -5,6 +5,7 @@ inserted layer does not get it from Keras.
 """
 
 from collections import defaultdict
+from functools import cached_property
 
 import keras
 
@@ -152,14 +153,15 @@ class _MarkedGraph:
     def __init__(self, graph: keras.Model, mask: str | bool | None) -> None:
         self._graph = graph
         self._inputs = named_inputs(graph)
-        self._marking = marking_inputs(self._inputs)
-        self._names = self._marking
+        self._names = marking_inputs(self._inputs)
         if isinstance(mask, str):
             self._names = [n for n in self._inputs if n == mask]
         self._made: Tensor = None
-        if self._names:
-            masks = [n for n in self._inputs if n in {*self._marking, mask}]
-            self.positions = Positions(graph, masks)
+
+    @cached_property
+    def positions(self) -> Positions:
+        known = {*marking_inputs(self._inputs), *self._names}
+        return Positions(self._graph, [n for n in self._inputs if n in known])
 
     def take_mask(self, name: str, call: Call) -> None:
         """Take the mask from the call of the layer that `mask` names."""
@@ -172,9 +174,8 @@ class _MarkedGraph:
                 f"outputs of shape {tuple(x.shape)}. Name an input of the model, an "
                 "`Embedding(mask_zero=True)`, a `Masking` layer or the like."
             )
-        self._names = [name]
-        self.positions = Positions(self._graph, self._marking)
         self.positions.add(name, call.old_outputs[0], tuple(self._made.shape))
+        self._names = [name]
 
     def related(self, x: Tensor) -> list[str]:
         """Names of the masks that may be those of a tensor of the graph."""

@@ -23,7 +23,6 @@ from keras_mono._internal.as_model import as_model
 from keras_mono._internal.model_layers import monosemantic_layers
 from keras_mono._internal.table import Table
 from keras_mono._internal.varies import varies
-from keras_mono.layers.monosemantic_inhibition import MonosemanticInhibition
 from keras_mono.layers.monosemantic_penalty import MonosemanticPenalty
 from keras_mono.layers.running_statistics import RunningStatistics
 from keras_mono.layers.selecting_layer import SelectingLayer
@@ -113,9 +112,7 @@ def _acts(layer: SelectingLayer) -> dict[str, Any]:
     """What the layer does, and how much."""
     if isinstance(layer, MonosemanticPenalty):
         return {"form": layer.form, "factor": layer.weight}
-    if isinstance(layer, MonosemanticInhibition):
-        return {"form": layer.gradient, "factor": layer.strength}
-    return {}
+    return {"form": layer.gradient, "factor": layer.strength}
 
 
 def _spread(layer: RunningStatistics) -> dict[str, float | None]:

@@ -113,18 +113,17 @@ class Adapter(HoldsLayer, torch.nn.Module):
             if backend.is_transformed() and layer.should_update(self.training):
                 _check_may_change(self._buffers["step"], x)
         with on_device_of(x):
-            if not (isinstance(layer, MonosemanticPenalty) and layer.adds_to_loss):
-                # Not `__call__`, which sets attributes that a compiler cannot trace.
-                return layer.call(x, None, self.training, padding_mask)
-            if layer.should_update(self.training) and not layer.listeners:
+            adds = isinstance(layer, MonosemanticPenalty) and layer.adds_to_loss
+            if adds and layer.should_update(self.training) and not layer.listeners:
                 # Not `add_loss`, which keeps a list: PyTorch would recompile.
                 loss = layer.penalize(x, padding_mask)
                 if current_backward() == -1:  # else it would keep the block's graph
                     self.loss = loss
                 return x
-            outputs = layer.call(x, None, self.training, padding_mask)
-            self.loss = x.new_zeros(())
-            return outputs
+            if adds:
+                self.loss = x.new_zeros(())
+            # Not `__call__`, which sets attributes that a compiler cannot trace.
+            return layer.call(x, None, self.training, padding_mask)
 
     def reset_parameters(self) -> None:
         """Set all statistics to zero, as in a new adapter.

@@ -159,10 +159,8 @@ def _parts(model: keras.Model, layers: Iterable[keras.layers.Layer]) -> list[Any
     """The model, its layers, and the operations of its functional parts, each once."""
     held = [model, *named_layers(model).values(), *layers]
     operations = [o for x in held for o in getattr(x, "operations", [])]
-    no_inputs = [
-        x for x in [*held, *operations] if not isinstance(x, keras.layers.InputLayer)
-    ]
-    return list({id(x): x for x in no_inputs}.values())
+    parts = {id(x): x for x in [*held, *operations]}.values()
+    return [x for x in parts if not isinstance(x, keras.layers.InputLayer)]
 
 
 def valid_positions(recorded: Recorded) -> np.ndarray:
