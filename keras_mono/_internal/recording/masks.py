@@ -63,7 +63,8 @@ class Masks:
         from_keras = self._from_keras(layer, first, known, tensors)
         for x, mask in zip(tensors, from_keras, strict=True):
             found = masks if mask is None else [mask]
-            self._remember(x, _together(x, [*found, *padding]))
+            at_x = [at_positions(m, x) for m in [*found, *padding]]
+            self._remember(x, reduce(combine_masks, at_x, None))
         return outputs
 
     def _marked_inputs(self, model: keras.Model, inputs: Any) -> Any:
@@ -75,12 +76,12 @@ class Masks:
             named = dict(zip(declared, inputs, strict=True))
         else:
             return inputs
-        masks = [n for n in named if n.endswith(_ARGUMENT) and n in declared]
+        known = [n for n, x in named.items() if n in declared and x is not None]
+        masks = [n for n in known if n.endswith(_ARGUMENT)]
         if not masks:
             return inputs
-        for name, x in named.items():  # or the model would make other tensors of them
-            if name in declared and x is not None:
-                named[name] = keras.ops.convert_to_tensor(x, dtype=declared[name])
+        for name in known:  # or the model would make other tensors of them
+            named[name] = keras.ops.convert_to_tensor(named[name], declared[name])
         for name in masks:
             for x in _marked_by(name, named):
                 self._remember(x, named[name])
@@ -122,8 +123,6 @@ def _marked_by(name: str, inputs: dict[str, Tensor]) -> Iterator[Tensor]:
     without a prefix, those of the same shape.
     """
     prefix, mask = name.removesuffix(_ARGUMENT), inputs[name]
-    if mask is None:
-        return
     for other, x in inputs.items():
         is_other = other.startswith(prefix) and not other.endswith(_ARGUMENT)
         if not is_other or not keras.ops.is_tensor(x):
@@ -147,12 +146,6 @@ def _padding_arguments(arguments: dict[str, Any]) -> Iterator[Tensor]:
         )
         if not (of_another or prefix.startswith("cross_")):
             yield x
-
-
-def _together(x: Tensor, masks: list[Tensor]) -> Tensor | None:
-    """Where all masks that fit `x` are True; None if none fits."""
-    at_x = (at_positions(mask, x) for mask in masks)
-    return reduce(combine_masks, at_x, None)
 
 
 def at_positions(mask: Tensor, x: Tensor) -> Tensor | None:

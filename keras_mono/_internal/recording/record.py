@@ -52,13 +52,8 @@ def record_batches(
     it inhibits; for any other layer its outputs. The model runs eagerly, so that layers
     of nested and subclassed models are reached too. Only this thread's calls count.
 
-    Args:
-        model: A built model.
-        inputs: Batches of the model's inputs, such as `batches` gives.
-        layers: The layers to watch, by name.
-        consume: Called as `consume(name, recorded)` for each call and batch.
-        consume_outputs: Called as `consume_outputs(outputs, masks)` after each batch,
-            with what the model returns.
+    `consume(name, recorded)` is called for each call of a layer, and after each batch
+    `consume_outputs(outputs, masks)` with what the model returns.
     """
     if not model.built:
         raise ValueError(
@@ -135,8 +130,7 @@ class _Recorder:
     ) -> Any:
         outputs = self.masks.call(layer, original, (args, kwargs))
         if id(layer) in self._others:
-            recorded = Recorded(outputs, self.masks.of(outputs))
-            self._keep(self._others[id(layer)], recorded)
+            self._keep(self._others[id(layer)], outputs, self.masks.of(outputs))
         return outputs
 
     def _hear(self, name: str, z: Tensor, mask: Tensor | None) -> None:
@@ -144,13 +138,12 @@ class _Recorder:
         remembered = self.masks.of(z) if mask is None else None
         if remembered is not None:  # a mask that Keras does not pass on
             mask = at_positions(remembered, z)
-        self._keep(name, Recorded(z, mask))
+        self._keep(name, z, mask)
 
-    def _keep(self, name: str, recorded: Recorded) -> None:
+    def _keep(self, name: str, outputs: Any, mask: Tensor | None) -> None:
         self.reached.add(name)
         try:
-            value = single_output(name, recorded.value)
-            self.consume(name, recorded._replace(value=value))
+            self.consume(name, Recorded(single_output(name, outputs), mask))
         except ValueError as error:
             self.errors.append(error)
 
