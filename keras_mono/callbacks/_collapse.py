@@ -64,8 +64,7 @@ class Collapse:
         self._first: Earlier | None = None
         self._before: Earlier | None = None
         self._lowest = math.inf
-        self._since = ""
-        self._times = 0
+        self._times: list[str] = []  # of the measurements in a row
         self._has_warned = False
 
     def begin(self, spread: Spread) -> None:
@@ -87,14 +86,13 @@ class Collapse:
     def _count(self, spread: Spread, when: str) -> None:
         earlier = self._larger_before(spread)
         if earlier is None:
-            self._since, self._times = "", 0
+            self._times.clear()
             return
-        self._since = self._since or when
-        self._times += 1
-        if self._times >= CONFIRMED and not self._has_warned:
+        self._times.append(when)
+        if len(self._times) >= CONFIRMED and not self._has_warned:
             self._has_warned = True
             warnings.warn(
-                f"Layer '{self.name}' has collapsed since {self._since}: "
+                f"Layer '{self.name}' has collapsed since {self._times[0]}: "
                 f"{_found(earlier, spread)} {_advice(self.layer)}",
                 stacklevel=6,  # Keras, which runs the callback
             )

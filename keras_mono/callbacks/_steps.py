@@ -21,10 +21,7 @@ def steps_done(batch: int, params: dict[str, Any] | None) -> int:
 
 
 def steps_before(
-    epoch: int,
-    params: dict[str, Any] | None,
-    model: keras.Model,
-    layers: Iterable[keras.layers.Layer],
+    epoch: int, callback: keras.callbacks.Callback, layers: Iterable[keras.layers.Layer]
 ) -> int:
     """Steps of earlier epochs, when a `fit` starts with the epoch `epoch`.
 
@@ -35,11 +32,13 @@ def steps_before(
     """
     if epoch == 0:
         return 0
-    steps = (params or {}).get("steps")
+    steps = (callback.params or {}).get("steps")
     if steps is not None:
         return epoch * int(steps)
     counts = [steps_seen(layer) for layer in layers]
-    counts = [count for count in (*counts, _steps_of_optimizer(model)) if count > 0]
+    counts = [
+        count for count in (*counts, _steps_of_optimizer(callback.model)) if count > 0
+    ]
     if not counts:
         warnings.warn(
             f"Training goes on with epoch {epoch}, but how many steps came before it "

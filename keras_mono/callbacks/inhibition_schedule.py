@@ -99,7 +99,7 @@ class InhibitionSchedule(keras.callbacks.Callback):
             self._set_for(epoch)
             return
         if self._seen is None:  # not before: BackupAndRestore may come after this one
-            self._seen = steps_before(epoch, self.params, self.model, self._scheduled())
+            self._seen = steps_before(epoch, self, self._scheduled())
         self._before = self._seen
 
     def on_train_batch_begin(self, batch: int, logs: Logs = None) -> None:  # noqa: ARG002

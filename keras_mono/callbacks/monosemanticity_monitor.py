@@ -200,8 +200,7 @@ class MonosemanticityMonitor(keras.callbacks.Callback):
             # Not before: BackupAndRestore may come after the monitor.
             self._steps_at_first = self._steps()
             if self.unit == "batch":
-                layers = self._watched().values()
-                self._batches = steps_before(epoch, self.params, self.model, layers)
+                self._batches = steps_before(epoch, self, self._watched().values())
         self._batches_before = self._batches
 
     def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:

@@ -130,11 +130,7 @@ class Adapter(HoldsLayer, torch.nn.Module):
 
         PyTorch tools call this after they have allocated a module's memory.
         """
-        self._bind()
-        self._held[0].waiting.clear()
-        with torch.no_grad():
-            for name in self._state:
-                self._buffers[name].zero_()
+        self.layer.reset()
 
     def extra_repr(self) -> str:
         return f"{type(self._held[0]).__name__}, neurons={self.mean.numel()}"
