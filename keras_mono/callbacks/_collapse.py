@@ -10,18 +10,10 @@ from keras_mono.callbacks._spread import Spread
 from keras_mono.layers.monosemantic_inhibition import MonosemanticInhibition
 from keras_mono.layers.monosemantic_penalty import MonosemanticPenalty
 
-SHRUNK = 0.2
-"""A layer is small below this share of an earlier scale."""
-
-KILLED = 0.5
-"""Many neurons have died if they are this share of all."""
-
-GROWN = 1.25
-"""A small layer recovers above so many times its lowest scale."""
-
-CONFIRMED = 3
-"""In so many measurements in a row: at large learning rates many layers dip."""
-
+SHRUNK = 0.2  # a layer is small below this share of an earlier scale
+KILLED = 0.5  # many neurons have died if they are this share of all
+GROWN = 1.25  # a small layer recovers above so many times its lowest scale
+CONFIRMED = 3  # measurements in a row
 _OTHER = ", or make it with `{}`, which does not shrink neurons"
 
 

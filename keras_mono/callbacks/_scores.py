@@ -6,6 +6,7 @@ from functools import cached_property
 import keras
 import numpy as np
 
+from keras_mono._internal.masks import of_rank
 from keras_mono._internal.recording.record import Recorded
 from keras_mono._internal.tail_figures import own_phi, tail_figures
 from keras_mono.backend.reference import LARGEST_ENTRY
@@ -86,8 +87,7 @@ class Scores:
         counted = known & (np.abs(z - mean) < LARGEST_ENTRY)  # not NaN either
         valid = np.abs(z) < LARGEST_ENTRY
         if recorded.mask is not None:
-            mask = keras.ops.convert_to_numpy(recorded.mask).astype(bool)
-            mask = mask.reshape(mask.shape + (1,) * (z.ndim - mask.ndim))
+            mask = keras.ops.convert_to_numpy(of_rank(z.ndim, recorded.mask))
             counted, valid = counted & mask, valid & mask
         pooled = tuple(i for i, n in enumerate(self.layer.mean.shape) if n == 1)
         self._spread.add(z, valid, pooled)

@@ -35,10 +35,8 @@ def steps_before(
     steps = (callback.params or {}).get("steps")
     if steps is not None:
         return epoch * int(steps)
-    counts = [steps_seen(layer) for layer in layers]
-    counts = [
-        count for count in (*counts, _steps_of_optimizer(callback.model)) if count > 0
-    ]
+    counts = [_steps_of_optimizer(callback.model), *map(steps_seen, layers)]
+    counts = [count for count in counts if count > 0]
     if not counts:
         warnings.warn(
             f"Training goes on with epoch {epoch}, but how many steps came before it "

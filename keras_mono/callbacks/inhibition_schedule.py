@@ -24,7 +24,8 @@ class InhibitionSchedule(keras.callbacks.Callback):
 
     Args:
         fn: `fn(epoch)`, or `fn(step)` with `unit="step"`, both counted from 0; returns
-            a number, or None for off. Steps are counted over all epochs of a `fit`,
+            a number, or None for off, as `lambda epoch: 1.0 if epoch < 2 else None`
+            does from the third epoch on. Steps are counted over all epochs of a `fit`,
             those before its `initial_epoch` or before a resume included; with
             `steps_per_execution` above 1 only the first of each execution (and if
             Keras does not know an epoch's length, the last execution as a whole one).
@@ -59,13 +60,6 @@ class InhibitionSchedule(keras.callbacks.Callback):
     >>> history = model.fit(x, x[:, :1], epochs=3, callbacks=[ramp], verbose=0)
     >>> round(model.get_layer("penalty").weight, 6)
     0.03
-
-    Off from the third epoch on:
-
-    >>> off = km.callbacks.InhibitionSchedule(lambda epoch: 1.0 if epoch < 2 else None)
-    >>> history = model.fit(x, x[:, :1], epochs=3, callbacks=[off], verbose=0)
-    >>> model.get_layer("penalty").enabled
-    False
     """
 
     def __init__(

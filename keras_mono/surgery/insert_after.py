@@ -81,7 +81,7 @@ def insert_after(
     padding = Padding(model, mask)
     insertion = _Insertion(model, matched, layer, padding, output)
     new = insertion.rebuilt(model)
-    padding.check()
+    padding.check([place.path for place in matched])
     return insertion.table(model) if dry_run else compile_like(model, new)
 
 

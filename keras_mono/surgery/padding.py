@@ -50,7 +50,6 @@ class Padding:
         self._graphs: dict[int, _MarkedGraph] = {}
         # Paths in a nested model that marks no padding; a model around it may.
         self._open: defaultdict[int, list[str]] = defaultdict(list)
-        self._asked: list[str] = []
         # By path, the masks that cannot be given, and those that may be its own.
         self._lost: dict[str, list[str]] = {}
         self._unclear: dict[str, list[str]] = {}
@@ -71,7 +70,6 @@ class Padding:
 
     def mask_for(self, call: Call, number: int, path: str) -> tuple[str, Tensor] | None:
         """Name and tensor of the mask for an output of the call."""
-        self._asked.append(path)
         if self._mask is False:
             return None
         graph, x = self._marked(call.graph), call.old_outputs[number]
@@ -100,14 +98,15 @@ class Padding:
         A Sequential model hands none of its inputs on. `path`: of an insertion.
         """
         self._open[id(graph)] += self._open[id(layer)]
-        if path is not None:
-            self._asked.append(path)
-            shape = output_shape(layer)
-            if shape is None or len(shape) > 2:
-                self._open[id(graph)].append(path)
+        shape = output_shape(layer)
+        if path is not None and (shape is None or len(shape) > 2):
+            self._open[id(graph)].append(path)
 
-    def check(self) -> None:
-        """Raise an error if an inserted layer would count padding that is marked."""
+    def check(self, paths: list[str]) -> None:
+        """Raise an error if an insertion would count padding that is marked.
+
+        `paths`: of all insertions.
+        """
         if self._unclear:
             names = _masks_in(self._unclear)
             raise ValueError(
@@ -119,7 +118,7 @@ class Padding:
             )
         lost = self._lost or ({} if self._is_used else self._flat)
         if not lost and isinstance(self._mask, str) and not self._is_used:
-            lost = {path: [self._mask] for path in self._asked}
+            lost = {path: [self._mask] for path in paths}
         if not lost:
             return
         marks = _masks_in(lost)

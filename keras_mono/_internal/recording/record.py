@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from keras_mono._internal.forward import forward
+from keras_mono._internal.masks import of_rank
 from keras_mono._internal.model_layers import named_layers
 from keras_mono._internal.recording.call_hooks import hooked, single_output
 from keras_mono._internal.recording.masks import Masks, at_positions
@@ -90,11 +91,7 @@ def check_outputs(layers: Mapping[str, keras.layers.Layer]) -> None:
 class _Recorder:
     """Sees every call of the watched layers, and the masks of all other calls.
 
-    Attributes:
-        masks: Of the present batch.
-        reached: Names of the layers that were called.
-        errors: What `consume` raised. It must not be raised inside of a layer, where
-            Keras would wrap it.
+    What `consume` raises is kept in `errors`: inside of a layer Keras would wrap it.
     """
 
     def __init__(
@@ -104,8 +101,8 @@ class _Recorder:
     ) -> None:
         self.layers = layers
         self.consume = consume
-        self.masks = Masks()
-        self.reached: set[str] = set()
+        self.masks = Masks()  # of the present batch
+        self.reached: set[str] = set()  # names of the layers that were called
         self.errors: list[ValueError] = []
         self._others = {
             id(layer): name
@@ -163,7 +160,4 @@ def valid_positions(recorded: Recorded) -> np.ndarray:
     mask = None if mask is None else at_positions(mask, recorded.value)
     if mask is None:  # or one of other positions
         return np.ones(shape, bool)
-    found = keras.ops.convert_to_numpy(mask)
-    return np.broadcast_to(
-        found.reshape(found.shape + (1,) * (len(shape) - found.ndim)), shape
-    )
+    return np.broadcast_to(keras.ops.convert_to_numpy(of_rank(len(shape), mask)), shape)
