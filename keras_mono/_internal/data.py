@@ -58,7 +58,8 @@ def pairs(
     check(data, batch_size, steps)
     found = _drawn(data, steps) if gives_batches(data) else _cut(data, batch_size)
     taken = 0
-    for taken, pair in enumerate(islice(found, steps), 1):  # noqa: B007
+    for pair in islice(found, steps):
+        taken += 1
         yield pair
     if taken < (steps or 1):
         raise ValueError(

@@ -38,17 +38,7 @@ class Earlier(NamedTuple):
 class Collapse:
     """Follows a layer through the measurements of a `fit`.
 
-    It has collapsed if in three measurements in a row
-
-    - its scale is below a fifth of that in the first measurement in which a neuron
-      varies, or, if half of its neurons have died since, of that before training; and
-      it is not a quarter above its lowest since it is so small; or
-    - half of its neurons have died since the first measurement; or
-    - none varies though some did before training.
-
-    At a large learning rate layers without normalization shrink within an epoch, and
-    most grow again: those that do are not told of. A batch normalization before the
-    layer changes its scale within an epoch, but kills no neurons.
+    The criterion, and why it is this one, stands in docs/monitor.md.
     """
 
     def __init__(self, name: str, layer: keras.layers.Layer) -> None:

@@ -108,9 +108,7 @@ class InhibitionSchedule(keras.callbacks.Callback):
         if self._begins and value is None:
             # A resumed run: off, but with the number that was set last before.
             earlier = (self._value(i) for i in range(count - 1, -1, -1))
-            number = next((x for x in earlier if x is not None), None)
-            if number is not None:
-                self._set(number)
+            self._set(next((x for x in earlier if x is not None), None))
         self._begins = False
         self._set(value)
 
@@ -126,12 +124,9 @@ class InhibitionSchedule(keras.callbacks.Callback):
     def _set(self, value: float | None) -> None:
         for layer in self._scheduled():
             layer.enabled = value is not None
-            if value is None:
-                continue
-            if isinstance(layer, MonosemanticPenalty):
-                layer.weight = value
-            else:
-                layer.strength = value
+            if value is not None:
+                is_penalty = isinstance(layer, MonosemanticPenalty)
+                setattr(layer, "weight" if is_penalty else "strength", value)
 
     def _scheduled(self) -> list[SelectingLayer]:
         # `self.model` first: on JAX it brings the variables back into the layers.

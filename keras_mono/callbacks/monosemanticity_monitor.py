@@ -67,11 +67,10 @@ class MonosemanticityMonitor(keras.callbacks.Callback):
     Reference: MEmeL (arXiv:2312.11560), Def. 3.1; the 2 % is L2E's (arXiv:2503.23298).
 
     Args:
-        data: The model's inputs, as for `analysis.activations`: arrays or tensors, or a
-            dataset, loader or generator of batches (whose labels are not used; what can
-            be read once only is kept in memory). A few hundred held-out samples will
-            do. None: only the figures from the layers' state, which cost no forward
-            pass.
+        data: The model's inputs: arrays or tensors, or a dataset, loader or generator
+            of batches, as for `analysis.activations` (what can be read once only is
+            kept in memory). A few hundred held-out samples will do. None: only the
+            figures from the layers' state, which cost no forward pass.
         layers: Names of the layers to watch; with a path or a number as `km.status`
             shows them. None: all layers of this library (without `data`, those that
             have a figure).
