@@ -38,14 +38,9 @@ def calls_in_order(graph: keras.Model) -> list[Any]:
     return [call for d in depths for call in by_depth[d] if not call.is_input]
 
 
-def sublayers(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
-    """The layers that a layer or model holds directly."""
-    return list(layer._flatten_layers(include_self=False, recursive=False))
-
-
-def flat_layers(model: keras.Model) -> list[keras.layers.Layer]:
-    """All layers inside a model, in the order in which KerasHub numbers them."""
-    return list(model._flatten_layers(include_self=False))
+def sublayers(layer: Any, recursive: bool = False) -> list[keras.layers.Layer]:
+    """The layers that a layer or model holds, in the order of KerasHub's numbers."""
+    return list(layer._flatten_layers(include_self=False, recursive=recursive))
 
 
 def sort_layers(model: keras.Model, key: Any) -> None:

@@ -47,4 +47,5 @@ def _enable_lora(backbone: Any, *args: Any, **kwargs: Any) -> None:
 
 
 def _counted(backbone: Any) -> list[keras.layers.Layer]:
-    return [x for x in keras_private.flat_layers(backbone) if x.weights]
+    every = keras_private.sublayers(backbone, recursive=True)
+    return [x for x in every if x.weights]
