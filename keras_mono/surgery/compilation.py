@@ -46,10 +46,7 @@ def _compile_arguments(old: keras.Model, new: keras.Model) -> dict[str, Any]:
 
     Losses and functions are the same objects: they hold no state.
     """
-    arguments = keras_private.given_compile_arguments(old)
-    arguments["optimizer"] = _own_optimizer(arguments.get("optimizer"))
-    for name in ("metrics", "weighted_metrics"):
-        arguments[name] = keras.tree.map_structure(_own_metric, arguments.get(name))
+    arguments = _given_arguments(old)
     # Arguments that a class adds to `compile`, such as a causal model's `sampler`.
     for name in inspect.signature(new.compile).parameters:
         if name not in arguments and hasattr(old, name):
@@ -59,6 +56,17 @@ def _compile_arguments(old: keras.Model, new: keras.Model) -> dict[str, Any]:
         if isinstance(kept, keras.optimizers.Optimizer):
             keras_private.exclude_alike(_innermost(kept), _innermost(value))
     return arguments
+
+
+def _given_arguments(old: keras.Model) -> dict[str, Any]:
+    if type(old).get_compile_config is not keras.Model.get_compile_config:
+        config = old.get_compile_config()
+        return dict(keras.saving.deserialize_keras_object(config))
+    given = keras_private.given_compile_arguments(old)
+    given["optimizer"] = _own_optimizer(given.get("optimizer"))
+    for name in ("metrics", "weighted_metrics"):
+        given[name] = keras.tree.map_structure(_own_metric, given.get(name))
+    return given
 
 
 def _own_optimizer(value: Any) -> Any:
