@@ -21,7 +21,13 @@ def main(given: list[str] | None = None) -> int:
         _tell(f"error: {error}", sys.stderr)
         return 2
     except Exception as error:  # what backends raise on data that do not fit
-        _tell(f"error: {_on_data(error)}", sys.stderr)
+        _tell(
+            f"error: the report could not be made: {type(error).__name__}: {error}\n"
+            "Look whether the models can run on these data, for example whether ids "
+            "lie within the vocabulary; `keras_mono.analysis.report` from Python shows "
+            "where it failed.",
+            sys.stderr,
+        )
         return 2
     for path in paths:
         _tell(f"wrote {path}", sys.stdout)
@@ -32,14 +38,6 @@ def _tell(text: str, stream: TextIO) -> None:
     """Also names with bytes that are no text."""
     encoding = getattr(stream, "encoding", None) or "utf-8"
     print(text.encode(encoding, "backslashreplace").decode(encoding), file=stream)
-
-
-def _on_data(error: Exception) -> str:
-    return (
-        f"the report could not be made: {type(error).__name__}: {error}\nLook whether "
-        "the models can run on these data, for example whether ids lie within the "
-        "vocabulary; `keras_mono.analysis.report` from Python shows where it failed."
-    )
 
 
 def _called_as() -> str:

@@ -42,14 +42,10 @@ class Batches:
 def batches(data: Any, batch_size: int, steps: int | None = None) -> Iterator[Any]:
     """The model's inputs in `data`, as NumPy arrays, batch by batch.
 
-    Args:
-        data: An array or tensor, or a list, tuple or dict of these with a common first
-            axis, which are cut into batches; optional inputs may be None. Or an
-            iterable of batches: a `tf.data.Dataset`, a `keras.utils.PyDataset`, a
-            PyTorch `DataLoader`, a generator. Of `(x, y)` and `(x, y, sample_weight)`
-            only the inputs `x` are used.
-        batch_size: Samples per batch; not used for iterables of batches.
-        steps: How many batches to take. None: all.
+    `data` is an array or tensor, or a list, tuple or dict of these with a common first
+    axis, which are cut into batches; optional inputs may be None. Or an iterable of
+    batches: a `tf.data.Dataset`, a `keras.utils.PyDataset`, a PyTorch `DataLoader`, a
+    generator. Of `(x, y)` and `(x, y, sample_weight)` only the inputs `x` are used.
     """
     for inputs, _ in pairs(data, batch_size, steps):
         yield inputs

@@ -38,14 +38,9 @@ def calls_in_order(graph: keras.Model) -> list[Any]:
     return [call for d in depths for call in by_depth[d] if not call.is_input]
 
 
-def sublayers(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
-    """The layers that a layer or model holds directly."""
-    return list(layer._flatten_layers(include_self=False, recursive=False))
-
-
-def flat_layers(model: keras.Model) -> list[keras.layers.Layer]:
-    """All layers inside a model, in the order in which KerasHub numbers them."""
-    return list(model._flatten_layers(include_self=False))
+def sublayers(layer: Any, recursive: bool = False) -> list[keras.layers.Layer]:
+    """The layers that a layer or model holds, in the order of KerasHub's numbers."""
+    return list(layer._flatten_layers(include_self=False, recursive=recursive))
 
 
 def sort_layers(model: keras.Model, key: Any) -> None:
@@ -63,11 +58,8 @@ def given_compile_arguments(model: keras.Model) -> dict[str, Any]:
     return dict(model._compile_config.config)
 
 
-def excluded_from_weight_decay(
-    optimizer: keras.optimizers.Optimizer, variables: list[keras.Variable]
-) -> tuple[list[keras.Variable], list[str]]:
-    """The variables, of these, and the name patterns that are excluded by call."""
-    keys = getattr(optimizer, "_exclude_from_weight_decay", None) or ()
-    pattern = getattr(optimizer, "_exclude_from_weight_decay_pattern", None)
-    excluded = [v for v in variables if keys and optimizer._var_key(v) in keys]
-    return excluded, [pattern.pattern] if pattern else []
+def exclude_alike(old: keras.optimizers.Optimizer, new: Any) -> None:
+    """Exclude from weight decay what `old` does, which trains the same variables."""
+    for name in ("_exclude_from_weight_decay", "_exclude_from_weight_decay_pattern"):
+        if getattr(old, name, None):
+            setattr(new, name, getattr(old, name))

@@ -11,10 +11,10 @@ def combine_masks(mask: Tensor | None, padding_mask: Tensor | None) -> Tensor | 
     if len(given) < 2:
         return given[0] if given else None
     rank = max(m.ndim for m in given)
-    return ops.logical_and(*(_of_rank(rank, m) for m in given))
+    return ops.logical_and(*(of_rank(rank, m) for m in given))
 
 
-def _of_rank(rank: int, mask: Tensor) -> Tensor:
+def of_rank(rank: int, mask: Tensor) -> Tensor:
     """A boolean mask with axes of length 1 behind its own."""
     mask = ops.cast(mask, "bool")
     for _ in range(rank - mask.ndim):
@@ -34,7 +34,7 @@ def as_entries(z: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
             "`mask` must have at most as many axes as the input. Received: mask of "
             f"shape {given} for an input of shape {tuple(z.shape)}."
         )
-    mask = _of_rank(z.ndim, mask)
+    mask = of_rank(z.ndim, mask)
     for length, masked in zip(z.shape, mask.shape, strict=True):
         if None in (length, masked):
             continue

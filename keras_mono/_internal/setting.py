@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import cache
-from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
 import keras
 import numpy as np
@@ -36,17 +36,9 @@ class Setting(_Argument[T]):
         super().__init__(check)
         self.__doc__ = doc
 
-    @overload
-    def __get__(self, layer: None, owner: type) -> "Setting[T]": ...
-
-    @overload
-    def __get__(self, layer: keras.layers.Layer, owner: type) -> T: ...
-
-    def __get__(
-        self, layer: keras.layers.Layer | None, owner: type
-    ) -> "Setting[T] | T":
+    def __get__(self, layer: keras.layers.Layer | None, owner: type) -> T:
         if layer is None:
-            return self
+            return self  # type: ignore[return-value]
         given: T = getattr(layer, f"_given_{self.name}")
         variable = self.variable(layer)
         if variable is None or backend.is_held_by_fit(variable):
@@ -82,8 +74,7 @@ class Setting(_Argument[T]):
 
     def variable(self, layer: keras.layers.Layer) -> keras.Variable | None:
         """The variable that a compiled step reads; None before the layer is built."""
-        found: keras.Variable | None = getattr(layer, f"_{self.name}", None)
-        return found
+        return getattr(layer, f"_{self.name}", None)
 
 
 class Fixed(_Argument[V]):
@@ -138,34 +129,28 @@ class SettingOfAnother:
 
 def config_of(layer: keras.layers.Layer) -> dict[str, Any]:
     """What a layer's `get_config` returns of its arguments."""
-    return {
-        x.name: keras.saving.serialize_keras_object(getattr(layer, x.name))
-        for x in _arguments(layer)
-    }
+    kind: Any = type(layer)
+    names = [x.name for x in _arguments(kind)]
+    return {n: keras.saving.serialize_keras_object(getattr(layer, n)) for n in names}
 
 
 def settings_of(layer: keras.layers.Layer) -> dict[str, keras.Variable | None]:
     """The variables of a layer's settings by name; None before it is built."""
-    return {x.name: x.variable(layer) for x in _settings(layer)}
+    return {x.name: x.variable(layer) for x in _settings(type(layer))}
 
 
 def build_settings(layer: keras.layers.Layer) -> None:
     """Make the variables of a layer's settings."""
-    for setting in _settings(layer):
+    for setting in _settings(type(layer)):
         setting.build(layer)
 
 
-def _settings(layer: keras.layers.Layer) -> list[Setting[Any]]:
-    return [x for x in _arguments(layer) if isinstance(x, Setting)]
-
-
-def _arguments(layer: keras.layers.Layer) -> tuple[_Argument[Any], ...]:
-    kind: Any = type(layer)
-    return _declared(kind)
+def _settings(kind: Any) -> list[Setting[Any]]:
+    return [x for x in _arguments(kind) if isinstance(x, Setting)]
 
 
 @cache
-def _declared(kind: Any) -> tuple[_Argument[Any], ...]:
+def _arguments(kind: Any) -> tuple[_Argument[Any], ...]:
     """The arguments of a class, those of its base classes first."""
     held = [x for base in reversed(kind.__mro__) for x in vars(base).values()]
     return tuple(x for x in held if isinstance(x, _Argument))

@@ -4,8 +4,7 @@ import numpy as np
 
 from keras_mono._internal.varies import varies
 
-TOP_FRACTION = 0.02
-"""The tail: L2E's default share of activations that counts as monosemantic."""
+TOP_FRACTION = 0.02  # the tail: L2E's default share of monosemantic activations
 
 
 def own_phi(z: np.ndarray, variance_compensation: float = 0.01) -> np.ndarray:

@@ -24,10 +24,11 @@ import numpy as np
 
 from keras_mono._internal.data import as_array, as_arrays, batches, number_of_samples
 from keras_mono._internal.forward import forward
+from keras_mono._internal.keras_private import mask_of
 from keras_mono._internal.model_layers import find_layers
 from keras_mono._internal.optional_imports import require
 from keras_mono._internal.recording.call_hooks import changed_output, single_tensor
-from keras_mono._internal.recording.masks import Masks, keras_mask
+from keras_mono._internal.recording.masks import Masks
 from keras_mono._internal.recording.record import (
     Recorded,
     record_batches,
@@ -192,7 +193,7 @@ def _unreduced(
         target = target[..., None]  # else they would broadcast against each other
     target = keras.ops.cast(target, dtype)  # both as Keras does
     losses = function(target, keras.ops.cast(predicted, dtype))
-    masks = mask, keras_mask(losses)  # a loss masks the targets that it ignores
+    masks = mask, mask_of(losses)  # a loss masks the targets that it ignores
     losses = keras.ops.convert_to_numpy(losses)
     if losses.ndim == 0 or len(losses) != len(target):
         raise ValueError(

@@ -10,18 +10,10 @@ from keras_mono.callbacks._spread import Spread
 from keras_mono.layers.monosemantic_inhibition import MonosemanticInhibition
 from keras_mono.layers.monosemantic_penalty import MonosemanticPenalty
 
-SHRUNK = 0.2
-"""A layer is small below this share of an earlier scale."""
-
-KILLED = 0.5
-"""Many neurons have died if they are this share of all."""
-
-GROWN = 1.25
-"""A small layer recovers above so many times its lowest scale."""
-
-CONFIRMED = 3
-"""In so many measurements in a row: at large learning rates many layers dip."""
-
+SHRUNK = 0.2  # a layer is small below this share of an earlier scale
+KILLED = 0.5  # many neurons have died if they are this share of all
+GROWN = 1.25  # a small layer recovers above so many times its lowest scale
+CONFIRMED = 3  # measurements in a row
 _OTHER = ", or make it with `{}`, which does not shrink neurons"
 
 
@@ -46,17 +38,7 @@ class Earlier(NamedTuple):
 class Collapse:
     """Follows a layer through the measurements of a `fit`.
 
-    It has collapsed if in three measurements in a row
-
-    - its scale is below a fifth of that in the first measurement in which a neuron
-      varies, or, if half of its neurons have died since, of that before training; and
-      it is not a quarter above its lowest since it is so small; or
-    - half of its neurons have died since the first measurement; or
-    - none varies though some did before training.
-
-    At a large learning rate layers without normalization shrink within an epoch, and
-    most grow again: those that do are not told of. A batch normalization before the
-    layer changes its scale within an epoch, but kills no neurons.
+    The criterion, and why it is this one, stands in docs/monitor.md.
     """
 
     def __init__(self, name: str, layer: keras.layers.Layer) -> None:
@@ -64,8 +46,7 @@ class Collapse:
         self._first: Earlier | None = None
         self._before: Earlier | None = None
         self._lowest = math.inf
-        self._since = ""
-        self._times = 0
+        self._times: list[str] = []  # of the measurements in a row
         self._has_warned = False
 
     def begin(self, spread: Spread) -> None:
@@ -87,14 +68,13 @@ class Collapse:
     def _count(self, spread: Spread, when: str) -> None:
         earlier = self._larger_before(spread)
         if earlier is None:
-            self._since, self._times = "", 0
+            self._times.clear()
             return
-        self._since = self._since or when
-        self._times += 1
-        if self._times >= CONFIRMED and not self._has_warned:
+        self._times.append(when)
+        if len(self._times) >= CONFIRMED and not self._has_warned:
             self._has_warned = True
             warnings.warn(
-                f"Layer '{self.name}' has collapsed since {self._since}: "
+                f"Layer '{self.name}' has collapsed since {self._times[0]}: "
                 f"{_found(earlier, spread)} {_advice(self.layer)}",
                 stacklevel=6,  # Keras, which runs the callback
             )

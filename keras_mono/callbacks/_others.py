@@ -2,7 +2,8 @@
 
 import inspect
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 
@@ -25,20 +26,19 @@ def before_and_after(callback: keras.callbacks.Callback) -> tuple[Callbacks, Cal
     """
     frame = inspect.currentframe()
     while frame is not None:
-        runner = frame.f_locals.get("self")
-        if isinstance(runner, keras.callbacks.CallbackList):
-            every = runner.callbacks
-            places = [i for i, x in enumerate(every) if x is callback]
-            return (
-                (every[: places[-1]], every[places[-1] + 1 :]) if places else ([], [])
-            )
+        runner: Any = frame.f_locals.get("self")
+        is_list = isinstance(runner, keras.callbacks.CallbackList)
+        every = runner.callbacks if is_list else []
+        if callback in every:
+            place = max(i for i, x in enumerate(every) if x is callback)
+            return every[:place], every[place + 1 :]
         frame = frame.f_back
     return [], []
 
 
-def tell_of_readers(before: Callbacks, keys: Iterable[str], unit: str) -> None:
+def tell_of_readers(before: Callbacks, keys: set[str], unit: str) -> None:
     """Warn of callbacks that read `logs` before the figures are written."""
-    readers = [type(x).__name__ for x in before if _reads(x, set(keys), unit)]
+    readers = [type(x).__name__ for x in before if _reads(x, keys, unit)]
     if readers:
         warnings.warn(
             f"{', '.join(dict.fromkeys(readers))} before the MonosemanticityMonitor in "
@@ -48,17 +48,16 @@ def tell_of_readers(before: Callbacks, keys: Iterable[str], unit: str) -> None:
         )
 
 
-def check_patience(after: Callbacks, keys: Iterable[str], epochs: int) -> None:
+def check_patience(after: Callbacks, keys: set[str], epochs: int) -> None:
     """Raise an error for a patience that ends before the next measurement."""
     if epochs <= 1:  # then no epoch repeats a figure
         return
-    figures = set(keys)
     for callback in after:
         monitored = getattr(callback, "monitor", None)
         patience = getattr(callback, "patience", None)
         if not (isinstance(monitored, str) and isinstance(patience, int)):
             continue
-        if monitored in figures and patience < epochs:
+        if monitored in keys and patience < epochs:
             raise ValueError(
                 f"{type(callback).__name__}(monitor='{monitored}') must be patient "
                 f"until the next measurement, which is {epochs} epochs later; its "
@@ -78,10 +77,8 @@ def _reads(callback: keras.callbacks.Callback, keys: set[str], unit: str) -> boo
     hooks = ["on_epoch_end"]
     if unit == "batch":
         hooks += ["on_train_batch_end", "on_batch_end"]
-    return any(_is_overridden(callback, hook) for hook in hooks)
-
-
-def _is_overridden(callback: keras.callbacks.Callback, hook: str) -> bool:
-    method = getattr(callback, hook)
-    original = getattr(keras.callbacks.Callback, hook)
-    return getattr(method, "__func__", method) is not original
+    plain = keras.callbacks.Callback
+    return any(
+        getattr(getattr(callback, hook), "__func__", None) is not getattr(plain, hook)
+        for hook in hooks
+    )

@@ -6,6 +6,7 @@ from functools import cached_property
 import keras
 import numpy as np
 
+from keras_mono._internal.masks import of_rank
 from keras_mono._internal.recording.record import Recorded
 from keras_mono._internal.tail_figures import own_phi, tail_figures
 from keras_mono.backend.reference import LARGEST_ENTRY
@@ -15,13 +16,12 @@ from keras_mono.layers.running_statistics import RunningStatistics
 from keras_mono.layers.selecting_layer import SelectingLayer
 from keras_mono.selectors.moving_threshold import MovingThreshold
 
-_TAIL_FIGURES = ("ms_top1", "ms_threshold", "ms_tail", "ms_kurtosis")
-_SPREAD_FIGURES = ("scale", "dead")
+_OF_DATA = ("ms_top1", "ms_threshold", "ms_tail", "ms_kurtosis", "scale", "dead")
 
 
 def figures_of(layer: keras.layers.Layer, has_data: bool) -> tuple[str, ...]:
     """Names of a layer's figures, which follow the layer's name in `logs`."""
-    figures = [*_TAIL_FIGURES, *_SPREAD_FIGURES] if has_data else []
+    figures = [*_OF_DATA] if has_data else []
     if isinstance(layer, SelectingLayer):
         has_threshold = isinstance(layer.select, MovingThreshold)
         if has_data or has_threshold:
@@ -81,10 +81,13 @@ class Scores:
             self.parts.append(z.reshape(-1, 1) if z.ndim == 1 else z)
             return
         phi = keras.ops.convert_to_numpy(self.layer.score(*recorded))
-        counted, valid = _counts(self.layer, z), np.abs(z) < LARGEST_ENTRY
+        # Scored are finite entries of neurons with a history.
+        known = keras.ops.convert_to_numpy(self.layer.count) >= 2
+        mean = keras.ops.convert_to_numpy(self.layer.mean)
+        counted = known & (np.abs(z - mean) < LARGEST_ENTRY)  # not NaN either
+        valid = np.abs(z) < LARGEST_ENTRY
         if recorded.mask is not None:
-            mask = keras.ops.convert_to_numpy(recorded.mask).astype(bool)
-            mask = mask.reshape(mask.shape + (1,) * (z.ndim - mask.ndim))
+            mask = keras.ops.convert_to_numpy(of_rank(z.ndim, recorded.mask))
             counted, valid = counted & mask, valid & mask
         pooled = tuple(i for i, n in enumerate(self.layer.mean.shape) if n == 1)
         self._spread.add(z, valid, pooled)
@@ -116,29 +119,18 @@ class Scores:
 
     @cached_property
     def _values(self) -> np.ndarray:
-        """All that was added."""
-        return _stacked(self.parts)
-
-
-def _counts(layer: RunningStatistics, z: np.ndarray) -> np.ndarray:
-    """The entries that the layer scores: finite, and of neurons with a history."""
-    known = keras.ops.convert_to_numpy(layer.count) >= 2
-    mean = keras.ops.convert_to_numpy(layer.mean)
-    return known & (np.abs(z - mean) < LARGEST_ENTRY)  # not NaN either
-
-
-def _stacked(parts: list[np.ndarray]) -> np.ndarray:
-    """All samples in one array, shorter ones padded with NaN."""
-    if not parts:
-        return np.full((1, 1), np.nan)
-    if len({part.ndim for part in parts}) > 1:
-        parts = [part.reshape(len(part), -1) for part in parts]
-    if len({part.shape[1:] for part in parts}) > 1:
-        widest = np.max([part.shape[1:] for part in parts], axis=0)
-        parts = [_widened(part, widest) for part in parts]
-    return np.concatenate(parts)
+        """All samples in one array, shorter ones padded with NaN."""
+        parts = self.parts
+        if not parts:
+            return np.full((1, 1), np.nan)
+        if len({part.ndim for part in parts}) > 1:
+            parts = [part.reshape(len(part), -1) for part in parts]
+        if len({part.shape[1:] for part in parts}) > 1:
+            widest = np.max([part.shape for part in parts], axis=0)
+            parts = [_widened(part, widest) for part in parts]
+        return np.concatenate(parts)
 
 
 def _widened(part: np.ndarray, widest: np.ndarray) -> np.ndarray:
-    missing = [(0, int(n) - m) for n, m in zip(widest, part.shape[1:], strict=True)]
+    missing = [(0, n) for n in widest[1:] - part.shape[1:]]
     return np.pad(part, [(0, 0), *missing], constant_values=np.nan)

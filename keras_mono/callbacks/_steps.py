@@ -21,10 +21,7 @@ def steps_done(batch: int, params: dict[str, Any] | None) -> int:
 
 
 def steps_before(
-    epoch: int,
-    params: dict[str, Any] | None,
-    model: keras.Model,
-    layers: Iterable[keras.layers.Layer],
+    epoch: int, callback: keras.callbacks.Callback, layers: Iterable[keras.layers.Layer]
 ) -> int:
     """Steps of earlier epochs, when a `fit` starts with the epoch `epoch`.
 
@@ -35,11 +32,11 @@ def steps_before(
     """
     if epoch == 0:
         return 0
-    steps = (params or {}).get("steps")
+    steps = (callback.params or {}).get("steps")
     if steps is not None:
         return epoch * int(steps)
-    counts = [steps_seen(layer) for layer in layers]
-    counts = [count for count in (*counts, _steps_of_optimizer(model)) if count > 0]
+    counts = [_steps_of_optimizer(callback.model), *map(steps_seen, layers)]
+    counts = [count for count in counts if count > 0]
     if not counts:
         warnings.warn(
             f"Training goes on with epoch {epoch}, but how many steps came before it "
@@ -61,8 +58,7 @@ def steps_seen(layer: keras.layers.Layer) -> int:
 def _steps_of_optimizer(model: keras.Model) -> int:
     optimizer = getattr(model, "optimizer", None)
     optimizer = getattr(optimizer, "inner_optimizer", optimizer)  # of a loss scale
-    iterations = getattr(optimizer, "iterations", None)
-    if iterations is None:
+    if optimizer is None:
         return 0
-    accumulated = getattr(optimizer, "gradient_accumulation_steps", None) or 1
-    return int(keras.ops.convert_to_numpy(iterations)) * accumulated
+    accumulated = optimizer.gradient_accumulation_steps or 1
+    return int(keras.ops.convert_to_numpy(optimizer.iterations)) * accumulated

@@ -24,7 +24,8 @@ class InhibitionSchedule(keras.callbacks.Callback):
 
     Args:
         fn: `fn(epoch)`, or `fn(step)` with `unit="step"`, both counted from 0; returns
-            a number, or None for off. Steps are counted over all epochs of a `fit`,
+            a number, or None for off, as `lambda epoch: 1.0 if epoch < 2 else None`
+            does from the third epoch on. Steps are counted over all epochs of a `fit`,
             those before its `initial_epoch` or before a resume included; with
             `steps_per_execution` above 1 only the first of each execution (and if
             Keras does not know an epoch's length, the last execution as a whole one).
@@ -59,13 +60,6 @@ class InhibitionSchedule(keras.callbacks.Callback):
     >>> history = model.fit(x, x[:, :1], epochs=3, callbacks=[ramp], verbose=0)
     >>> round(model.get_layer("penalty").weight, 6)
     0.03
-
-    Off from the third epoch on:
-
-    >>> off = km.callbacks.InhibitionSchedule(lambda epoch: 1.0 if epoch < 2 else None)
-    >>> history = model.fit(x, x[:, :1], epochs=3, callbacks=[off], verbose=0)
-    >>> model.get_layer("penalty").enabled
-    False
     """
 
     def __init__(
@@ -99,7 +93,7 @@ class InhibitionSchedule(keras.callbacks.Callback):
             self._set_for(epoch)
             return
         if self._seen is None:  # not before: BackupAndRestore may come after this one
-            self._seen = steps_before(epoch, self.params, self.model, self._scheduled())
+            self._seen = steps_before(epoch, self, self._scheduled())
         self._before = self._seen
 
     def on_train_batch_begin(self, batch: int, logs: Logs = None) -> None:  # noqa: ARG002
@@ -114,9 +108,7 @@ class InhibitionSchedule(keras.callbacks.Callback):
         if self._begins and value is None:
             # A resumed run: off, but with the number that was set last before.
             earlier = (self._value(i) for i in range(count - 1, -1, -1))
-            number = next((x for x in earlier if x is not None), None)
-            if number is not None:
-                self._set(number)
+            self._set(next((x for x in earlier if x is not None), None))
         self._begins = False
         self._set(value)
 
@@ -132,12 +124,9 @@ class InhibitionSchedule(keras.callbacks.Callback):
     def _set(self, value: float | None) -> None:
         for layer in self._scheduled():
             layer.enabled = value is not None
-            if value is None:
-                continue
-            if isinstance(layer, MonosemanticPenalty):
-                layer.weight = value
-            else:
-                layer.strength = value
+            if value is not None:
+                is_penalty = isinstance(layer, MonosemanticPenalty)
+                setattr(layer, "weight" if is_penalty else "strength", value)
 
     def _scheduled(self) -> list[SelectingLayer]:
         # `self.model` first: on JAX it brings the variables back into the layers.

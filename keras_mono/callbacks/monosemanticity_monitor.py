@@ -57,8 +57,6 @@ class MonosemanticityMonitor(keras.callbacks.Callback):
     - without `data`, `NAME_inhibited` or `NAME_penalized` is the share that a
       `MovingThreshold` selected of the latest training batch.
 
-    In an epoch without a measurement (`every`) the logs hold the latest one's figures.
-
     The reference of φ: for a layer of this library its running statistics, which come
     from the training batches, and only for neurons with a history (NaN before any); for
     any other layer the mean and variance of its outputs on `data` itself, every
@@ -69,18 +67,18 @@ class MonosemanticityMonitor(keras.callbacks.Callback):
     Reference: MEmeL (arXiv:2312.11560), Def. 3.1; the 2 % is L2E's (arXiv:2503.23298).
 
     Args:
-        data: The model's inputs, as for `analysis.activations`: arrays or tensors, or a
-            dataset, loader or generator of batches (whose labels are not used; what can
-            be read once only is kept in memory). A few hundred held-out samples will
-            do. None: only the figures from the layers' state, which cost no forward
-            pass.
+        data: The model's inputs: arrays or tensors, or a dataset, loader or generator
+            of batches, as for `analysis.activations` (what can be read once only is
+            kept in memory). A few hundred held-out samples will do. None: only the
+            figures from the layers' state, which cost no forward pass.
         layers: Names of the layers to watch; with a path or a number as `km.status`
             shows them. None: all layers of this library (without `data`, those that
             have a figure).
         every: Measure at every so many epochs (batches), counted from 0, and at the
-            first of a `fit`. In between nothing is computed.
+            first of a `fit`. In between nothing is computed: the logs of every epoch
+            hold the latest figures.
         unit: `"epoch"` or `"batch"`: what `every` counts. By batch, the figures stand
-            in the batch's logs, and the latest ones in the epoch's.
+            in the batch's logs too.
         batch_size: Samples per forward pass; not used for data that give batches.
         steps: How many batches of `data` to take. None: all.
         model: The part of the model to watch and to run on `data`, such as
@@ -88,16 +86,13 @@ class MonosemanticityMonitor(keras.callbacks.Callback):
             model that is trained.
         prefix: What the keys begin with, to tell two monitors of a `fit` apart.
 
-    Before training begins the model is run on the first batch of `data`, so that what
-    cannot be measured is found then.
-
     Raises:
-        ValueError: when training begins, for a name that no layer has (the names are
-            listed), for a model without layers to watch or without a `call`, for named
-            layers that the forward pass does not reach, for two monitors that write
-            the same keys, for a callback whose patience ends before the next
-            measurement, and, without `data`, for a layer that has no figure of its
-            own.
+        ValueError: before training, by a run on the first batch of `data`, for a name
+            that no layer has (the names are listed), for a model without layers to
+            watch or without a `call`, for named layers that the forward pass does not
+            reach, for two monitors that write the same keys, for a callback whose
+            patience ends before the next measurement, and, without `data`, for a layer
+            that has no figure of its own.
 
     Warns:
         UserWarning: of callbacks that read the logs before the monitor has written
@@ -204,8 +199,7 @@ class MonosemanticityMonitor(keras.callbacks.Callback):
             # Not before: BackupAndRestore may come after the monitor.
             self._steps_at_first = self._steps()
             if self.unit == "batch":
-                layers = self._watched().values()
-                self._batches = steps_before(epoch, self.params, self.model, layers)
+                self._batches = steps_before(epoch, self, self._watched().values())
         self._batches_before = self._batches
 
     def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
@@ -214,13 +208,13 @@ class MonosemanticityMonitor(keras.callbacks.Callback):
         due = -(-self._batches // self.every) * self.every  # next multiple of `every`
         self._batches = self._batches_before + steps_done(batch, self.params)
         if due < self._batches or not self.rows:
-            self._latest = self._measure(batch)
+            self._latest = self._measure()
             if logs is not None:
                 logs.update(self._latest)
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         if self.unit == "epoch" and (epoch % self.every == 0 or not self.rows):
-            self._latest = self._measure(None)
+            self._latest = self._measure()
         if logs is not None:
             logs.update(self._latest)
         if self._steps_at_first:
@@ -286,7 +280,7 @@ class MonosemanticityMonitor(keras.callbacks.Callback):
     def _key(self, name: str, figure: str) -> str:
         return f"{self.prefix}{name}_{figure}"
 
-    def _measure(self, batch: int | None) -> dict[str, float]:
+    def _measure(self) -> dict[str, float]:
         watched = self._watched()
         scores = {name: Scores(layer) for name, layer in watched.items()}
         measured = {name: figures_from_state(layer) for name, layer in watched.items()}
@@ -303,9 +297,12 @@ class MonosemanticityMonitor(keras.callbacks.Callback):
                 )
         logs: dict[str, float] = {}
         for name, layer in watched.items():
-            row: dict[str, Any] = {"epoch": self._epoch, "layer": name}
-            row["reference"] = scores[name].reference
-            if batch is not None:
+            row: dict[str, Any] = {
+                "epoch": self._epoch,
+                "layer": name,
+                "reference": scores[name].reference,
+            }
+            if self.unit == "batch":
                 row["batch"] = self._batches - 1
             for figure in self._figures_of(layer):
                 short = figure.removeprefix("ms_")

@@ -52,7 +52,9 @@ def _compile_arguments(old: keras.Model, new: keras.Model) -> dict[str, Any]:
         if name not in arguments and hasattr(old, name):
             arguments[name] = _own_optimizer(getattr(old, name))
     for name, value in arguments.items():
-        _exclude_alike(old, getattr(old, name, None), value)
+        kept = getattr(old, name, None)
+        if isinstance(kept, keras.optimizers.Optimizer):
+            keras_private.exclude_alike(_innermost(kept), _innermost(value))
     return arguments
 
 
@@ -71,20 +73,6 @@ def _own_optimizer(value: Any) -> Any:
     if not isinstance(value, keras.optimizers.Optimizer):
         return value
     return type(value).from_config(value.get_config())
-
-
-def _exclude_alike(model: keras.Model, old: Any, new: Any) -> None:
-    """Exclude from weight decay what the old optimizer does: its config lacks it.
-
-    The new model shares the variables of `model`.
-    """
-    if not isinstance(old, keras.optimizers.Optimizer):
-        return
-    variables, patterns = keras_private.excluded_from_weight_decay(
-        _innermost(old), model.variables
-    )
-    if variables or patterns:
-        _innermost(new).exclude_from_weight_decay(variables, patterns)
 
 
 def _innermost(optimizer: Any) -> Any:

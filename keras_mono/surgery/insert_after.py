@@ -38,7 +38,7 @@ from keras_mono.surgery.places import (
     output_shape,
     outputs_in_list,
 )
-from keras_mono.surgery.rebuild import Call, Edit, rebuild
+from keras_mono.surgery.rebuild import Call, Rebuilding
 
 _FLOATS = ("float16", "bfloat16", "float32", "float64")  # a policy of Keras each
 
@@ -80,8 +80,8 @@ def insert_after(
     matched = matching(model, where, exclude)
     padding = Padding(model, mask)
     insertion = _Insertion(model, matched, layer, padding, output)
-    new = rebuild(model, insertion)
-    padding.check()
+    new = insertion.rebuilt(model)
+    padding.check([place.path for place in matched])
     return insertion.table(model) if dry_run else compile_like(model, new)
 
 
@@ -92,8 +92,8 @@ class _Inserted:
     masks: dict[str, None] = field(default_factory=dict)  # of its calls, in order
 
 
-class _Insertion(Edit):
-    """The edit that inserts copies of a layer."""
+class _Insertion(Rebuilding):
+    """Inserts copies of a layer."""
 
     def __init__(
         self,
@@ -103,6 +103,7 @@ class _Insertion(Edit):
         padding: Padding,
         output: int | None,
     ) -> None:
+        super().__init__()
         self.paths = {id(p.layer): p.path for p in matched}
         self.template = template
         self.padding = padding

@@ -37,10 +37,9 @@ def as_class_of(
     else:
         type(plain).__init__(new, plain.input, plain.output, name=original.name)
     carried = {**vars(original), **vars(original).get("_modules", {})}
+    skipped = _of_every_model().union(lora.ATTRIBUTES)
     for name, value in carried.items():
-        if name in _of_every_model() or name.startswith("_jax"):
-            continue
-        if name in lora.ATTRIBUTES:
+        if name in skipped or name.startswith("_jax"):
             continue
         kept = None if name in _LEFT_BEHIND else _replace(value, replaced)
         setattr(new, name, kept)

@@ -30,10 +30,9 @@ def keep_lora(
     keras_private.sort_layers(new, is_monosemantic_layer)
     numbers = getattr(old, "_lora_enabled_layers", None)
     if numbers is not None:
-        before, after = _counted(old), _counted(new)
-        place = {id(x): i for i, x in enumerate(after)}
-        held = [before[i] for i in numbers]
-        held = [replaced.get(id(x), x) for x in held]
+        place = {id(x): i for i, x in enumerate(_counted(new))}
+        layers = _counted(old)
+        held = [replaced.get(id(layers[i]), layers[i]) for i in numbers]
         new._lora_enabled_layers = [place[id(x)] for x in held]
     new.enable_lora = partial(_enable_lora, new)
 
@@ -48,4 +47,5 @@ def _enable_lora(backbone: Any, *args: Any, **kwargs: Any) -> None:
 
 
 def _counted(backbone: Any) -> list[keras.layers.Layer]:
-    return [x for x in keras_private.flat_layers(backbone) if x.weights]
+    every = keras_private.sublayers(backbone, recursive=True)
+    return [x for x in every if x.weights]

@@ -5,6 +5,7 @@ inserted layer does not get it from Keras.
 """
 
 from collections import defaultdict
+from functools import cached_property
 
 import keras
 
@@ -49,7 +50,6 @@ class Padding:
         self._graphs: dict[int, _MarkedGraph] = {}
         # Paths in a nested model that marks no padding; a model around it may.
         self._open: defaultdict[int, list[str]] = defaultdict(list)
-        self._asked: list[str] = []
         # By path, the masks that cannot be given, and those that may be its own.
         self._lost: dict[str, list[str]] = {}
         self._unclear: dict[str, list[str]] = {}
@@ -70,7 +70,6 @@ class Padding:
 
     def mask_for(self, call: Call, number: int, path: str) -> tuple[str, Tensor] | None:
         """Name and tensor of the mask for an output of the call."""
-        self._asked.append(path)
         if self._mask is False:
             return None
         graph, x = self._marked(call.graph), call.old_outputs[number]
@@ -99,14 +98,15 @@ class Padding:
         A Sequential model hands none of its inputs on. `path`: of an insertion.
         """
         self._open[id(graph)] += self._open[id(layer)]
-        if path is not None:
-            self._asked.append(path)
-            shape = output_shape(layer)
-            if shape is None or len(shape) > 2:
-                self._open[id(graph)].append(path)
+        shape = output_shape(layer)
+        if path is not None and (shape is None or len(shape) > 2):
+            self._open[id(graph)].append(path)
 
-    def check(self) -> None:
-        """Raise an error if an inserted layer would count padding that is marked."""
+    def check(self, paths: list[str]) -> None:
+        """Raise an error if an insertion would count padding that is marked.
+
+        `paths`: of all insertions.
+        """
         if self._unclear:
             names = _masks_in(self._unclear)
             raise ValueError(
@@ -118,7 +118,7 @@ class Padding:
             )
         lost = self._lost or ({} if self._is_used else self._flat)
         if not lost and isinstance(self._mask, str) and not self._is_used:
-            lost = {path: [self._mask] for path in self._asked}
+            lost = {path: [self._mask] for path in paths}
         if not lost:
             return
         marks = _masks_in(lost)
@@ -152,14 +152,15 @@ class _MarkedGraph:
     def __init__(self, graph: keras.Model, mask: str | bool | None) -> None:
         self._graph = graph
         self._inputs = named_inputs(graph)
-        self._marking = marking_inputs(self._inputs)
-        self._names = self._marking
+        self._names = marking_inputs(self._inputs)
         if isinstance(mask, str):
             self._names = [n for n in self._inputs if n == mask]
         self._made: Tensor = None
-        if self._names:
-            masks = [n for n in self._inputs if n in {*self._marking, mask}]
-            self.positions = Positions(graph, masks)
+
+    @cached_property
+    def positions(self) -> Positions:
+        known = {*marking_inputs(self._inputs), *self._names}
+        return Positions(self._graph, [n for n in self._inputs if n in known])
 
     def take_mask(self, name: str, call: Call) -> None:
         """Take the mask from the call of the layer that `mask` names."""
@@ -172,9 +173,8 @@ class _MarkedGraph:
                 f"outputs of shape {tuple(x.shape)}. Name an input of the model, an "
                 "`Embedding(mask_zero=True)`, a `Masking` layer or the like."
             )
-        self._names = [name]
-        self.positions = Positions(self._graph, self._marking)
         self.positions.add(name, call.old_outputs[0], tuple(self._made.shape))
+        self._names = [name]
 
     def related(self, x: Tensor) -> list[str]:
         """Names of the masks that may be those of a tensor of the graph."""

@@ -141,9 +141,8 @@ def _has_graph(model: Any) -> bool:
 
 def _calls_graph(model: Any) -> bool:
     """False for a class whose own `call` does not use the graph's."""
-    sequential = isinstance(model, keras.Sequential)
     call = type(model).call
-    if call is (keras.Sequential if sequential else _functional_class()).call:
+    if call in (keras.Sequential.call, _functional_class().call):
         return True
     code = getattr(inspect.unwrap(call), "__code__", None)
     return code is not None and "super" in code.co_names

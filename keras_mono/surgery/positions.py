@@ -55,14 +55,10 @@ class Positions:
     def __init__(self, graph: keras.Model, masks: list[str]) -> None:
         self._inputs = named_inputs(graph)
         self._shapes: Shapes = {n: tuple(x.shape) for n, x in self._inputs.items()}
-        self.masks = {
-            name: Mask(
-                self._inputs[name],
-                self._shapes[name],
-                _marked(name, masks, self._shapes),
-            )
-            for name in masks
-        }
+        self.masks: dict[str, Mask] = {}
+        for name in masks:
+            marks = _marked(name, masks, self._shapes)
+            self.masks[name] = Mask(self._inputs[name], self._shapes[name], marks)
         self._calls = calls_in_order(graph)
         self._sources = {id(x): frozenset([n]) for n, x in self._inputs.items()}
         for call in self._calls:

@@ -21,8 +21,11 @@ class Call(NamedTuple):
     new_of: dict[int, Tensor]  # by the ids of the graph's tensors, as far as called
 
 
-class Edit:
-    """The changes to make: none, in this base class. All graphs are original ones."""
+class Rebuilding:
+    """Rebuilds models; a subclass says what changes. All graphs are original ones."""
+
+    def __init__(self) -> None:
+        self._replaced: dict[int, keras.layers.Layer | None] = {}  # by id of the old
 
     def changes(self, graph: keras.Model) -> bool:
         """Whether anything directly in this graph changes."""
@@ -44,45 +47,34 @@ class Edit:
         """The outputs to use instead of those of a call."""
         return call.outputs
 
-
-def rebuild(model: keras.Model, edit: Edit) -> keras.Model:
-    """A model like `model`, of its class and name, with `edit` applied, uncompiled."""
-    return _Rebuilding(edit).graph(model)
-
-
-class _Rebuilding:
-    def __init__(self, edit: Edit) -> None:
-        self.edit = edit
-        self.replaced: dict[int, keras.layers.Layer | None] = {}  # by id of the old one
-
-    def graph(self, old: keras.Model) -> keras.Model:
+    def rebuilt(self, old: keras.Model) -> keras.Model:
+        """A model like `old`, of its class and name, with the changes, uncompiled."""
         make = self._sequential if isinstance(old, keras.Sequential) else self._graph
         new = make(old)
         if type(new) is not type(old):
-            new = as_class_of(old, new, self.replaced)
+            new = as_class_of(old, new, self._replaced)
         if hasattr(old, "output_names"):  # they are those of the layers that end it
             new.output_names = list(old.output_names)
         if not old.trainable:  # of the model alone: its layers keep their own
             keras_private.freeze_without_layers(new)
         return new
 
-    def layer(self, old: keras.layers.Layer) -> keras.layers.Layer | None:
-        if id(old) not in self.replaced:
+    def _layer(self, old: keras.layers.Layer) -> keras.layers.Layer | None:
+        if id(old) not in self._replaced:
             changes = is_graph(old) and self._changes(old)
-            new = self.graph(old) if changes else self.edit.replace(old)
-            self.replaced[id(old)] = new
-        return self.replaced[id(old)]
+            new = self.rebuilt(old) if changes else self.replace(old)
+            self._replaced[id(old)] = new
+        return self._replaced[id(old)]
 
     def _changes(self, graph: keras.Model) -> bool:
-        if self.edit.changes(graph):
-            return True
-        return any(is_graph(x) and self._changes(x) for x in graph.layers)
+        inner = (x for x in graph.layers if is_graph(x))
+        return self.changes(graph) or any(map(self._changes, inner))
 
     def _sequential(self, old: keras.Sequential) -> keras.Sequential:
         layers: list[Any] = []
         for layer in old.layers:
-            new = self.layer(layer)
-            layers += [] if new is None else [new, *self.edit.after_in_list(old, layer)]
+            new = self._layer(layer)
+            layers += [] if new is None else [new, *self.after_in_list(old, layer)]
         layers = layers or [keras.layers.Identity()]
         inputs = getattr(old, "inputs", None)  # missing before it is built
         if inputs:
@@ -102,12 +94,12 @@ class _Rebuilding:
         args, kwargs = call.arguments.fill_in(new_of)
         operation = call.operation
         if isinstance(operation, keras.layers.Layer):
-            operation = self.layer(operation)
+            operation = self._layer(operation)
         arguments = keras.tree.flatten((args, kwargs))
         if operation is None:
             return arguments[:1]
         outputs = keras.tree.flatten(operation(*args, **kwargs))
-        return self.edit.after_call(
+        return self.after_call(
             Call(graph, call.operation, call.outputs, arguments, outputs, new_of)
         )
 

@@ -23,7 +23,6 @@ from keras_mono._internal.as_model import as_model
 from keras_mono._internal.model_layers import monosemantic_layers
 from keras_mono._internal.table import Table
 from keras_mono._internal.varies import varies
-from keras_mono.layers.monosemantic_inhibition import MonosemanticInhibition
 from keras_mono.layers.monosemantic_penalty import MonosemanticPenalty
 from keras_mono.layers.running_statistics import RunningStatistics
 from keras_mono.layers.selecting_layer import SelectingLayer
@@ -99,7 +98,10 @@ def _row(name: str, layer: RunningStatistics) -> dict[str, Any]:
         state = layer.selector_state
         is_on = layer.trainable and layer.enabled and started
         row["on"] = bool(is_on and layer.is_finite())
-        row |= _acts(layer)
+        if isinstance(layer, MonosemanticPenalty):
+            row |= {"form": layer.form, "factor": layer.weight}
+        else:
+            row |= {"form": layer.gradient, "factor": layer.strength}
         row["select"] = repr(layer.select)
         row["selected_fraction"] = state.get(
             "selected_fraction", _share_of_top_k(layer)
@@ -107,15 +109,6 @@ def _row(name: str, layer: RunningStatistics) -> dict[str, Any]:
         if state.get("num_batches", 0) > 0:  # before, it selects nothing
             row["threshold"] = state.get("threshold")
     return row
-
-
-def _acts(layer: SelectingLayer) -> dict[str, Any]:
-    """What the layer does, and how much."""
-    if isinstance(layer, MonosemanticPenalty):
-        return {"form": layer.form, "factor": layer.weight}
-    if isinstance(layer, MonosemanticInhibition):
-        return {"form": layer.gradient, "factor": layer.strength}
-    return {}
 
 
 def _spread(layer: RunningStatistics) -> dict[str, float | None]:

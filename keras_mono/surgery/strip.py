@@ -7,7 +7,7 @@ from keras_mono._internal.model_layers import (
 from keras_mono.layers.inhibited_rnn import InhibitedRNN
 from keras_mono.surgery.compilation import compile_like
 from keras_mono.surgery.places import check_graph
-from keras_mono.surgery.rebuild import Edit, rebuild
+from keras_mono.surgery.rebuild import Rebuilding
 
 
 def strip(model: keras.Model) -> keras.Model:
@@ -38,9 +38,8 @@ def strip(model: keras.Model) -> keras.Model:
     ['hidden']
     """
     check_graph(model, _ADVICE)
-    stripped = rebuild(model, _Removal())
-    left = [*monosemantic_layers(stripped)]
-    if left:
+    stripped = _Removal().rebuilt(model)
+    if left := [*monosemantic_layers(stripped)]:
         raise ValueError(
             f"The layers {left} of this library sit inside other layers, such as an "
             "activation, `Bidirectional` or `TimeDistributed`, from where they cannot "
@@ -57,8 +56,8 @@ _ADVICE = (
 )
 
 
-class _Removal(Edit):
-    """The edit that removes this library's layers."""
+class _Removal(Rebuilding):
+    """Removes this library's layers."""
 
     def replace(self, layer: keras.layers.Layer) -> keras.layers.Layer | None:
         if is_monosemantic_layer(layer):

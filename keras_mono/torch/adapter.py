@@ -87,9 +87,7 @@ class Adapter(HoldsLayer, torch.nn.Module):
         # The latest loss belongs to a graph, which cannot be copied. The variables are
         # those of the layer's copy.
         left_out = {"loss": self.loss.detach(), "_state": None, "_settings": None}
-        # What `compile` made runs this adapter, also in a copy of it.
-        left_out["_compiled_call_impl"] = None
-        return {**self.__dict__, **left_out}
+        return {**super().__getstate__(), **left_out}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
@@ -107,35 +105,32 @@ class Adapter(HoldsLayer, torch.nn.Module):
         _check_is_tensor(x)
         _check_is_no_bias(padding_mask)
         layer = self._held[0]
-        if _uses_state(layer, self.training):
+        learns = layer.should_update(self.training)
+        inhibits = isinstance(layer, MonosemanticInhibition)
+        if learns or (inhibits and layer.should_inhibit(self.training)):
             self._bind()
             self._check_state()
-            if backend.is_transformed() and layer.should_update(self.training):
+            if learns and backend.is_transformed():
                 _check_may_change(self._buffers["step"], x)
         with on_device_of(x):
-            if not (isinstance(layer, MonosemanticPenalty) and layer.adds_to_loss):
-                # Not `__call__`, which sets attributes that a compiler cannot trace.
-                return layer.call(x, None, self.training, padding_mask)
-            if layer.should_update(self.training) and not layer.listeners:
+            adds = isinstance(layer, MonosemanticPenalty) and layer.adds_to_loss
+            if adds and learns and not layer.listeners:
                 # Not `add_loss`, which keeps a list: PyTorch would recompile.
                 loss = layer.penalize(x, padding_mask)
                 if current_backward() == -1:  # else it would keep the block's graph
                     self.loss = loss
                 return x
-            outputs = layer.call(x, None, self.training, padding_mask)
-            self.loss = x.new_zeros(())
-            return outputs
+            if adds:
+                self.loss = x.new_zeros(())
+            # Not `__call__`, which sets attributes that a compiler cannot trace.
+            return layer.call(x, None, self.training, padding_mask)
 
     def reset_parameters(self) -> None:
         """Set all statistics to zero, as in a new adapter.
 
         PyTorch tools call this after they have allocated a module's memory.
         """
-        self._bind()
-        self._held[0].waiting.clear()
-        with torch.no_grad():
-            for name in self._state:
-                self._buffers[name].zero_()
+        self.layer.reset()
 
     def extra_repr(self) -> str:
         return f"{type(self._held[0]).__name__}, neurons={self.mean.numel()}"
@@ -247,7 +242,9 @@ def _build(layer: RunningStatistics, input_shape: Any) -> None:
             "`(None, None, 768)`, so that its statistics exist before an optimizer or "
             "`load_state_dict` looks for them."
         )
-    if not isinstance(input_shape, Sequence) or not all(map(_is_length, input_shape)):
+    if not isinstance(input_shape, Sequence) or not all(
+        n is None or (isinstance(n, int) and n >= 0) for n in input_shape
+    ):
         raise ValueError(
             "`input_shape` must be a sequence of lengths and None, the batch first, "
             f"such as `(None, None, 768)`. Received: input_shape={input_shape!r}."
@@ -255,10 +252,6 @@ def _build(layer: RunningStatistics, input_shape: Any) -> None:
     device = torch.get_default_device()  # not Keras' own, which is the GPU if any
     with keras.device("cpu" if device.type == "meta" else str(device)):
         layer.build(tuple(input_shape))
-
-
-def _is_length(n: Any) -> bool:
-    return n is None or (isinstance(n, int) and n >= 0)
 
 
 def _check_is_no_bias(padding_mask: Any) -> None:
@@ -279,12 +272,6 @@ def _check_is_tensor(x: Any) -> None:
             f"{type(x).__name__}. Of a block's outputs pass one, mostly the first: "
             "`(adapter(output[0]), *output[1:])`; of a dict, one by its name."
         )
-
-
-def _uses_state(layer: RunningStatistics, training: bool) -> bool:
-    if layer.should_update(training):
-        return True
-    return isinstance(layer, MonosemanticInhibition) and layer.should_inhibit(training)
 
 
 def _check_may_change(step: Any, x: Any) -> None:

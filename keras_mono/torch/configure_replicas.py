@@ -60,11 +60,9 @@ def _check_may_wait(layer: RunningStatistics, reduce_every: int) -> None:
 
 
 def _check_group(process_group: Any) -> None:
-    distributed = torch.distributed
-    if process_group is None:
-        return
-    if distributed.is_available() and isinstance(
-        process_group, distributed.ProcessGroup
+    is_available = torch.distributed.is_available()  # else it has no `ProcessGroup`
+    if process_group is None or (
+        is_available and isinstance(process_group, torch.distributed.ProcessGroup)
     ):
         return
     raise TypeError(

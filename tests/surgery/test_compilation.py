@@ -190,6 +190,24 @@ class MoreArguments(keras.Model):
         self.own_optimizer = own_optimizer
 
 
+class SaysHow(keras.Model):
+    def compile(self, rate, **arguments):
+        super().compile(keras.optimizers.SGD(rate), **arguments)
+        self.kept = rate
+
+    def get_compile_config(self):
+        return {"rate": self.kept, "loss": "mse"}
+
+
+@pytest.mark.one_backend
+def test_a_class_that_says_how_it_is_compiled():
+    model = as_class(SaysHow)
+    model.compile(0.25, loss="mse")
+    for new in both(model):
+        assert float(numbers(new.optimizer.learning_rate)) == 0.25
+        assert new.optimizer is not model.optimizer
+
+
 def test_further_optimizers_are_not_shared():
     model = as_class(MoreArguments)
     own = keras.optimizers.AdamW(0.5)

@@ -34,19 +34,14 @@ def plain(text: Any, most: int = 24) -> str:
 
     Characters of which the font has no picture are shown as escapes.
     """
-    pictures = _pictures(*_families())
+    families = require("matplotlib").rcParams["font.family"]
+    pictures = _pictures(*([families] if isinstance(families, str) else families))
     shown = "".join(
         c if ord(c) in pictures else c.encode("unicode_escape").decode()
         for c in name_of(text, 2 * most)
     )
     shown = name_of(shown, most).replace("$", r"\$")
     return f" {shown}" if shown.startswith("_") else shown
-
-
-def _families() -> list[str]:
-    """Names of the fonts that matplotlib looks into."""
-    chosen = require("matplotlib").rcParams["font.family"]
-    return [chosen] if isinstance(chosen, str) else list(chosen)
 
 
 @lru_cache

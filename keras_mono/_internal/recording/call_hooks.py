@@ -43,27 +43,21 @@ class _HookedCall:
 
 @contextmanager
 def hooked(layer: Any, hook: Hook) -> Iterator[None]:
-    """This thread's calls of `layer` go to `hook(original_call, *args, **kwargs)`.
+    """This thread's calls of `layer` return `hook(original_call, *args, **kwargs)`.
 
-    Args:
-        layer: A layer, a model, or an operation of a functional model.
-        hook: What it returns is what the call returns.
+    It may be a layer, a model, or an operation of a functional model.
     """
     thread = threading.get_ident()
     with _LOCK:
         call = vars(layer).get("call")
         if not isinstance(call, _HookedCall):
             call = layer.call = _HookedCall(layer)
-        outer = call.hooks.get(thread)
         call.hooks[thread] = hook
     try:
         yield
     finally:
         with _LOCK:
-            if outer is not None:
-                call.hooks[thread] = outer
-            else:
-                del call.hooks[thread]
+            del call.hooks[thread]
             if not call.hooks:
                 vars(layer).pop("call")
                 if call.was_set:

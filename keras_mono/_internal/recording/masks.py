@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 
+from keras_mono._internal.keras_private import mask_of
 from keras_mono._internal.masks import combine_masks
 from keras_mono._internal.typing import Tensor
 
@@ -28,16 +29,12 @@ class Masks:
     """
 
     def __init__(self) -> None:
-        self._taker = _MaskTaker()
-        self.new_batch()
-
-    def new_batch(self) -> None:
         # By id; the tensor is kept so that its id is not used again.
         self._of: dict[int, tuple[Tensor, Tensor]] = {}
 
     def of(self, x: Any) -> Tensor | None:
         """The mask of a tensor: the one of Keras, or else the remembered one."""
-        mask = self._taker.mask_of(x)
+        mask = mask_of(x)
         return self._of[id(x)][1] if mask is None and id(x) in self._of else mask
 
     def call(self, layer: Any, original: Callable[..., Any], given: Any) -> Any:
@@ -66,7 +63,8 @@ class Masks:
         from_keras = self._from_keras(layer, first, known, tensors)
         for x, mask in zip(tensors, from_keras, strict=True):
             found = masks if mask is None else [mask]
-            self._remember(x, _together(x, [*found, *padding]))
+            at_x = [at_positions(m, x) for m in [*found, *padding]]
+            self._remember(x, reduce(combine_masks, at_x, None))
         return outputs
 
     def _marked_inputs(self, model: keras.Model, inputs: Any) -> Any:
@@ -78,12 +76,12 @@ class Masks:
             named = dict(zip(declared, inputs, strict=True))
         else:
             return inputs
-        masks = [n for n in named if n.endswith(_ARGUMENT) and n in declared]
+        known = [n for n, x in named.items() if n in declared and x is not None]
+        masks = [n for n in known if n.endswith(_ARGUMENT)]
         if not masks:
             return inputs
-        for name, x in named.items():  # or the model would make other tensors of them
-            if name in declared and x is not None:
-                named[name] = keras.ops.convert_to_tensor(x, dtype=declared[name])
+        for name in known:  # or the model would make other tensors of them
+            named[name] = keras.ops.convert_to_tensor(named[name], declared[name])
         for name in masks:
             for x in _marked_by(name, named):
                 self._remember(x, named[name])
@@ -93,7 +91,7 @@ class Masks:
         self, layer: Any, first: Any, known: Any, outputs: list[Tensor]
     ) -> list[Tensor | None]:
         """The masks that Keras, or a functional model, gives the outputs."""
-        masks = [self._taker.mask_of(x) for x in outputs]
+        masks = [mask_of(x) for x in outputs]
         if _has_input_names(layer):
             pairs = zip(outputs, masks, strict=True)
             masks = [self._from_inside(x) if m is None else m for x, m in pairs]
@@ -114,31 +112,6 @@ class Masks:
             self._of[id(x)] = x, mask
 
 
-def keras_mask(x: Any) -> Tensor | None:
-    """The mask that Keras would give to a layer called on `x`."""
-    return _MaskTaker().mask_of(x)
-
-
-class _MaskTaker(keras.layers.Layer):
-    supports_masking = True
-    found: Tensor | None = None
-
-    def __init__(self) -> None:
-        # Of the name that Keras would give it TensorFlow can make no scope.
-        super().__init__(name="mask_taker", autocast=False)
-
-    def mask_of(self, x: Any) -> Tensor | None:
-        if not keras.ops.is_tensor(x):
-            return None
-        self(x)
-        found, self.found = self.found, None
-        return found
-
-    def call(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        self.found = mask
-        return x
-
-
 def _has_input_names(layer: Any) -> bool:
     return isinstance(layer, keras.Model) and bool(getattr(layer, "inputs", None))
 
@@ -150,8 +123,6 @@ def _marked_by(name: str, inputs: dict[str, Tensor]) -> Iterator[Tensor]:
     without a prefix, those of the same shape.
     """
     prefix, mask = name.removesuffix(_ARGUMENT), inputs[name]
-    if mask is None:
-        return
     for other, x in inputs.items():
         is_other = other.startswith(prefix) and not other.endswith(_ARGUMENT)
         if not is_other or not keras.ops.is_tensor(x):
@@ -175,12 +146,6 @@ def _padding_arguments(arguments: dict[str, Any]) -> Iterator[Tensor]:
         )
         if not (of_another or prefix.startswith("cross_")):
             yield x
-
-
-def _together(x: Tensor, masks: list[Tensor]) -> Tensor | None:
-    """Where all masks that fit `x` are True; None if none fits."""
-    at_x = (at_positions(mask, x) for mask in masks)
-    return reduce(combine_masks, at_x, None)
 
 
 def at_positions(mask: Tensor, x: Tensor) -> Tensor | None:

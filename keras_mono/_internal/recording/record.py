@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from keras_mono._internal.forward import forward
+from keras_mono._internal.masks import of_rank
 from keras_mono._internal.model_layers import named_layers
 from keras_mono._internal.recording.call_hooks import hooked, single_output
 from keras_mono._internal.recording.masks import Masks, at_positions
@@ -52,13 +53,8 @@ def record_batches(
     it inhibits; for any other layer its outputs. The model runs eagerly, so that layers
     of nested and subclassed models are reached too. Only this thread's calls count.
 
-    Args:
-        model: A built model.
-        inputs: Batches of the model's inputs, such as `batches` gives.
-        layers: The layers to watch, by name.
-        consume: Called as `consume(name, recorded)` for each call and batch.
-        consume_outputs: Called as `consume_outputs(outputs, masks)` after each batch,
-            with what the model returns.
+    `consume(name, recorded)` is called for each call of a layer, and after each batch
+    `consume_outputs(outputs, masks)` with what the model returns.
     """
     if not model.built:
         raise ValueError(
@@ -69,7 +65,7 @@ def record_batches(
     recorder = _Recorder(layers, consume)
     with recorder.attached(model):
         for batch in inputs:
-            recorder.masks.new_batch()
+            recorder.masks = Masks()
             outputs = forward(model, batch)
             if recorder.errors:
                 raise recorder.errors[0]
@@ -95,11 +91,7 @@ def check_outputs(layers: Mapping[str, keras.layers.Layer]) -> None:
 class _Recorder:
     """Sees every call of the watched layers, and the masks of all other calls.
 
-    Attributes:
-        masks: Of the present batch.
-        reached: Names of the layers that were called.
-        errors: What `consume` raised. It must not be raised inside of a layer, where
-            Keras would wrap it.
+    What `consume` raises is kept in `errors`: inside of a layer Keras would wrap it.
     """
 
     def __init__(
@@ -109,8 +101,8 @@ class _Recorder:
     ) -> None:
         self.layers = layers
         self.consume = consume
-        self.masks = Masks()
-        self.reached: set[str] = set()
+        self.masks = Masks()  # of the present batch
+        self.reached: set[str] = set()  # names of the layers that were called
         self.errors: list[ValueError] = []
         self._others = {
             id(layer): name
@@ -135,8 +127,7 @@ class _Recorder:
     ) -> Any:
         outputs = self.masks.call(layer, original, (args, kwargs))
         if id(layer) in self._others:
-            recorded = Recorded(outputs, self.masks.of(outputs))
-            self._keep(self._others[id(layer)], recorded)
+            self._keep(self._others[id(layer)], outputs, self.masks.of(outputs))
         return outputs
 
     def _hear(self, name: str, z: Tensor, mask: Tensor | None) -> None:
@@ -144,13 +135,12 @@ class _Recorder:
         remembered = self.masks.of(z) if mask is None else None
         if remembered is not None:  # a mask that Keras does not pass on
             mask = at_positions(remembered, z)
-        self._keep(name, Recorded(z, mask))
+        self._keep(name, z, mask)
 
-    def _keep(self, name: str, recorded: Recorded) -> None:
+    def _keep(self, name: str, outputs: Any, mask: Tensor | None) -> None:
         self.reached.add(name)
         try:
-            value = single_output(name, recorded.value)
-            self.consume(name, recorded._replace(value=value))
+            self.consume(name, Recorded(single_output(name, outputs), mask))
         except ValueError as error:
             self.errors.append(error)
 
@@ -159,10 +149,8 @@ def _parts(model: keras.Model, layers: Iterable[keras.layers.Layer]) -> list[Any
     """The model, its layers, and the operations of its functional parts, each once."""
     held = [model, *named_layers(model).values(), *layers]
     operations = [o for x in held for o in getattr(x, "operations", [])]
-    no_inputs = [
-        x for x in [*held, *operations] if not isinstance(x, keras.layers.InputLayer)
-    ]
-    return list({id(x): x for x in no_inputs}.values())
+    parts = {id(x): x for x in [*held, *operations]}.values()
+    return [x for x in parts if not isinstance(x, keras.layers.InputLayer)]
 
 
 def valid_positions(recorded: Recorded) -> np.ndarray:
@@ -172,7 +160,4 @@ def valid_positions(recorded: Recorded) -> np.ndarray:
     mask = None if mask is None else at_positions(mask, recorded.value)
     if mask is None:  # or one of other positions
         return np.ones(shape, bool)
-    found = keras.ops.convert_to_numpy(mask)
-    return np.broadcast_to(
-        found.reshape(found.shape + (1,) * (len(shape) - found.ndim)), shape
-    )
+    return np.broadcast_to(keras.ops.convert_to_numpy(of_rank(len(shape), mask)), shape)
