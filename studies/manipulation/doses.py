@@ -20,7 +20,7 @@ from evidence.setting import Setting
 from keras_mono._internal.masks import as_entries, combine_masks
 from keras_mono.backend import backend
 from keras_mono.ops.scale_invariant_penalty import (
-    batch_moments,
+    standardized,
     without_shift_and_scale,
 )
 from manipulation.measures import Measuring
@@ -47,11 +47,11 @@ class Probe(km.layers.MonosemanticPenalty):
         mask = combine_masks(mask, padding_mask)
         valid = backend.valid(*as_entries(inputs, mask))
         fixed, axes = ops.stop_gradient(inputs), self._reduction_axes
-        batch = batch_moments(fixed, valid, axes)
+        unit = standardized(fixed, valid, axes)
         chosen = ops.cast(self._now, "float32")
-        p = 2.0 * without_shift_and_scale(chosen * batch.deviation, batch, axes)
+        p = 2.0 * without_shift_and_scale(chosen * unit.deviation, unit, axes)
         p = p / ops.maximum(ops.sum(chosen), 1.0)
-        scale = batch.valid * ops.where(batch.precision > 0, 1 / batch.precision, 0.0)
+        scale = unit.valid * ops.where(unit.precision > 0, 1 / unit.precision, 0.0)
 
         def unchanged(upstream, p, scale):
             g = upstream * scale

@@ -96,8 +96,8 @@ def test_one_replica_alone_keeps_its_moments():
     batch = measured(parts()[0], before, True)
     (same,) = all_reduce_batches([batch], before, True)
     offset = batch.offset + batch.anchor_compensation
-    batch = batch._replace(offset=offset, anchor_compensation=0.0, valid=0.0)
-    for found, expected in zip(same._replace(valid=0.0), batch, strict=True):
+    batch = batch._replace(offset=offset, anchor_compensation=0.0)
+    for found, expected in zip(same[:7], batch[:7], strict=True):  # without `valid`
         expected = keras.ops.convert_to_numpy(expected)
         np.testing.assert_allclose(
             keras.ops.convert_to_numpy(found), expected, rtol=1e-5

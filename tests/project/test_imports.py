@@ -1,7 +1,8 @@
-"""Which part of the package may import which, function-level imports included."""
+"""Which part of the package may import which, and what other programs import of it."""
 
 import ast
 import graphlib
+import importlib
 from pathlib import Path
 
 import pytest
@@ -77,3 +78,28 @@ def test_there_is_no_cycle():
     }
     assert len(graph) > 50
     graphlib.TopologicalSorter(graph).prepare()
+
+
+def imported_names(path):
+    """Module and name of what a program imports from the package."""
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module in MODULES:
+            yield from ((node.module, alias.name) for alias in node.names)
+
+
+def exists(module, name):
+    return f"{module}.{name}" in MODULES or hasattr(
+        importlib.import_module(module), name
+    )
+
+
+def test_what_programs_import_exists():
+    """Also in those that no test runs."""
+    programs = [
+        path
+        for folder in ("benchmarks", "examples", "studies")
+        for path in (Path(__file__).parents[2] / folder).rglob("*.py")
+    ]
+    names = {found for path in programs for found in imported_names(path)}
+    assert len(names) > 20
+    assert [found for found in sorted(names) if not exists(*found)] == []
