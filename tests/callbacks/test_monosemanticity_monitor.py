@@ -408,6 +408,9 @@ def test_to_frame_and_plot():
 def test_plot_before_training():
     with pytest.raises(ValueError, match="Train with the monitor first"):
         km.callbacks.MonosemanticityMonitor(inputs(8)).plot()
+    nothing = {"layer": "a", "epoch": 0, "top1": np.nan}
+    with pytest.raises(ValueError, match="Received 1 without"):
+        km.analysis.plots.tail_over_training([nothing])
 
 
 @pytest.mark.one_backend

@@ -44,23 +44,21 @@ def tail_over_training(rows: Sequence[Mapping[str, Any]], unit: str = "epoch") -
     >>> [axes.get_title() for axes in figure.axes][0]
     'Largest φ of a sample'
     """
-    if not rows:
-        raise ValueError(
-            "Expected a measurement. Received none. Train with the monitor first."
-        )
     panels = [p for p in _PANELS if any(_is_told(p[0], row) for row in rows)]
-    columns = min(3, max(len(panels), 1))
-    lines = -(-len(panels) // columns) or 1
+    if not panels:
+        raise ValueError(
+            f"Expected measurements with finite figures. Received {len(rows)} without. "
+            "Train with the monitor first."
+        )
+    columns = min(3, len(panels))
+    lines = -(-len(panels) // columns)
     figure = require("matplotlib.figure").Figure(
         figsize=(4.2 * columns, 3.3 * lines), layout="constrained"
     )
     for position, panel in enumerate(panels):
         _draw(figure.add_subplot(lines, columns, position + 1), panel, rows, unit)
-    if panels:
-        handles, labels = figure.axes[0].get_legend_handles_labels()
-        figure.legend(
-            handles, labels, loc="outside lower center", ncols=4, frameon=False
-        )
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
     return figure
 
 
