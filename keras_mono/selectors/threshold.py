@@ -104,7 +104,7 @@ def is_search(number: Any) -> Any:
     if isinstance(number, int):
         return number & min(number - 1, SEARCH_EVERY - 1) == 0
     number = ops.cast(number, "int32")
-    return ops.bitwise_and(number, ops.minimum(number - 1, SEARCH_EVERY - 1)) == 0
+    return ops.bitwise_and(number, _smaller(number - 1, SEARCH_EVERY - 1)) == 0
 
 
 def window_before(number: Any) -> Any:
@@ -116,6 +116,7 @@ class Batch(NamedTuple):
     """What a search measures in a batch."""
 
     counted: Any
+    present: Any  # the same, but at least 1, and as a tensor float32
     expected: Any  # how many of those that count are to be selected
     had_no_ties: Tensor  # whether τ lies on no tie: boolean
     level: Tensor  # τ if it lies on a tie, else the φ that the expected number reaches
@@ -149,7 +150,9 @@ def measured(
     at_zero = level <= SMALLEST_PHI
     equal = backend.where(at_zero, counted, reaching) - above
     usual = fraction * _larger(size, 1.0)
-    return Batch(counted, expected, had_no_ties, level, at_zero, equal, above, usual)
+    return Batch(
+        counted, present, expected, had_no_ties, level, at_zero, equal, above, usual
+    )
 
 
 class Found(NamedTuple):
@@ -202,7 +205,7 @@ def decide(state: Tensor, batch: Batch, fraction: float, number: Any) -> Tensor:
 
 def _found(batch: Batch) -> Found:
     enough = batch.usual >= 1.0
-    most = _one_of(enough, CONSTANT, MOSTLY_EQUAL) * batch.counted
+    most = _one_of(enough, CONSTANT, MOSTLY_EQUAL) * batch.present
     if enough is not True:
         most = _larger(most, 1.5)
     varied = batch.equal <= most
@@ -312,10 +315,10 @@ def _weight(memory: Any, batches: Any) -> Any:
 
 
 def _one_of(condition: Any, yes: float, no: float) -> Any:
-    """Of two numbers, in float32 whatever `keras.config.floatx()` is."""
+    """Of two numbers."""
     if isinstance(condition, bool):
         return yes if condition else no
-    return ops.cast(backend.where(condition, yes, no), "float32")
+    return backend.where(condition, yes, no)
 
 
 def _larger(x: Any, least: float) -> Any:
