@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import keras
 from keras import ops
 
@@ -37,6 +38,12 @@ class Jax(OnePass):
         half = x.shape[0] // 2
         squares = ops.square(x[:half]) + ops.square(x[half:])
         return [self.sum_over(x, axes), self.sum_over(squares, axes)]
+
+    def clip(self, x: Tensor, low: float | None, high: float | None = None) -> Tensor:
+        """Not by `ops`, for which a number is bfloat16 if that is Keras' `floatx`."""
+        if low is not None:
+            x = jnp.maximum(x, low)
+        return x if high is None else jnp.minimum(x, high)
 
     def computed_once(self, phi: Tensor) -> Tensor:
         """`phi`, which XLA may not compute a second time for another use of it.

@@ -313,7 +313,9 @@ class Reference:
     # ---- Reductions, branches, replicas ----
 
     def where(self, condition: Tensor, yes: Any, no: Any) -> Tensor:
-        """`ops.where`; `no` may be a number."""
+        """`ops.where`; of two numbers float32."""
+        if not (ops.is_tensor(yes) or ops.is_tensor(no)):
+            no = ops.convert_to_tensor(no, "float32")  # else of Keras' `floatx`
         return ops.where(condition, yes, no)
 
     def clip(self, x: Tensor, low: float | None, high: float | None = None) -> Tensor:

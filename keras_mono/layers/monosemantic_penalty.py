@@ -193,7 +193,8 @@ class MonosemanticPenalty(SelectingLayer):
         if not self.adds_to_loss:
             return result
         if not TrainingCall(self).repeats:
-            self._add_penalty(result)
+            # As Keras' own losses, to which TensorFlow adds no other dtype.
+            self._add_penalty(ops.cast(result, keras.config.floatx()))
         return inputs
 
     def _add_penalty(self, penalty: Tensor) -> None:

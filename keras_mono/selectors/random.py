@@ -93,7 +93,7 @@ class Random(Selector):
         stream = _hash(ops.cast(number, "int32") + _hash(ops.cast(self.seed, "int32")))
         stream = _hash(stream + backend.replica_index())
         positions = ops.cumsum(ops.ones_like(ops.reshape(phi, (-1,)), "int32"))
-        hashes = ops.bitwise_and(_hash(_hash(positions) + stream), _LARGEST)
+        hashes = ops.bitwise_and(_hash(_hash(positions) + stream), _int32(_LARGEST))
         return ops.reshape(hashes, ops.shape(phi))
 
 
@@ -106,5 +106,10 @@ def _hash(x: Tensor) -> Tensor:
 
 def _shifted(x: Tensor, by: int) -> Tensor:
     """x xor (x >> by), with zeros shifted in."""
-    high = ops.bitwise_and(ops.right_shift(x, by), 2 ** (32 - by) - 1)
+    high = ops.bitwise_and(ops.right_shift(x, _int32(by)), _int32(2 ** (32 - by) - 1))
     return ops.bitwise_xor(x, high)
+
+
+def _int32(number: int) -> Tensor:
+    """On JAX Keras makes a float of it if `floatx` is bfloat16."""
+    return ops.convert_to_tensor(number, "int32")

@@ -104,7 +104,7 @@ def is_search(number: Any) -> Any:
     if isinstance(number, int):
         return number & min(number - 1, SEARCH_EVERY - 1) == 0
     number = ops.cast(number, "int32")
-    return ops.bitwise_and(number, ops.minimum(number - 1, SEARCH_EVERY - 1)) == 0
+    return ops.bitwise_and(number, _smaller(number - 1, SEARCH_EVERY - 1)) == 0
 
 
 def window_before(number: Any) -> Any:
@@ -152,7 +152,7 @@ def measured(
     equal = backend.where(at_zero, counted, reaching) - above
     usual = fraction * _larger(size, 1.0)
     enough = usual >= 1.0
-    most = _one_of(enough, CONSTANT, MOSTLY_EQUAL) * counted
+    most = _one_of(enough, CONSTANT, MOSTLY_EQUAL) * present
     varied = equal <= (most if enough is True else _larger(most, 1.5))
     may_tie = varied if enough is True else varied & enough
     many = equal >= _larger(TIED * expected, 2.0)
@@ -301,10 +301,10 @@ def _weight(memory: Any, batches: Any) -> Any:
 
 
 def _one_of(condition: Any, yes: float, no: float) -> Any:
-    """Of two numbers, in float32 whatever `keras.config.floatx()` is."""
+    """Of two numbers."""
     if isinstance(condition, bool):
         return yes if condition else no
-    return ops.cast(backend.where(condition, yes, no), "float32")
+    return backend.where(condition, yes, no)
 
 
 def _larger(x: Any, least: float) -> Any:

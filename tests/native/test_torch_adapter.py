@@ -274,3 +274,26 @@ def test_a_copy_in_the_middle_of_training():
     assert float(twin.loss) == float(adapter.loss) != 0
     twin(torch.randn(32, 8))
     assert (int(twin.step), int(adapter.step)) == (5, 4)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+@pytest.mark.parametrize("kind", MAKERS)
+def test_pytorchs_default_dtype_changes_nothing(kind, dtype):
+    def state(default):
+        torch.set_default_dtype(default)
+        adapter = Adapter(MAKERS[kind](), (None, None, 16))
+        random = np.random.default_rng(0)
+        for i in range(6):
+            x = random.normal(size=(8, 3, 16))
+            x[0, 0, 0] = 1e20 if i % 2 else np.nan
+            x = torch.tensor(x, dtype=torch.float32)
+            adapter(x, torch.tensor(random.random((8, 3)) < 0.7) if i > 2 else None)
+        return adapter.state_dict()
+
+    try:
+        expected, found = state(torch.float32), state(dtype)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    for name, value in expected.items():
+        assert found[name].dtype == value.dtype, name
+        np.testing.assert_array_equal(found[name], value, err_msg=name)

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import settings
 
 import keras_mono as km
+from support import small
 from support.oracle import Oracle
 from support.training import numbers
 
@@ -158,3 +159,45 @@ def test_activations_that_overflow_are_left_out(policy):  # noqa: ARG001
     assert np.isfinite(numbers(keras.ops.cast(out, "float32"))).all()
     for variable in layer.saved_variables():
         assert np.isfinite(numbers(variable)).all()
+
+
+@pytest.fixture
+def floatx():
+    before = keras.config.floatx()
+    yield keras.config.set_floatx
+    keras.config.set_floatx(before)
+
+
+@pytest.mark.parametrize("select", [1, 0.1, km.selectors.Random(0.1, seed=0)])
+def test_keras_floatx_does_not_change_what_a_layer_computes(select, floatx):
+    def state(of):
+        floatx(of)
+        layer = km.layers.MonosemanticPenalty(
+            0.1, select, form="phi", start_step=1, dtype="float32"
+        )
+        for part in np.split(stream("float32", 40), 40):
+            layer(part, training=True)
+        return [numbers(variable) for variable in layer.saved_variables()]
+
+    expected = state("float32")
+    for of in ("float16", "bfloat16"):
+        for a, b in zip(expected, state(of), strict=True):
+            np.testing.assert_allclose(b, a, rtol=1e-5, atol=1e-6, err_msg=of)
+
+
+@pytest.mark.parametrize("form", ["relative", "phi", "l2e"])
+def test_a_penalty_joins_losses_of_keras_floatx(form, floatx):
+    floatx("bfloat16")
+    model = keras.Sequential(
+        [
+            keras.Input((NEURONS,)),
+            km.layers.MonosemanticPenalty(0.1, 0.2, form=form, start_step=2),
+            keras.layers.Dense(1),
+        ]
+    )
+    model.compile(keras.optimizers.SGD(0.01), "mse")
+    z = small.normal(6 * BATCH, NEURONS)
+    model.fit(z, z[:, :1], batch_size=BATCH, shuffle=False, verbose=0)
+    penalty = model.layers[0].penalty
+    assert penalty != 0.0
+    assert np.isfinite(penalty)

@@ -139,7 +139,11 @@ class TorchOnAccelerator(TorchDefinition):
         return BatchMoments(*of, skipped_by_rows=by_rows)
 
     def valid(self, z: Tensor, mask: Tensor | None) -> Tensor:
-        return z.abs() < (LARGEST_ENTRY if mask is None else mask * LARGEST_ENTRY)
+        if mask is None:
+            return z.abs() < LARGEST_ENTRY
+        # Not `mask * LARGEST_ENTRY`, which has PyTorch's default dtype.
+        largest, none = constant(LARGEST_ENTRY, z.device), constant(0.0, z.device)
+        return z.abs() < torch.where(mask, largest, none)
 
     def count_over(self, valid: Tensor, axes: Axes) -> Tensor:
         return valid.sum(axes, keepdim=True, dtype=torch.float32)

@@ -11,14 +11,19 @@ from keras_mono._internal.typing import Tensor
 
 
 def constant(value: float, device: Any) -> Tensor:
+    """Float32, or an integer."""
     if torch.compiler.is_compiling():  # what it caches belongs to one graph
-        return torch.full((), value, device=device)
+        return _new_constant(value, device)
     return _kept_constant(value, device)
 
 
-@functools.lru_cache(256)
-def _kept_constant(value: float, device: Any) -> Tensor:
-    return torch.full((), value, device=device)
+def _new_constant(value: float, device: Any) -> Tensor:
+    # Not PyTorch's default dtype, which may be half precision.
+    dtype = torch.float32 if isinstance(value, float) else torch.int64
+    return torch.full((), value, dtype=dtype, device=device)
+
+
+_kept_constant = functools.lru_cache(256)(_new_constant)
 
 
 def on_device_of(x: Tensor) -> AbstractContextManager[Any]:

@@ -56,7 +56,7 @@ class TorchOnCpu(TorchOnAccelerator):
             squares = squared.sum(axes, keepdim=True)
             if float(squares.sum()) < LARGEST_ENTRY**2:  # False for NaN too
                 count = torch.full_like(total, entries)
-                none = torch.zeros((), device="cpu")
+                none = torch.zeros((), dtype=torch.float32, device="cpu")
                 of = count, total, squares, none, z.numel(), statistics
                 moments, rest = self._moments(*of), statistics.mean_compensation
                 of_mean = {"offset": moments.offset - rest, "anchor_compensation": rest}
@@ -75,7 +75,7 @@ class TorchOnCpu(TorchOnAccelerator):
     def count_true(self, condition: Tensor) -> Tensor:
         if self._reads_for_free(condition):
             number = float(np.count_nonzero(condition.numpy()))
-            return torch.tensor(number, device="cpu")
+            return torch.tensor(number, dtype=torch.float32, device="cpu")
         return super().count_true(condition)
 
     def log_penalty(

@@ -27,6 +27,11 @@ class TorchDefinition(Reference):
         return x.sum(axes, keepdim=True)
 
     def clip(self, x: Tensor, low: float | None, high: float | None = None) -> Tensor:
+        if not x.is_floating_point():  # with a float: PyTorch's default dtype
+            low, high = (
+                constant(bound, x.device) if isinstance(bound, float) else bound
+                for bound in (low, high)
+            )
         return torch.clamp(x, low, high)
 
     def cond(
