@@ -41,8 +41,14 @@ class MonosemanticInhibition(SelectingLayer):
             (`MovingThreshold(fraction)`), or a selector.
         strength: Δ. 1 is reversed deactivation, 0 and -1 the paper's naive (a) and (b);
             MEmeL-Tune searches {1, 5, 10, 50, 100}.
-        axis, forget_steps, variance_compensation: As in `MonosemanticScale`.
+        axis: Axis or axes that index neurons, as in `BatchNormalization`. None: every
+            position of a sample is a neuron (the paper's reading), which needs fixed
+            lengths. `-1`: one neuron a channel, batch and positions pooled.
+        forget_steps: n_f: the history weighs at most this many times the largest batch
+            a neuron has had. None never forgets.
         start_step: l_s: the first `start_step` training batches are only observed.
+        variance_compensation: ε ≥ 0: share of the layer's average variance added to
+            each neuron's own.
         include_current_batch: False scores a batch against the history before it (the
             paper's definition). True lets it join first, as the authors' code does.
         active: `"training"`, or `"always"` to inhibit at inference too. State moves in
@@ -54,9 +60,12 @@ class MonosemanticInhibition(SelectingLayer):
         **kwargs: As in any `keras.layers.Layer`.
 
     Call arguments:
-        inputs, mask, padding_mask: As in `MonosemanticScale`. Masked entries are not
-            selected either.
+        inputs: Float tensor of rank 2 or more, batch first.
+        mask: Keras mask, boolean. Masked entries are neither counted nor selected.
+            Passed on.
         training: Inhibits and learns if True and the layer is trainable.
+        padding_mask: As `mask`, for models that hand padding over as an input of their
+            own; not 0 where an entry counts. Not passed on.
 
     Input shape:
         `(batch, ..., neurons)`. Batch size and, with `axis=-1`, lengths may be unknown.
@@ -65,8 +74,10 @@ class MonosemanticInhibition(SelectingLayer):
         Same as the input. At inference the input itself.
 
     Raises:
-        ValueError: as `MonosemanticScale`, and for other arguments out of range, such
-            as a k larger than the layer.
+        ValueError: for arguments out of range (k larger than the layer, steps below 1,
+            negative compensation, an `axis` that is out of range, repeated or the batch
+            axis), for `axis=None` with an unknown length, and for an input that is not
+            float.
 
     Example:
 
@@ -84,12 +95,13 @@ class MonosemanticInhibition(SelectingLayer):
 
     Notes:
         `trainable=False` means inference mode, as in `BatchNormalization`: nothing is
-        learned, and nothing inhibited unless `active="always"`. The output has the
-        compute dtype. Entries that `MonosemanticScale` does not count, as NaN, pass
-        through and are not selected. A neuron is not selected before its history holds
-        two values. With `gradient="scale_invariant"` nothing pulls a neuron that has
-        one entry in a batch, as at batch size 1 without positions. A warning says so if
-        the first training batch is of this kind and its shape is known.
+        learned, and nothing inhibited unless `active="always"`. Statistics are float32
+        under every dtype policy and the output has the compute dtype. NaN, infinite and
+        larger than 3.6e16 entries pass through; they are neither counted nor selected.
+        A neuron is not selected before its history holds two values. With
+        `gradient="scale_invariant"` nothing pulls a neuron that has one entry in a
+        batch, as at batch size 1 without positions. A warning says so if the first
+        training batch is of this kind and its shape is known.
     """
 
     _acts_by = "strength"

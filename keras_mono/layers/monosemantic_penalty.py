@@ -73,16 +73,26 @@ class MonosemanticPenalty(SelectingLayer):
         select: Which activations: a fraction in (0, 1) for all above a moving threshold
             (`MovingThreshold(fraction)`), an integer k for the k largest φ of each
             sample (`TopK(k)`), or a selector.
-        axis, forget_steps, variance_compensation: As in `MonosemanticScale`; `axis=-1`
-            is L2E's reading.
-        start_step, include_current_batch: As in `MonosemanticInhibition`.
+        axis: Axis or axes that index neurons, as in `BatchNormalization`. `-1`: one
+            neuron a channel, batch and positions pooled (L2E). None: every position of
+            a sample is a neuron, which needs fixed lengths.
+        forget_steps: n_f: the history weighs at most this many times the largest batch
+            a neuron has had. None never forgets.
+        start_step: l_s: the first `start_step` training batches are only observed.
+        variance_compensation: ε ≥ 0: share of the layer's average variance added to
+            each neuron's own.
+        include_current_batch: False scores a batch against the history before it. True
+            lets it join first.
         enabled: False switches the layer off: it observes and adds nothing.
         **kwargs: As in any `keras.layers.Layer`.
 
     Call arguments:
-        inputs, mask, padding_mask: As in `MonosemanticScale`. Masked entries are not
-            selected either.
+        inputs: Float tensor of rank 2 or more, batch first.
+        mask: Keras mask, boolean. Masked entries are neither counted nor selected.
+            Passed on.
         training: Penalizes and learns if True and the layer is trainable.
+        padding_mask: As `mask`, for models that hand padding over as an input of their
+            own; not 0 where an entry counts. Not passed on.
 
     Input shape:
         `(batch, ..., neurons)`. Batch size and, with `axis=-1`, lengths may be unknown.
@@ -91,8 +101,10 @@ class MonosemanticPenalty(SelectingLayer):
         Same as the input; the values too, always.
 
     Raises:
-        ValueError: as `MonosemanticScale`, and for other arguments out of range, such
-            as a fraction outside (0, 1).
+        ValueError: for arguments out of range (a fraction outside (0, 1), k larger than
+            the layer, steps below 1, negative compensation, an `axis` that is out of
+            range, repeated or the batch axis), for `axis=None` with an unknown length,
+            and for an input that is not float.
 
     Attributes:
         penalty: What the latest training batch added to the loss, `weight` included; a
@@ -119,7 +131,7 @@ class MonosemanticPenalty(SelectingLayer):
         for every Keras layer that adds a loss. L2E's logarithm is negative where
         activations are small, so that the loss may fall below 0. Statistics and penalty
         are float32 under every dtype policy. With `trainable=False` nothing is learned
-        or added. Entries that `MonosemanticScale` does not count, as NaN, are not
+        or added. NaN, infinite and larger than 3.6e16 entries are neither counted nor
         selected. A neuron with one entry in a batch, as at batch size 1 without
         positions, does not vary there: only `form="l2e"` acts on it. A warning says so
         if the first training batch is of this kind and its shape is known.

@@ -51,11 +51,15 @@ def scale_invariant_deactivate(
     gradient, which is this library's: see docs/method.md.
 
     Args:
-        z, selected, axis, mask: As in `scale_invariant_penalty`.
+        z: Activations, float, batch first.
+        selected: Boolean, the shape of `z`. Entries that do not count are left out.
         mean: Value to put in, in the units of `z`; broadcasts against `z`. It gets no
             gradient.
         strength: Δ, no unit: a number or a scalar tensor. A negative one pushes away
             from the mean.
+        axis: Axis or axes that index neurons; None: every axis but the batch.
+        mask: Boolean, broadcasts against `z`; True where an entry counts. NaN and
+            infinite entries never do.
 
     Returns:
         A tensor with the shape and dtype of `z`. The gradient passes a neuron that is

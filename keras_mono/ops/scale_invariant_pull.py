@@ -49,8 +49,12 @@ def scale_invariant_pull(
     average of the replicas' gradients is that of one device.
 
     Args:
-        z, selected, axis, mask: As in `scale_invariant_penalty`.
+        z: Activations, float, batch first.
+        selected: Boolean, the shape of `z`. Entries that do not count are left out.
         weight: w, no unit: a number or a scalar tensor. A negative one pushes outwards.
+        axis: Axis or axes that index neurons; None: every axis but the batch.
+        mask: Boolean, broadcasts against `z`; True where an entry counts. NaN and
+            infinite entries never do.
 
     Returns:
         `z`. The gradient is unchanged where nothing is selected, at a neuron that is
