@@ -40,9 +40,13 @@ class MovingThreshold(Selector):
         fraction: Share of the activations to select, between 0 and 1.
 
     Call arguments:
-        phi: As in `TopK`, of any shape, which what is returned has too.
+        phi: Monosemantic Scale, any shape, non-negative, 0 at activations that must not
+            be selected.
         channel_axis: Not used.
         state: The threshold's state. The layer keeps it, in weights that are saved.
+
+    Returns:
+        Boolean tensor in the shape of `phi`.
 
     Raises:
         ValueError: if `fraction` is not between 0 and 1.

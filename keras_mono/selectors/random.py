@@ -34,11 +34,14 @@ class Random(Selector):
             give one to compare with a training that has no such layer.
 
     Call arguments:
-        phi: As in `TopK`, of any shape, which what is returned has too.
+        phi: Monosemantic Scale, any shape; activations whose φ is 0 are not selected.
         channel_axis: Not used.
         state: Number of batches, which a layer keeps. A layer's `selected` shows the
             draws of the next training batch; inside a recurrence all time steps of a
             batch have the same.
+
+    Returns:
+        Boolean tensor in the shape of `phi`.
 
     Raises:
         ValueError: if `fraction` is not between 0 and 1, or `seed` is no integer.
