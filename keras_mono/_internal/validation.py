@@ -88,7 +88,7 @@ def one_of(allowed: Sequence[str], advice: str) -> Callable[[str, Any], str]:
                 f"`{name}` must be one of {tuple(allowed)}. Received: {name}={value!r}."
                 f" {advice}"
             )
-        return value
+        return str(value)  # not NumPy's, which PyTorch's compiler cannot compare
 
     return check
 

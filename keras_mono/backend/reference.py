@@ -420,6 +420,10 @@ class Reference:
         value = counter.value
         counter.assign(value + ops.minimum(by, LARGEST_COUNTER - value))
 
+    def held(self, x: Tensor) -> Tensor:
+        """A variable's value for a gradient, which may come after it has changed."""
+        return x
+
     def known(self, variable: Any, index: int | None = None) -> Any:
         """The number in a variable, if reading it makes nothing wait; else None.
 

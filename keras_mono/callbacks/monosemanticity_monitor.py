@@ -75,8 +75,8 @@ class MonosemanticityMonitor(keras.callbacks.Callback):
             shows them. None: all layers of this library (without `data`, those that
             have a figure).
         every: Measure at every so many epochs (batches), counted from 0, and at the
-            first of a `fit`. In between nothing is computed: the logs of every epoch
-            hold the latest figures.
+            first of a `fit`: with 2 at 0, 2 and 4; resumed at 3, at 3 and 4. In between
+            nothing is computed: the logs of every epoch hold the latest figures.
         unit: `"epoch"` or `"batch"`: what `every` counts. By batch, the figures stand
             in the batch's logs too.
         batch_size: Samples per forward pass; not used for data that give batches.

@@ -308,7 +308,8 @@ class RunningStatistics(keras.layers.Layer):
 
     def statistics(self) -> Statistics:
         """The running statistics of this moment, as tensors."""
-        return Statistics(*(getattr(self, name).value for name in Statistics._fields))
+        values = (getattr(self, name).value for name in Statistics._fields)
+        return Statistics(*map(backend.held, values))
 
     def _precision(self, statistics: Statistics) -> Tensor:
         return backend.precision(statistics, self.variance_compensation)

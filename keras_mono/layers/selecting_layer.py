@@ -329,8 +329,8 @@ class SelectingLayer(RunningStatistics):
         step = backend.known(self.step)
         if step is not None:
             return bool(step >= self.start_step and self.enabled)
-        started = ops.cast(self.step.value >= self.start_step, "float32")
-        return started * ops.convert_to_tensor(self._enabled)
+        started = backend.held(self.step.value) >= self.start_step
+        return ops.cast(started, "float32") * ops.convert_to_tensor(self._enabled)
 
     def _current_selector_state(self) -> Tensor | None:
         return None if self._selector_state is None else self._selector_state.value

@@ -75,7 +75,9 @@ class Random(Selector):
     ) -> Tensor:
         state = self._present(state, "the number of batches")
         phi = ops.convert_to_tensor(phi)
-        drawn = self._hashes(phi, state[1]) < int(self.fraction * _LARGEST)
+        drawn = self._hashes(phi, backend.held(state[1])) < int(
+            self.fraction * _LARGEST
+        )
         return ops.logical_and(drawn, phi >= SMALLEST_PHI)
 
     def update(

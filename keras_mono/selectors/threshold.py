@@ -193,10 +193,10 @@ def decide(state: Tensor, batch: Batch, fraction: float, number: Any) -> Tensor:
         )
         decision = Decision(*(ops.where(early, a, b) for a, b in pairs))
     after = _decided(state, batch, fraction, decision)
-    if ops.is_tensor(is_empty) and not (known and number == 0):
+    if is_empty is not False and not (known and number == 0):
         # Nothing is learned from nothing.
         is_empty = is_empty if known else is_empty & (number > 0.0)
-        after = ops.where(is_empty, state, after)
+        after = state if is_empty is True else ops.where(is_empty, state, after)
     return after
 
 

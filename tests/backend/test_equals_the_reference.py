@@ -52,6 +52,7 @@ NO_ARITHMETIC = {
     "cond",
     "count_up",
     "device_of",
+    "held",
     "is_compiling",
     "is_foreign_module",
     "is_held_by_fit",
@@ -285,6 +286,16 @@ def test_scale_invariant_gradients(known, kind, chosen):
         return map(tensor, [pull(tensor(z))[1], *found[0], *found[1]])
 
     expect_same(of(CHOSEN[chosen]), of(REFERENCE), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("chosen", CHOSEN)
+def test_replicas_without_samples_send_what_the_others_send(chosen):
+    one, state = CHOSEN[chosen], tensor(np.zeros(10))
+    shapes = [
+        tuple(one.count_selected(tensor(np.ones((rows, 4)), "bool"), state).shape)
+        for rows in (3, 0)
+    ]
+    assert shapes[0] == shapes[1]
 
 
 @pytest.mark.parametrize("chosen", CHOSEN)

@@ -80,6 +80,38 @@ def compiled(call):
     return torch.compile(call, fullgraph=True, backend="eager")
 
 
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda **k: km.layers.MonosemanticInhibition(5, **k),
+        lambda **k: km.layers.MonosemanticInhibition(
+            5, gradient="scale_invariant", **k
+        ),
+        lambda **k: km.layers.MonosemanticInhibition(
+            km.selectors.Random(0.5, seed=0), **k
+        ),
+        lambda **k: km.layers.MonosemanticPenalty(10.0, 5, form="l2e", **k),
+    ],
+    ids=["reversed", "scale_invariant", "random", "l2e"],
+)
+def test_the_gradient_is_of_the_statistics_before_the_batch(make):
+    """The graph has changed them by then, and computes again what it did not keep."""
+    found = []
+    for ahead_of_time in (False, True):
+        torch._dynamo.reset()
+        torch.manual_seed(0)
+        adapter = Adapter(make(axis=-1, start_step=2, forget_steps=1), (None, 8))
+        module = torch.nn.Sequential(torch.nn.Linear(8, 8), torch.nn.ReLU(), adapter)
+        call = torch.compile(module, backend="aot_eager") if ahead_of_time else module
+        gradients = []
+        for i, x in enumerate(normal(6, 16, 8)):
+            x = torch.tensor(x + 2.0 * (i % 2)).requires_grad_()
+            (call(x).square().sum() + adapter.loss).backward()
+            gradients.append(x.grad)
+        found.append(gradients)
+    torch.testing.assert_close(*found)
+
+
 def test_what_is_done_with_a_model_whose_layer_is_compiled(tmp_path):
     model, layer, _ = trained("threshold", compiled=True, fullgraph=False)
     outputs = model.predict(X, verbose=0)

@@ -137,15 +137,20 @@ def test_nothing_is_learned_from_nothing():
     assert follow.state() == expected
 
 
-def test_an_empty_batch():
+@pytest.mark.parametrize("counted", [0, np.float32(0.0)])
+@pytest.mark.parametrize("number", [7, 8])  # the latter searches
+@pytest.mark.parametrize("is_known", [False, True])
+def test_an_empty_batch(is_known, number, counted):
     selector = km.selectors.MovingThreshold(0.1)
-    given = ThresholdState(2.0, 0.1, 7.0, 0.2, 0.3, 1.01, 0.1, 0.2, 0.3, 0.0)
+    given = ThresholdState(2.0, 0.1, number, 0.2, 0.3, 1.01, 0.1, 0.2, 0.3, 0.0)
     state = keras.ops.convert_to_tensor(np.array(given, "float32"))
     empty = keras.ops.zeros((0, 4))
-    nothing = keras.ops.convert_to_tensor(np.float32(0.0))
-    selected, after = selector.update(empty, nothing, state)
+    if not isinstance(counted, int):
+        counted = keras.ops.convert_to_tensor(counted)
+    known = {"num_batches": number} if is_known else {}
+    selected, after = selector.update(empty, counted, state, **known)
     assert tuple(selected.shape) == (0, 4)
-    expected = given._replace(selected_fraction=0.0, num_batches=8.0)
+    expected = given._replace(selected_fraction=0.0, num_batches=number + 1.0)
     np.testing.assert_allclose(numbers(after), expected, 1e-6)
 
 

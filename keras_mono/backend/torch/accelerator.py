@@ -248,8 +248,10 @@ class TorchOnAccelerator(TorchDefinition):
 
     def count_selected(self, selected: Tensor, state: Tensor) -> Tensor:
         """Compiled, each entry of the state counts: in the kernel that writes it."""
-        if not self.is_compiling() or not selected.numel():
+        if not self.is_compiling():
             return super().count_selected(selected, state)
+        if not selected.numel():  # another replica's may not be empty
+            return torch.zeros_like(state)
         rows = selected.to(torch.float32).sum(-1).flatten()  # as `count_true` does
         return rows.expand(len(state), -1).sum(1)
 
@@ -274,9 +276,6 @@ class TorchOnAccelerator(TorchDefinition):
         weight: Any = 1.0,
     ) -> Tensor:
         if not self.has_plain_tensors():
-            # Copies: a graph changes the statistics before it computes the gradient.
-            mean = mean.clone()
-            compensation = None if compensation is None else compensation.clone()
             return super().log_penalty(z, selected, mean, compensation, weight)
         number = self.count_true(selected).clamp_min(1.0)
         if not isinstance(weight, float):

@@ -69,6 +69,16 @@ class TorchDefinition(Reference):
             state = torch.where(index == names.index(name), value, state)
         return state
 
+    def held(self, x: Tensor) -> Tensor:
+        """A graph changes variables before it computes the gradient.
+
+        What the gradient needs of a pointwise operation, as a copy is, the compiler may
+        compute a second time, from the new value. Not what it needs of a `flip`.
+        """
+        if not self.is_compiling():
+            return x
+        return x.unsqueeze(0).flip(0).squeeze(0)
+
     def num_replicas(self) -> int:
         """Processes of the layer's group, or as Keras' distribution has it."""
         distributed = torch.distributed
