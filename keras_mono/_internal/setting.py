@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import cache
-from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar, overload
 
 import keras
 import numpy as np
@@ -36,9 +36,17 @@ class Setting(_Argument[T]):
         super().__init__(check)
         self.__doc__ = doc
 
-    def __get__(self, layer: keras.layers.Layer | None, owner: type) -> T:
+    @overload
+    def __get__(self, layer: None, owner: type) -> "Setting[T]": ...
+
+    @overload
+    def __get__(self, layer: keras.layers.Layer, owner: type) -> T: ...
+
+    def __get__(
+        self, layer: keras.layers.Layer | None, owner: type
+    ) -> "Setting[T] | T":
         if layer is None:
-            return self  # type: ignore[return-value]
+            return self
         given: T = getattr(layer, f"_given_{self.name}")
         variable = self.variable(layer)
         if variable is None or backend.is_held_by_fit(variable):

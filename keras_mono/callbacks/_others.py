@@ -29,9 +29,9 @@ def before_and_after(callback: keras.callbacks.Callback) -> tuple[Callbacks, Cal
         runner: Any = frame.f_locals.get("self")
         is_list = isinstance(runner, keras.callbacks.CallbackList)
         every = runner.callbacks if is_list else []
-        if callback in every:
-            place = max(i for i, x in enumerate(every) if x is callback)
-            return every[:place], every[place + 1 :]
+        places = [i for i, x in enumerate(every) if x is callback]
+        if places:
+            return every[: places[-1]], every[places[-1] + 1 :]
         frame = frame.f_back
     return [], []
 
