@@ -23,7 +23,7 @@ TRAINING, BATCH, EPOCHS = 1500, 64, 10
 
 
 def run(rank, ranks, **rendezvous):
-    on_gpu = torch.cuda.is_available()
+    on_gpu = torch.cuda.device_count() >= ranks
     distributed.init_process_group(
         "nccl" if on_gpu else "gloo", rank=rank, world_size=ranks, **rendezvous
     )

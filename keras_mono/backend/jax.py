@@ -39,6 +39,13 @@ class Jax(OnePass):
         squares = ops.square(x[:half]) + ops.square(x[half:])
         return [self.sum_over(x, axes), self.sum_over(squares, axes)]
 
+    def union(
+        self, m: Tensor, variance: Tensor, b: Tensor, delta: Tensor, batch_variance: Any
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Nothing new changes no bit: on a GPU XLA's x / x may be less than 1."""
+        count, change, united = super().union(m, variance, b, delta, batch_variance)
+        return count, change, jnp.where(b > 0.0, united, variance)
+
     def clip(self, x: Tensor, low: float | None, high: float | None = None) -> Tensor:
         """Not by `ops`, for which a number is bfloat16 if that is Keras' `floatx`."""
         if low is not None:

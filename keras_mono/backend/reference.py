@@ -227,7 +227,7 @@ class Reference:
         return ops.concatenate(parts)
 
     def beside(self, x: Any, scalar: Any) -> Any:
-        """A condition, which a compiler is to compute where it computes `scalar`."""
+        """A condition or a number, which a compiler is to compute where `scalar` is."""
         return x
 
     def computed_once(self, phi: Tensor) -> Tensor:

@@ -173,9 +173,14 @@ class RunningStatistics(keras.layers.Layer):
     def _store(self, learned: Learned, **more: Tensor) -> None:
         """`more`: values of other variables, by the name of their attribute."""
         statistics, joined = learned[:2]
+        skipped = [self._num_skipped(batch) for batch in joined]
+        if joined:
+            more = {
+                name: x if x.shape else backend.beside(x, skipped[-1])
+                for name, x in more.items()
+            }
         values = {**(statistics._asdict() if joined else {}), **more}
         backend.assign([getattr(self, name) for name in values], list(values.values()))
-        skipped = [self._num_skipped(batch) for batch in joined]
         for number in skipped:
             backend.count_up(self.non_finite, number, [number])
         if joined:

@@ -4,7 +4,6 @@ An accelerator must never be read from: it would wait for all that is queued. A 
 costs more than what it calculates on statistics, so they take few.
 """
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -258,7 +257,8 @@ class TorchOnAccelerator(TorchDefinition):
     def beside(self, x: Any, scalar: Any) -> Any:
         if not self.is_compiling() or isinstance(scalar, float | int):
             return x
-        return x * _one_beside(scalar) > 0
+        joined = x * _one_beside(scalar)
+        return joined if x.dtype.is_floating_point else joined > 0
 
     def replace(
         self, z: Tensor, selected: Tensor, mean: Tensor, strength: Any
@@ -344,16 +344,16 @@ class TorchOnAccelerator(TorchDefinition):
 
     def count_up(self, counter: Any, by: Any, after: Sequence[Tensor]) -> None:
         if not self.has_plain_tensors() or is_stateless():
-            if isinstance(by, int):
-                by = math.prod([by, *map(_one_beside, after)])
+            if isinstance(by, int):  # on two scalars Triton fails before 3.7
+                by = by * _one_beside(after[0])
             super().count_up(counter, by, after)
             return
         value = counter.value
         with torch.no_grad():
             if isinstance(by, torch.Tensor):
-                total = value + by.to(torch.int64)
-                largest = constant(LARGEST_COUNTER, value.device)
-                torch.minimum(total, largest, out=value)
+                # Past the largest number it is negative, and then the largest.
+                total = value.add_(by.to(torch.int64))
+                torch.threshold_(total, -1, LARGEST_COUNTER)
             elif (now := self.known(counter)) is not None:
                 now = min(now + by, LARGEST_COUNTER)
                 value.fill_(now)

@@ -28,8 +28,11 @@ _kept_constant = functools.lru_cache(256)(_new_constant)
 
 def on_device_of(x: Tensor) -> AbstractContextManager[Any]:
     """Keras computes there; else on its own device, which is a GPU if there is one."""
-    if torch.compiler.is_compiling() and not torch.cuda.is_available():
-        return nullcontext()  # a graph would ask what Keras' device is
+    # In a graph a function's gradient may set nothing.
+    if torch.compiler.is_compiling() and (
+        not torch.cuda.is_available() or keras.ops.zeros(()).device == x.device
+    ):
+        return nullcontext()
     return keras.device(str(x.device))
 
 
