@@ -18,10 +18,14 @@ from support.training import numbers, value_and_gradient
 
 BACKEND = keras.config.backend()
 CHOSEN = {"chosen": backend}
+ON_GPU = False  # where Keras' `max` with an initial value mixes devices, on PyTorch
 if BACKEND == "torch":
     import torch
 
     from keras_mono.backend.torch import chosen as form_named
+
+    # Dynamo, on a tuple with names that the graph returns.
+    FAILS_ON_ITS_RESULT = torch.__version__ < "2.12"
 
     class Compiled:
         """A form, each of whose functions PyTorch's compiler traces."""
@@ -32,8 +36,11 @@ if BACKEND == "torch":
         def __getattr__(self, name):
             torch._dynamo.reset()
             function = getattr(self.form, name)
+            if name == "measure" and FAILS_ON_ITS_RESULT:
+                return function
             return torch.compile(function, fullgraph=True, backend="eager")
 
+    ON_GPU = torch.cuda.is_available()
     accelerator = form_named("accelerator")
     CHOSEN = {
         "CPU": form_named(""),
@@ -150,7 +157,7 @@ def test_numbers(chosen):
             one.at_least(y, tensor(0.5)),
             one.count_true(mask),
             one.count_selected(mask, five[0]),
-            one.max_over(y, (1,)),
+            *([] if ON_GPU else [one.max_over(y, (1,))]),
             one.entry(x[0], 2),
             one.entry(x[0], tensor(2.0)),
             one.computed_once(y),

@@ -25,6 +25,8 @@ if keras.config.backend() == "torch":  # the program starts its ranks, or torchr
 
 def run(*command):
     variables = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"}
+    if keras.config.backend() == "jax":  # four devices, on any machine
+        variables["CUDA_VISIBLE_DEVICES"] = ""
     done = subprocess.run(
         [sys.executable, *command],
         capture_output=True,

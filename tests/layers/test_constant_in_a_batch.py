@@ -24,6 +24,7 @@ class Penalized(keras.layers.Layer):
         return self.layer.get_config()
 
     def call(self, z, mask=None, training=None):  # noqa: ARG002
+        z = keras.ops.convert_to_tensor(z)  # where the penalty is
         return z + self.layer.penalize(z, mask)
 
 

@@ -22,6 +22,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 SECONDS = 300
+# A fork cannot use the GPU of the process that it is a fork of.
+ON_THE_CPU = {"CUDA_VISIBLE_DEVICES": ""}
 
 
 class Run(NamedTuple):
@@ -38,7 +40,10 @@ class Forks:
         paths = [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
         self.process = subprocess.Popen(
             [sys.executable, __file__, *modules],
-            env=os.environ | variables | {"PYTHONPATH": os.pathsep.join(paths)},
+            env=os.environ
+            | ON_THE_CPU
+            | variables
+            | {"PYTHONPATH": os.pathsep.join(paths)},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -13,6 +13,8 @@ import numpy as np
 import torch
 from torch import distributed
 
+from support.forked_runs import ON_THE_CPU
+
 
 def results(program, folder, number):
     """What each rank of `program` saved, as dicts of arrays."""
@@ -22,7 +24,7 @@ def results(program, folder, number):
         capture_output=True,
         text=True,
         timeout=120,
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)},
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)} | ON_THE_CPU,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return [dict(np.load(folder / f"{rank}.npz")) for rank in range(number)]
