@@ -67,6 +67,7 @@ def main() -> None:
             found["layers"].append({"shape": shape, "rows": rows})
             print(f"\nA training call, {[*shape]}, float32\n")
             print("\n".join(report.aligned(layer_table(rows))), flush=True)
+            save(given.json, found)
     if given.only != "layers":
         size = of_transformer.LARGE if given.large else of_transformer.SMALL
         found["size"] = size
@@ -82,8 +83,13 @@ def main() -> None:
             for compiled in (ways if method != "plain" else (False,))
         ]
         print("\n".join(report.aligned(step_table(found["steps"]))))
-    if given.json:
-        given.json.write_text(json.dumps(found, indent=1) + "\n")
+        save(given.json, found)
+
+
+def save(path: Path | None, found: dict[str, Any]) -> None:
+    """After each table: the next may take minutes."""
+    if path:
+        path.write_text(json.dumps(found, indent=1) + "\n")
 
 
 def candidates(ways: tuple[bool, ...]) -> dict[str, steps.Step]:
