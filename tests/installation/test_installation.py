@@ -53,6 +53,7 @@ def test_the_wheel_holds_nothing_else():
     assert f"{metadata}/licenses/LICENSE" in installed_files()
 
 
+@pytest.mark.one_backend
 def test_the_command_is_the_module():
     command = Path(sys.executable).with_name("keras-mono")
     done = subprocess.run([command, "report", "-h"], capture_output=True, text=True)

@@ -122,12 +122,9 @@ def test_a_preprocessor_stays():
 
 
 @pytest.mark.slow
+@pytest.mark.one_backend
 @pytest.mark.parametrize(
-    ("kind", "layer"),
-    [
-        ("GPT2", PER_POSITION),
-        pytest.param("GPTNeoX", THRESHOLD, marks=pytest.mark.one_backend),
-    ],
+    ("kind", "layer"), [("GPT2", PER_POSITION), ("GPTNeoX", THRESHOLD)]
 )
 def test_causal_models_train_and_generate(kind, layer):
     model = causal(kind)
