@@ -39,6 +39,7 @@ class BatchLabels:
                 self.of_batch = self.given[start : self.samples]
             else:
                 self.of_batch = labels_in(targets)
+                check_one_each(len(self.of_batch), length)
             if len(self.of_batch) != length:
                 break
             if self._permuted is not None:
@@ -64,6 +65,14 @@ def labels_in(targets: Any) -> np.ndarray:
         )
     labels = as_labels(targets)
     return labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
+
+
+def check_one_each(targets: int, samples: int) -> None:
+    if targets != samples:
+        raise ValueError(
+            "With `labels=None` each batch `(x, y)` of `data` must have one target a "
+            f"sample. Received: a batch of {samples} samples and {targets} targets."
+        )
 
 
 def _without_labels(targets: Any) -> str:

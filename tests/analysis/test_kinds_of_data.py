@@ -183,6 +183,8 @@ def test_labels_that_do_not_fit_the_data():
     for data in (x, generator(x)):
         with pytest.raises(ValueError, match="labels are the targets y"):
             A.profile(model, data, None, ["more"], verbose=0)
+    with pytest.raises(ValueError, match="700 samples and 650 targets"):
+        A.profile(model, iter([(x, y[:650])]), None, ["more"], verbose=0)
 
 
 @pytest.mark.one_backend
