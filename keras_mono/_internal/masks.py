@@ -25,8 +25,11 @@ def of_rank(rank: int, mask: Tensor) -> Tensor:
 def as_entries(z: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
     """Float32 activations without gradient, and a mask that broadcasts against them."""
     z = ops.cast(ops.stop_gradient(z), "float32")
-    if mask is None:
-        return z, None
+    return z, None if mask is None else broadcast(z, mask)
+
+
+def broadcast(z: Tensor, mask: Tensor) -> Tensor:
+    """A boolean mask of the rank of `z`; an error if it does not broadcast."""
     mask = ops.convert_to_tensor(mask)
     given = tuple(mask.shape)
     if mask.ndim > z.ndim:
@@ -44,4 +47,4 @@ def as_entries(z: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
                 f"{given} for an input of shape {tuple(z.shape)}. Pass one entry a "
                 "sample, a position, or an activation."
             )
-    return z, mask
+    return mask

@@ -7,15 +7,17 @@ from typing import Any
 
 import keras
 
+from keras_mono.callbacks.inhibition_schedule import InhibitionSchedule
+
 _READ_NO_FIGURES = (
     keras.callbacks.BackupAndRestore,
     keras.callbacks.LearningRateScheduler,
     keras.callbacks.SwapEMAWeights,
     keras.callbacks.TerminateOnNaN,
+    InhibitionSchedule,
 )
 
 Callbacks = Sequence[keras.callbacks.Callback]
-Logs = dict[str, float] | None
 
 
 def before_and_after(callback: keras.callbacks.Callback) -> tuple[Callbacks, Callbacks]:

@@ -17,9 +17,9 @@ from keras_mono._internal.optional_imports import require
 from keras_mono._internal.plotting.tail_over_training import tail_over_training
 from keras_mono._internal.recording.record import NeverCalledError, record_batches
 from keras_mono._internal.snapshot import Snapshot
+from keras_mono._internal.typing import Logs
 from keras_mono.callbacks._collapse import Collapse
 from keras_mono.callbacks._others import (
-    Logs,
     before_and_after,
     check_patience,
     tell_of_readers,

@@ -7,7 +7,7 @@ import numpy as np
 from keras import ops
 
 from keras_mono._internal import lost_masks, recurrence, validation
-from keras_mono._internal.masks import as_entries, combine_masks
+from keras_mono._internal.masks import as_entries, broadcast, combine_masks
 from keras_mono._internal.setting import Fixed, config_of
 from keras_mono._internal.typing import Tensor
 from keras_mono.backend import (
@@ -123,6 +123,8 @@ class RunningStatistics(keras.layers.Layer):
         mask = combine_masks(mask, padding_mask)
         if self._is_training(training) and not self.listeners:
             return self._train(inputs, mask)
+        if mask is not None:  # an error now, not in the first training call
+            broadcast(inputs, mask)
         outputs = self._infer(inputs, mask, training)
         if self.listeners:
             self.listeners.hear(inputs, mask)

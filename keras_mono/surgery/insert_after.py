@@ -63,7 +63,7 @@ def insert_after(
             `re.Pattern`, a layer class, a function of the layer, or a list of these.
             Names and patterns that match no layer may match an operation.
         layer: The layer of this library to copy. Copies compute in the dtype of the
-            output that they follow.
+            output that they follow, and are named after it and their class.
         exclude: Layers not to follow, in the forms of `where`.
         mask: Name of the model input that marks padding, or of a layer with a mask.
             None: the inputs whose names end in `padding_mask`. False: none. Keras' own

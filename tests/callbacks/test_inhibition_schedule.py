@@ -196,3 +196,18 @@ def test_a_value_that_is_an_array(kind):
     assert model.get_layer("inhibition").strength == 0.5
     with pytest.raises(ValueError, match=r"`fn\(0\)` must be a finite number"):
         fit(model, km.callbacks.InhibitionSchedule(lambda _: np.ones(2)))
+
+
+@pytest.mark.parametrize("after", [None, 9.0])
+def test_the_last_step_of_data_of_unknown_length(after):
+    """Keras may begin another, and then find that the data have ended."""
+    x = small.normal(24, 4)
+    data = ((x[i : i + 8], x[i : i + 8, :1]) for i in (0, 8, 16))
+    values = [3.0, 4.0, None if after else 5.0, after]
+    model = small.chain(
+        (4,), km.layers.MonosemanticInhibition(name="layer"), keras.layers.Dense(1)
+    )
+    schedule = km.callbacks.InhibitionSchedule(values.__getitem__, unit="step")
+    small.fit(model, data, None, schedule)
+    layer = model.get_layer("layer")
+    assert (layer.strength, layer.enabled) == ((4.0, False) if after else (5.0, True))

@@ -229,3 +229,5 @@ def test_callbacks_that_want_no_figure_may_stand_before(tmp_path):
     with warnings.catch_warnings():
         warnings.filterwarnings("error", message=".*Monosemanticity")
         fit(network(), *before, Monitor(inputs(8)), Printing())
+        by_batch = Monitor(inputs(8), unit="batch")
+        fit(network(), km.callbacks.InhibitionSchedule(lambda _: 1.0), by_batch)

@@ -130,12 +130,13 @@ def test_a_mask_of_too_many_axes():
         layer(np.ones((2, 3), "float32"), mask=np.ones((2, 3, 1), bool), training=True)
 
 
+@pytest.mark.parametrize("training", [False, True])
 @pytest.mark.parametrize("shape", [(3,), (2, 4), (1, 2)])
-def test_a_mask_of_another_shape(shape):
+def test_a_mask_of_another_shape(shape, training):
     layer = km.layers.MonosemanticScale()
     message = r"`mask` must broadcast.*Received: mask of shape .*\(2, 3\)"
     with pytest.raises(ValueError, match=message):
-        layer(np.ones((2, 3), "float32"), mask=np.ones(shape, bool), training=True)
+        layer(np.ones((2, 3), "float32"), mask=np.ones(shape, bool), training=training)
 
 
 @pytest.mark.one_backend
