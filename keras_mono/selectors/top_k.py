@@ -97,7 +97,7 @@ class TopK(Selector):
         if self.k == 1 or 0 in phi.shape:
             return backend.max_over(phi, axes)
         if not per_sample:
-            phi = ops.moveaxis(phi, channel_axis, -1)
+            phi = ops.swapaxes(phi, channel_axis, -1)
         shape = list(ops.shape(phi))
         size: Any = math.prod(shape[1:] if per_sample else shape[-1:])
         # A tensor on TensorFlow, an expression in the symbolic shapes of JAX.
@@ -106,4 +106,4 @@ class TopK(Selector):
         kth = kth_of_rows(ops.reshape(phi, rows), k, 0.0)
         kept = shape[:1] + [1] * (len(shape) - 1) if per_sample else [*shape[:-1], 1]
         kth = ops.reshape(kth, kept)
-        return kth if per_sample else ops.moveaxis(kth, -1, channel_axis)
+        return kth if per_sample else ops.swapaxes(kth, -1, channel_axis)

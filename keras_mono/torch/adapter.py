@@ -122,6 +122,8 @@ class Adapter(HoldsLayer, torch.nn.Module):
                 return x
             if adds:
                 self.loss = x.new_zeros(())
+            elif self.loss.requires_grad:  # a checkpointed block returned it
+                self.loss = torch.zeros(())
             # Not `__call__`, which sets attributes that a compiler cannot trace.
             return layer.call(x, None, self.training, padding_mask)
 
@@ -213,6 +215,7 @@ class Adapter(HoldsLayer, torch.nn.Module):
             self._held[0].check_saved(self._arrays(state_dict, prefix))
         except ValueError as error:
             args[-1].append(f"In '{prefix[:-1]}': {error}")  # the list of errors
+            return  # what is here stays
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
     def _apply(self, fn: Callable[[Any], Any], recurse: bool = True) -> Self:

@@ -1,6 +1,7 @@
 """A block that PyTorch computes again does in both passes the same, and counts once."""
 
 import gc
+from functools import partial
 
 import keras
 import numpy as np
@@ -12,7 +13,12 @@ torch = pytest.importorskip("torch")
 if keras.config.backend() != "torch":
     pytest.skip("for PyTorch", allow_module_level=True)
 
-from torch.utils.checkpoint import checkpoint, checkpoint_sequential  # noqa: E402
+from torch.utils.checkpoint import (  # noqa: E402
+    CheckpointPolicy,
+    checkpoint,
+    checkpoint_sequential,
+    create_selective_checkpoint_contexts,
+)
 
 from keras_mono.backend.torch import checkpoints  # noqa: E402
 from keras_mono.torch import Adapter  # noqa: E402
@@ -136,6 +142,46 @@ def test_one_block_after_the_other(kind, reentrant):
             trained(network)
         return
     assert_same(network, Network(kind, plainly))
+
+
+@pytest.mark.parametrize("kind", ["scale", "top-k", "threshold", "penalty", "relative"])
+@pytest.mark.parametrize("kept", ["sum.default", "mul.Tensor", "mm.default"])
+def test_a_policy_that_keeps_some_operations(kept, kind):
+    """Operations of the layer are none of those that it keeps."""
+    name, overload = kept.split(".")
+    kept = getattr(getattr(torch.ops.aten, name), overload)
+
+    def policy(_context, operation, *_args, **_options):
+        if operation is kept:
+            return CheckpointPolicy.MUST_SAVE
+        return CheckpointPolicy.PREFER_RECOMPUTE
+
+    def normalized(block, x):  # by operations that a policy might keep
+        y = block(x)
+        return y * (1.0 / (1.0 + (y * y).sum()))
+
+    def run(blocks, x):
+        contexts = partial(create_selective_checkpoint_contexts, policy)
+        options = {"use_reentrant": False, "context_fn": contexts}
+        for block in blocks:
+            x = checkpoint(normalized, block, x, **options)
+        return x
+
+    def without(blocks, x):
+        for block in blocks:
+            x = normalized(block, x)
+        return x
+
+    assert_same(Network(kind, run), Network(kind, without))
+
+
+def test_a_block_that_returns_a_loss_of_none():
+    adapter = Adapter(km.layers.MonosemanticPenalty(), (None, WIDTH)).train()
+    x = batch(0)
+    y, loss = checkpoint(lambda x: (adapter(x), adapter.loss), x, use_reentrant=True)
+    (y.square().mean() + loss).backward()
+    torch.testing.assert_close(x.grad, 2.0 * x.detach() / x.numel())
+    assert int(adapter.step) == 1
 
 
 @pytest.mark.parametrize("kind", ["top-k", "threshold"])

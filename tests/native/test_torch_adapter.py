@@ -2,6 +2,7 @@
 
 import copy
 import io
+from functools import partial
 
 import keras
 import numpy as np
@@ -14,6 +15,7 @@ torch = pytest.importorskip("torch")
 if keras.config.backend() != "torch":
     pytest.skip("for PyTorch", allow_module_level=True)
 
+from keras_mono.backend.torch import chosen  # noqa: E402
 from keras_mono.torch import Adapter  # noqa: E402
 
 WITH_EVERY_GRADIENT = MAKERS | {
@@ -207,6 +209,35 @@ def test_torch_compile_without_a_graph_break(kind):
     ):
         torch.testing.assert_close(a.value, b.value)
     assert int(other[2].step) == 5
+
+
+@pytest.mark.parametrize("kind", WITH_EVERY_GRADIENT)
+def test_several_gradients_at_once(kind):
+    model = run(module(kind, WITH_EVERY_GRADIENT))
+    x = data(9).requires_grad_()
+    y, upstream = model(x), torch.randn(3, 12, 2)
+    gradient = partial(torch.autograd.grad, y, x, retain_graph=True)
+    (many,) = gradient(upstream, is_grads_batched=True)
+    for one, found in zip(upstream, many, strict=True):
+        (expected,) = gradient(one)
+        torch.testing.assert_close(found, expected)
+
+
+def test_a_refused_state_changes_nothing():
+    model = run(module())
+    before = {name: x.clone() for name, x in model.state_dict().items()}
+    given = {name: x.clone() for name, x in before.items()}
+    given["2.mean"][:] = torch.nan
+    with pytest.raises(RuntimeError, match="In '2'"):
+        model.load_state_dict(given)
+    for name, x in model[2].state_dict().items():
+        assert torch.equal(x, before[f"2.{name}"])
+
+
+def test_counting_in_inference_mode():
+    with torch.inference_mode():
+        found = chosen("accelerator").count_true(torch.tensor([True, False]))
+    assert found == 1.0
 
 
 def test_the_penalty_is_a_loss_with_gradient():

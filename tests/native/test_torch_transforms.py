@@ -81,8 +81,12 @@ def test_gradients_of_each_sample_at_inference():
         torch.testing.assert_close(found[i], model[0].weight.grad)
 
 
-def test_inhibition_that_is_always_active():
-    layer = km.layers.MonosemanticInhibition(active="always", axis=-1, start_step=2)
+@pytest.mark.parametrize("per", ["sample", "position"])
+def test_inhibition_that_is_always_active(per):
+    select = km.selectors.TopK(2, per)
+    layer = km.layers.MonosemanticInhibition(
+        select, active="always", axis=-1, start_step=2
+    )
     adapter = Adapter(layer, (None, 6))
     for seed in range(3):
         adapter(batch(seed))

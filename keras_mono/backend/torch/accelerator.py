@@ -237,7 +237,7 @@ class TorchOnAccelerator(TorchDefinition):
 
     def count_true(self, condition: Tensor) -> Tensor:
         """Once of each tensor: selector and penalty ask for the same."""
-        if not self.has_plain_tensors():
+        if not self.has_plain_tensors() or condition.is_inference():
             return self.total(condition.to(torch.float32))
         kept = getattr(condition, "_keras_mono_number_true", None)
         if kept is None or kept[0] != condition._version:

@@ -15,17 +15,27 @@ import functools
 import sys
 import weakref
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from types import FrameType
 from typing import Any
 
 import torch
 import torch.utils.checkpoint
+from torch.utils._python_dispatch import (
+    _disable_current_modes,
+    _get_current_dispatch_mode_stack,
+)
 
 from keras_mono.backend.calls import TrainingCall as AnyTrainingCall
 
 # Functions; with and without `use_reentrant`, whose name PyTorch 2.15 has changed.
 _FIRST = ("forward", "checkpoint", "_checkpoint_impl")
 _REPEATED = ("backward", "unpack_hook")
+_SELECTIVE = tuple(
+    getattr(torch.utils.checkpoint, name)
+    for name in ("_CachingTorchDispatchMode", "_CachedTorchDispatchMode")
+    if hasattr(torch.utils.checkpoint, name)
+)
 _FILE = torch.utils.checkpoint.CheckpointFunction.forward.__code__.co_filename
 
 
@@ -107,9 +117,12 @@ def counted_once(method: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(method)
     def call(*args: Any, **kwargs: Any) -> Any:
-        if torch.compiler.is_compiling() and _is_in_checkpoint():
-            return _not_compiled_in_checkpoint(method, *args, **kwargs)
-        return method(*args, **kwargs)
+        if torch.compiler.is_compiling():
+            if _is_in_checkpoint():
+                return _not_compiled_in_checkpoint(method, *args, **kwargs)
+            return method(*args, **kwargs)
+        with _without_selection():
+            return method(*args, **kwargs)
 
     return call
 
@@ -119,7 +132,18 @@ def _not_compiled_in_checkpoint(
     function: Callable[..., Any], *args: Any, **kwargs: Any
 ) -> Any:
     """Outside of the graph that `torch.compile` makes, which shows this name."""
-    return function(*args, **kwargs)
+    with _without_selection():
+        return function(*args, **kwargs)
+
+
+def _without_selection() -> AbstractContextManager[Any]:
+    """Hides the layer from a policy that chooses which operations a block keeps.
+
+    What it kept is handed out by the order of operations, and a repetition has fewer.
+    """
+    if any(isinstance(m, _SELECTIVE) for m in _get_current_dispatch_mode_stack()):
+        return _disable_current_modes()
+    return nullcontext()
 
 
 @torch.compiler.assume_constant_result

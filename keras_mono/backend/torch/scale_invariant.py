@@ -176,7 +176,8 @@ class Pull(torch.autograd.Function):
         zero = constant(0.0, g.device)
         counted = torch.where(counts, g, zero)
         # Squares of small numbers would be 0.
-        size = ctx.along.largest_times(counted.detach(), spread)
+        fixed = counted.detach() if torch.is_grad_enabled() else counted
+        size = ctx.along.largest_times(fixed, spread)
         unit = spread / torch.where(size > 0.0, size, constant(1.0, g.device))
         length = size * torch.linalg.vector_norm(counted * unit)
         length = torch.where(length < torch.inf, length, zero)  # or NaN
