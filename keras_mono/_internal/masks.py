@@ -25,20 +25,22 @@ def of_rank(rank: int, mask: Tensor) -> Tensor:
 def as_entries(z: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
     """Float32 activations without gradient, and a mask that broadcasts against them."""
     z = ops.cast(ops.stop_gradient(z), "float32")
-    return z, None if mask is None else broadcast(z, mask)
-
-
-def broadcast(z: Tensor, mask: Tensor) -> Tensor:
-    """A boolean mask of the rank of `z`; an error if it does not broadcast."""
+    if mask is None:
+        return z, None
     mask = ops.convert_to_tensor(mask)
+    check_fits(z, mask)
+    return z, of_rank(z.ndim, mask)
+
+
+def check_fits(z: Tensor, mask: Tensor) -> None:
+    """An error if a mask, with axes of length 1 behind its own, does not broadcast."""
     given = tuple(mask.shape)
-    if mask.ndim > z.ndim:
+    if len(given) > z.ndim:
         raise ValueError(
             "`mask` must have at most as many axes as the input. Received: mask of "
             f"shape {given} for an input of shape {tuple(z.shape)}."
         )
-    mask = of_rank(z.ndim, mask)
-    for length, masked in zip(z.shape, mask.shape, strict=True):
+    for length, masked in zip(z.shape, given, strict=False):
         if None in (length, masked):
             continue
         if masked != 1 and masked != length:  # the compiler knows no size `in` a tuple
@@ -47,4 +49,3 @@ def broadcast(z: Tensor, mask: Tensor) -> Tensor:
                 f"{given} for an input of shape {tuple(z.shape)}. Pass one entry a "
                 "sample, a position, or an activation."
             )
-    return mask

@@ -12,9 +12,6 @@ from keras_mono.layers.monosemantic_inhibition import MonosemanticInhibition
 from keras_mono.layers.monosemantic_penalty import MonosemanticPenalty
 from keras_mono.layers.selecting_layer import SelectingLayer
 
-# Of a step; and the latest that was a number.
-_Values = tuple[float | None, float | None]
-
 
 class InhibitionSchedule(keras.callbacks.Callback):
     """Sets the strength of inhibition, or the weight of the penalty, while training.
@@ -85,13 +82,12 @@ class InhibitionSchedule(keras.callbacks.Callback):
         self._before = 0
         self._seen: int | None = None
         self._begins = True
-        self._latest: _Values = (None, None)
-        self._done: _Values | None = None
+        self._begun = -1
 
     def on_train_begin(self, logs: Logs = None) -> None:  # noqa: ARG002
         self._seen = None
         self._begins = True
-        self._latest, self._done = (None, None), None
+        self._begun = -1
         self._scheduled()
 
     def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:  # noqa: ARG002
@@ -108,24 +104,21 @@ class InhibitionSchedule(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:  # noqa: ARG002
         self._seen = self._before + steps_done(batch, self.params)
-        self._done = self._latest
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:  # noqa: ARG002
         """Of data of unknown length Keras may have begun a step that never came."""
-        if self.unit == "step" and self._done not in (None, self._latest):
-            for value in reversed(self._done):
-                self._set(value)
-            self._latest = self._done
+        if self.unit == "step" and self._seen and self._begun >= self._seen:
+            self._begins = True
+            self._set_for(self._seen - 1)
 
     def _set_for(self, count: int) -> None:
-        value = self._value(count)
+        value, self._begun = self._value(count), count
         if self._begins and value is None:
             # A resumed run: off, but with the number that was set last before.
             earlier = (self._value(i) for i in range(count - 1, -1, -1))
             self._set(next((x for x in earlier if x is not None), None))
         self._begins = False
         self._set(value)
-        self._latest = value, self._latest[1] if value is None else value
 
     def _value(self, count: int) -> float | None:
         value = self.fn(count)

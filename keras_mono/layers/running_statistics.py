@@ -7,7 +7,7 @@ import numpy as np
 from keras import ops
 
 from keras_mono._internal import lost_masks, recurrence, validation
-from keras_mono._internal.masks import as_entries, broadcast, combine_masks
+from keras_mono._internal.masks import as_entries, check_fits, combine_masks
 from keras_mono._internal.setting import Fixed, config_of
 from keras_mono._internal.typing import Tensor
 from keras_mono.backend import (
@@ -124,7 +124,7 @@ class RunningStatistics(keras.layers.Layer):
         if self._is_training(training) and not self.listeners:
             return self._train(inputs, mask)
         if mask is not None:  # an error now, not in the first training call
-            broadcast(inputs, mask)
+            check_fits(inputs, mask)
         outputs = self._infer(inputs, mask, training)
         if self.listeners:
             self.listeners.hear(inputs, mask)
@@ -178,7 +178,7 @@ class RunningStatistics(keras.layers.Layer):
         skipped = [self._num_skipped(batch) for batch in joined]
         if joined:
             more = {
-                name: x if x.shape else backend.beside(x, skipped[-1])
+                name: x if len(x.shape) else backend.beside(x, skipped[-1])
                 for name, x in more.items()
             }
         values = {**(statistics._asdict() if joined else {}), **more}

@@ -119,7 +119,7 @@ def threshold(rank, every):
 def compiled(rank):
     found = {}
     for name, make in KINDS.items():
-        if name != "top-k":
+        if name not in ("scale", "top-k"):
             continue
         eager, traced = (adapter(2, 4, make(**OPTIONS)) for _ in range(2))
         call = torch.compile(traced, fullgraph=True, backend="eager")

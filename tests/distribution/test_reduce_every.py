@@ -105,13 +105,13 @@ def test_a_compiled_call(found):
     """A graph for each number of batches that wait."""
     for each in found:
         names = [name for name in each if name.startswith("compiled ")]
-        assert len(names) == 7
+        assert len(names) == 14
         for name in names:
             expected = each[name.replace("compiled", "eager")]
             np.testing.assert_allclose(
                 each[name], expected, rtol=1e-5, atol=1e-7, err_msg=name
             )
-        assert each["compiled top-k step"] == 6
+        assert each["compiled scale step"] == 6
 
 
 def test_calibrate_counts_every_batch(found):

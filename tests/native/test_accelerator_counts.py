@@ -82,15 +82,7 @@ def test_kernels_and_traffic_of_a_training_call(case):
         assert not SORT.search(str(found.ordinary))
 
 
-@pytest.mark.parametrize(
-    "case",
-    [
-        pytest.param(c, marks=[pytest.mark.soak] * (c.masked and "relative" in c.layer))
-        for c in CASES
-        if str(c) in COMPILED
-    ],
-    ids=str,
-)
+@pytest.mark.parametrize("case", [c for c in CASES if str(c) in COMPILED], ids=str)
 def test_kernels_and_traffic_under_torch_compile(case):
     _check_compiled(case, generated_kernels.generated(case))
 

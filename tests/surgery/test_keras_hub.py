@@ -70,7 +70,6 @@ def test_bert_backbone_as_in_the_paper():
 
 
 @pytest.mark.slow
-@pytest.mark.one_backend
 def test_bert_classifier_trains_and_stays_a_task(tmp_path):
     task = hub.models.BertTextClassifier(bert(4), num_classes=3, preprocessor=None)
     big = km.insert_after(task, "transformer_layer_[12]", INHIBITION(axis=-1))
