@@ -119,7 +119,7 @@ def counted_once(method: Callable[..., Any]) -> Callable[..., Any]:
     def call(*args: Any, **kwargs: Any) -> Any:
         if torch.compiler.is_compiling():
             if _is_in_checkpoint():
-                return _not_compiled_in_checkpoint(method, *args, **kwargs)
+                return _not_compiled_in_checkpoint(call, *args, **kwargs)
             return method(*args, **kwargs)
         with _without_selection():
             return method(*args, **kwargs)
@@ -132,8 +132,7 @@ def _not_compiled_in_checkpoint(
     function: Callable[..., Any], *args: Any, **kwargs: Any
 ) -> Any:
     """Outside of the graph that `torch.compile` makes, which shows this name."""
-    with _without_selection():
-        return function(*args, **kwargs)
+    return function(*args, **kwargs)
 
 
 def _without_selection() -> AbstractContextManager[Any]:
